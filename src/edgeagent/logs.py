@@ -1,0 +1,56 @@
+"""How both programs log: structlog events with fields, text for a person's terminal, one JSON object a line otherwise.
+
+Everything goes to stderr; stdout belongs to what a command was asked to print.  Libraries that log through the standard
+library come out in the same form.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import structlog
+
+LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def configure(level: str, *, as_json: bool | None = None) -> None:
+    """Set up logging for this process.
+
+    Args:
+        level: one of ``LEVELS``.
+        as_json: one JSON object a line; None decides by whether stderr is a terminal.
+    """
+    if as_json is None:
+        as_json = not sys.stderr.isatty()
+    shared: list[structlog.typing.Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderer: structlog.typing.Processor = structlog.dev.ConsoleRenderer(colors=not as_json)
+    if as_json:
+        shared += [structlog.processors.format_exc_info]
+        renderer = structlog.processors.JSONRenderer()
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            foreign_pre_chain=shared,
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+    # Both report each request at INFO; what the operator sees at INFO is the guide's list of messages.
+    for chatty in ("httpx2", "httpcore2", "hypercorn.access", "trio-websocket"):
+        logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

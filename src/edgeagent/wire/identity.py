@@ -1,0 +1,194 @@
+"""Who is who: Ed25519 keys, the proofs they sign, and the node's token.
+
+Tokens are EdDSA JWTs that the gateway signs; the claims are RenderTrust's (``sub``, ``token_type``, ``capabilities``,
+``jti``).  Nothing here reads a clock or a file: ``now`` is seconds since the epoch on the clock of whoever checks, which
+for tokens is always the gateway's own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+import attrs
+import jwt
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+#: Life of a node's token in seconds; RenderTrust's 24 h.
+TOKEN_LIFE_S = 24 * 3600.0
+_ALGORITHM = "EdDSA"
+
+
+class InvalidKeyError(ValueError):
+    """Not an Ed25519 key in PEM."""
+
+
+class InvalidTokenError(ValueError):
+    """A token that proves nothing; the text says why, without quoting it."""
+
+
+@attrs.frozen(kw_only=True)
+class NodeClaims:
+    """What a node's token says."""
+
+    node_id: str
+    capabilities: tuple[str, ...]
+    expires_at: float  # seconds since the epoch, gateway's clock
+
+
+def new_private_key() -> bytes:
+    """Return a fresh Ed25519 private key as unencrypted PKCS#8 PEM."""
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+
+
+def public_key_of(private_pem: bytes) -> str:
+    """Return the public key of a private key, as SPKI PEM.
+
+    Raises:
+        InvalidKeyError: not an Ed25519 private key.
+    """
+    return (
+        _private(private_pem)
+        .public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+
+
+def normalise_public_key(public_pem: str) -> str:
+    """Return the one way to write this public key, so that equal keys are equal texts.
+
+    Raises:
+        InvalidKeyError: not an Ed25519 public key.
+    """
+    return (
+        _public(public_pem)
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
+
+
+def replacement_proof(node_id: str, new_public_pem: str) -> bytes:
+    """Return the bytes an old key signs to hand its node over to a new key.
+
+    Binding both means that the signature is good for this one change only: afterwards the old key is nobody's.
+    """
+    return (
+        b"edgeagent/replace-key/1\n"
+        + node_id.encode()
+        + b"\n"
+        + normalise_public_key(new_public_pem).encode()
+    )
+
+
+def sign(private_pem: bytes, message: bytes) -> str:
+    """Return the Ed25519 signature of ``message`` in hex.
+
+    Raises:
+        InvalidKeyError: not an Ed25519 private key.
+    """
+    return _private(private_pem).sign(message).hex()
+
+
+def verify(public_pem: str, message: bytes, signature_hex: str) -> bool:
+    """Return whether ``signature_hex`` is this key's signature of ``message``; garbage is simply False."""
+    try:
+        _public(public_pem).verify(bytes.fromhex(signature_hex), message)
+    except (InvalidSignature, InvalidKeyError, ValueError):
+        return False
+    return True
+
+
+def issue_node_token(
+    gateway_private_pem: bytes, key_id: str, node_id: str, capabilities: Sequence[str], now: float
+) -> str:
+    """Return a node's token, good for ``TOKEN_LIFE_S`` from ``now``."""
+    claims = {
+        "sub": node_id,
+        "token_type": "node",
+        "capabilities": list(capabilities),
+        "iat": int(now),
+        "exp": int(now + TOKEN_LIFE_S),
+        "jti": str(uuid.uuid4()),
+    }
+    return jwt.encode(claims, _private(gateway_private_pem), algorithm=_ALGORITHM, headers={"kid": key_id})
+
+
+def check_node_token(token: str, gateway_public_pem: str, now: float) -> NodeClaims:
+    """Return what a token says, once the gateway's own signature and the time are checked.
+
+    Raises:
+        InvalidTokenError: forged, expired, of another kind, or not a token.
+    """
+    try:
+        claims = jwt.decode(
+            token,
+            _public(gateway_public_pem),
+            algorithms=[_ALGORITHM],
+            options={
+                "verify_exp": False,
+                "verify_iat": False,
+                "verify_nbf": False,
+                "require": ["sub", "exp"],
+            },
+        )
+    except jwt.InvalidTokenError as error:
+        raise InvalidTokenError(f"the token is not valid: {error}") from None
+    if claims.get("token_type") != "node":
+        raise InvalidTokenError("the token is not a node's token")
+    node = _claims(claims)
+    if node.expires_at <= now:
+        raise InvalidTokenError("the token has expired")
+    return node
+
+
+def read_node_token(token: str) -> NodeClaims:
+    """Return what a token says without checking who signed it: for the node that was given it.
+
+    Raises:
+        InvalidTokenError: not a token at all.
+    """
+    try:
+        return _claims(jwt.decode(token, options={"verify_signature": False}))
+    except jwt.InvalidTokenError as error:
+        raise InvalidTokenError(f"not a token: {error}") from None
+
+
+def renewal_due(claims: NodeClaims, now: float) -> bool:
+    """Return whether less than half of the token's life is left, which leaves half a day for the renewal to arrive."""
+    return claims.expires_at - now < TOKEN_LIFE_S / 2
+
+
+def _claims(claims: dict[str, object]) -> NodeClaims:
+    node_id, expires_at, capabilities = claims.get("sub"), claims.get("exp"), claims.get("capabilities", [])
+    if not isinstance(node_id, str) or not node_id:
+        raise InvalidTokenError("the token names no node")
+    if isinstance(expires_at, bool) or not isinstance(expires_at, int | float):
+        raise InvalidTokenError("the token does not say when it expires")
+    if not isinstance(capabilities, list) or not all(isinstance(one, str) for one in capabilities):
+        raise InvalidTokenError("the token's capabilities are not a list of names")
+    return NodeClaims(node_id=node_id, capabilities=tuple(capabilities), expires_at=float(expires_at))
+
+
+def _private(pem: bytes) -> Ed25519PrivateKey:
+    try:
+        key = serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise InvalidKeyError("not an unencrypted private key in PEM") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise InvalidKeyError("not an Ed25519 private key")
+    return key
+
+
+def _public(pem: str) -> Ed25519PublicKey:
+    try:
+        key = serialization.load_pem_public_key(pem.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise InvalidKeyError("not a public key in PEM") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise InvalidKeyError("not an Ed25519 public key")
+    return key

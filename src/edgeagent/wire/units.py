@@ -1,0 +1,60 @@
+"""Money and sizes as integers, and how people write them.
+
+Credits travel and are stored as whole micro-credits (names end in ``_ucr``), sizes as bytes, durations as float
+seconds (``_s``).  Only what a person reads or types is turned into another unit, and only here.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal, InvalidOperation
+
+UCR_PER_CREDIT = 1_000_000
+
+_SIZE = re.compile(r"(?P<number>\d+)\s*(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+_UNIT_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def credits_to_ucr(text: str) -> int:
+    """Return the micro-credits that a person's number of credits stands for.
+
+    Raises:
+        ValueError: not a number, or finer than a micro-credit.
+    """
+    try:
+        exact = Decimal(text) * UCR_PER_CREDIT
+        ucr = int(exact)
+    except (InvalidOperation, ValueError, OverflowError):
+        raise ValueError(f"{text!r} is not a number of credits") from None
+    if ucr != exact:
+        raise ValueError(f"{text!r} is finer than a millionth of a credit")
+    return ucr
+
+
+def format_credits(ucr: int) -> str:
+    """Return micro-credits as the shortest exact number of credits: ``10``, ``0.5``, ``-1.25``."""
+    whole, part = divmod(abs(ucr), UCR_PER_CREDIT)
+    digits = f"{whole}.{part:06d}".rstrip("0").rstrip(".")
+    return f"-{digits}" if ucr < 0 else digits
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that a person's size stands for: ``64M``, ``2GiB``, ``512``; units are powers of 1024.
+
+    Raises:
+        ValueError: not a size.
+    """
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size; write for example 512M or 2G")
+    return int(match["number"]) * _UNIT_BYTES[match["unit"].upper()]
+
+
+def format_size(size_bytes: int) -> str:
+    """Return bytes as a person reads them: ``0 B``, ``1.5 KiB``, ``12 MiB``."""
+    value = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
+        value /= 1024
+    return f"{value:.1f} TiB"
