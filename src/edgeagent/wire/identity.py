@@ -77,12 +77,7 @@ def replacement_proof(node_id: str, new_public_pem: str) -> bytes:
 
     Binding both means that the signature is good for this one change only: afterwards the old key is nobody's.
     """
-    return (
-        b"edgeagent/replace-key/1\n"
-        + node_id.encode()
-        + b"\n"
-        + normalise_public_key(new_public_pem).encode()
-    )
+    return b"edgeagent/replace-key/1\n" + node_id.encode() + b"\n" + normalise_public_key(new_public_pem).encode()
 
 
 def sign(private_pem: bytes, message: bytes) -> str:

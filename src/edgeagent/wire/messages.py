@@ -14,7 +14,7 @@ import attrs
 from attrs.validators import and_, ge, gt, le, matches_re
 
 _SHA256 = matches_re(r"[0-9a-f]{64}")
-_NOT_NEGATIVE = ge(0)
+_NOT_NEGATIVE = ge(0)  # for whole numbers
 _SHARE = and_(ge(0.0), le(1.0))
 
 
@@ -71,8 +71,8 @@ class Output:
 class Usage:
     """What an attempt used, all its processes together."""
 
-    wall_s: float = attrs.field(default=0.0, validator=_NOT_NEGATIVE)
-    cpu_s: float = attrs.field(default=0.0, validator=_NOT_NEGATIVE)
+    wall_s: float = attrs.field(default=0.0, validator=ge(0.0))
+    cpu_s: float = attrs.field(default=0.0, validator=ge(0.0))
     memory_peak_bytes: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
 
 
@@ -207,7 +207,7 @@ class Bye:
     """The sender closes; a node comes back after ``back_s`` seconds."""
 
     reason: str
-    back_s: float = attrs.field(default=0.0, validator=_NOT_NEGATIVE)
+    back_s: float = attrs.field(default=0.0, validator=ge(0.0))
 
 
 Message = (

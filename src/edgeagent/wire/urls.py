@@ -40,9 +40,7 @@ class GatewayUrl:
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError(f"{text!r} holds more than a host and a path; {example}")
         authority = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
-        return cls(
-            _SECURE[parts.scheme], authority, parts.path.rstrip("/").removesuffix(API_PREFIX).rstrip("/")
-        )
+        return cls(_SECURE[parts.scheme], authority, parts.path.rstrip("/").removesuffix(API_PREFIX).rstrip("/"))
 
     def __str__(self) -> str:
         """The address as an operator would type it."""
