@@ -1,8 +1,8 @@
 """Who is who: Ed25519 keys, the proofs they sign, and the node's token.
 
 Tokens are EdDSA JWTs that the gateway signs; the claims are RenderTrust's (``sub``, ``token_type``, ``capabilities``,
-``jti``).  Nothing here reads a clock or a file: ``now`` is seconds since the epoch on the clock of whoever checks, which
-for tokens is always the gateway's own.
+``jti``).  Nothing here reads a clock or a file: ``now`` is seconds since the epoch on the clock of whoever checks,
+which for tokens is always the gateway's own.
 """
 
 from __future__ import annotations

@@ -7,28 +7,25 @@ seconds (``_s``).  Only what a person reads or types is turned into another unit
 from __future__ import annotations
 
 import re
-from decimal import Decimal, InvalidOperation
 
 UCR_PER_CREDIT = 1_000_000
 
-_SIZE = re.compile(r"(?P<number>\d+)\s*(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+_CREDITS = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]{1,12})(\.(?P<part>[0-9]{1,6}))?")
+_SIZE = re.compile(r"(?P<number>[0-9]{1,15})\s*(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def credits_to_ucr(text: str) -> int:
-    """Return the micro-credits that a person's number of credits stands for.
+    """Return the micro-credits that a person's number of credits stands for: ``10``, ``0.5``, ``-1.25``.
 
     Raises:
-        ValueError: not a number, or finer than a micro-credit.
+        ValueError: not a number, out of any sensible range, or finer than a micro-credit.
     """
-    try:
-        exact = Decimal(text) * UCR_PER_CREDIT
-        ucr = int(exact)
-    except (InvalidOperation, ValueError, OverflowError):
-        raise ValueError(f"{text!r} is not a number of credits") from None
-    if ucr != exact:
-        raise ValueError(f"{text!r} is finer than a millionth of a credit")
-    return ucr
+    match = _CREDITS.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text[:40]!r} is not a number of credits; write for example 1000 or 0.5")
+    ucr = int(match["whole"]) * UCR_PER_CREDIT + int((match["part"] or "").ljust(6, "0"))
+    return -ucr if match["sign"] else ucr
 
 
 def format_credits(ucr: int) -> str:

@@ -1,0 +1,54 @@
+"""What every test may lean on: the host's capabilities, and the rule that CI skips nothing it was meant to run."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# CI machines are slow and shared: a property says something about values, never about time.
+settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("default")
+
+
+def _user_namespaces() -> str | None:
+    from edgesandbox import SandboxUnavailable, Zygote
+
+    try:
+        with Zygote(entry="builtins:print"):
+            return None
+    except SandboxUnavailable as error:
+        return str(error)
+
+
+def _root() -> str | None:
+    return None if os.geteuid() == 0 else "the test changes users, which only root may"
+
+
+def _program(name: str) -> Callable[[], str | None]:
+    return lambda: None if shutil.which(name) else f"{name} is not installed"
+
+
+#: What ``@pytest.mark.needs`` may name: each says None, or why this host cannot run the test.
+CAPABILITIES: dict[str, Callable[[], str | None]] = {
+    "sandbox": _user_namespaces,
+    "root": _root,
+    "chromium": _program("chromium"),
+    "setpriv": _program("setpriv"),
+}
+_reasons: dict[str, str | None] = {}
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose host lacks what it needs, and say why; in CI that is a failure."""
+    for mark in item.iter_markers("needs"):
+        for name in mark.args:
+            if name not in _reasons:
+                _reasons[name] = CAPABILITIES[name]()
+            if (reason := _reasons[name]) is not None:
+                if os.environ.get("EDGEAGENT_TESTS_MUST_RUN"):
+                    pytest.fail(f"this host was meant to run everything, yet: {reason}", pytrace=False)
+                pytest.skip(reason)
