@@ -1,0 +1,155 @@
+"""The job's side of the channel: what runs inside the sandbox, once per process.
+
+``main`` reads one Start, runs the plugin under trio, sends one Done and returns; the process ends after that.  Its one
+rule is that every way a plugin can go wrong short of killing the process becomes a Done with one line of reason, the
+traceback going to stderr where the log lines come from.  The zygote imports this module before it forks, so trio and
+the table of plugins are there already; the plugin's own imports happen here, after the fork.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import trio
+
+from edgeagent.plugins.base import BaseWorkerPlugin, JobContext, RejectJob, WorkerResult, enter_job
+from edgeagent.plugins.channel import ChannelError, LineDecoder, Start, done_line, one_line, progress_line
+from edgeagent.plugins.loading import PluginError, discover, load, plugin_dir_from
+
+#: Least time between two progress messages of one job: faster than anybody can read, slow enough to cost nothing.
+PROGRESS_INTERVAL_S = 0.05
+
+_discovered = discover(plugin_dir_from())  # once, in the zygote: reading the metadata of packages takes 20 ms
+
+
+def main(channel: socket.socket) -> None:
+    """Do the one job that comes over ``channel``.  Output files go to ``output`` in the working directory."""
+    start = _receive(channel)
+    if start is None:
+        return  # the agent is gone: nobody wants this job
+    sender = _Sender(channel)
+    done = _perform(start, sender)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()  # what was printed comes before the result
+        except (OSError, ValueError):
+            continue  # closed by the plugin, or nobody reads it any more
+    sender.finish(done)
+
+
+def _receive(channel: socket.socket) -> Start | None:
+    decoder = LineDecoder(kinds=(Start,))
+    while data := channel.recv(1 << 16):
+        for message in decoder.feed(data):
+            assert isinstance(message, Start)
+            return message
+    return None
+
+
+def _perform(start: Start, sender: _Sender) -> bytes:
+    try:
+        return _answer(_execute(start, sender))
+    except ChannelError as error:
+        return done_line(success=False, error=str(error))
+
+
+def _answer(result: object) -> bytes:
+    if not isinstance(result, WorkerResult):
+        return done_line(success=False, error=f"execute() returned {type(result).__name__}, not a WorkerResult")
+    error = None if result.success else (result.error or "the plugin gave no reason")
+    return done_line(
+        success=result.success,
+        value=result.value,
+        result_ref=result.result_ref,
+        error=error,
+        retryable=result.retryable,
+    )
+
+
+def _execute(start: Start, sender: _Sender) -> object:
+    """Return what the plugin returned, or a WorkerResult that says how it failed."""
+    try:
+        plugin = _plugin_class(start.job_type)()
+        output_dir = Path.cwd() / "output"
+        output_dir.mkdir(exist_ok=True)
+        context = JobContext(start.job_id, output_dir, sender.progress)
+
+        async def run() -> object:
+            enter_job(context)
+            return await plugin.execute(start.job_id, start.payload)
+
+        return trio.run(run)
+    except PluginError as error:
+        return WorkerResult(success=False, error=str(error))
+    except BaseException as error:  # the plugin may raise anything, SystemExit included
+        return _failure(error)
+
+
+def _plugin_class(job_type: str) -> type[BaseWorkerPlugin]:
+    if job_type not in _discovered.plugins:
+        raise PluginError(f"this node has no plugin for job type {job_type!r}")
+    return load(job_type, _discovered.plugins[job_type])
+
+
+def _failure(error: BaseException) -> WorkerResult:
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # a nursery wraps what its tasks raise
+    try:
+        text = one_line(str(error))
+    except Exception:  # the exception is the plugin's, and so is its __str__
+        text = ""
+    if isinstance(error, RejectJob):
+        return WorkerResult(success=False, error=text, retryable=False)
+    if isinstance(error, SystemExit):
+        return WorkerResult(success=False, error=f"the plugin ended the process with sys.exit({text})")
+    with contextlib.suppress(Exception):  # stderr may be closed; the reason itself goes over the channel
+        traceback.print_exception(error)
+    name = type(error).__name__
+    return WorkerResult(success=False, error=f"{name}: {text}" if text else name)
+
+
+class _Sender:
+    """Writes to the channel: progress when there is room and it is not too soon, the result in any case."""
+
+    def __init__(self, channel: socket.socket) -> None:
+        self._channel = channel
+        self._lock = threading.Lock()
+        self._unsent = b""  # the rest of a line that went out in part
+        self._pending = b""  # the newest progress line that has not gone out
+        self._next_at = 0.0
+
+    def progress(self, fraction: float | None, text: str = "") -> None:
+        line = progress_line(fraction, text)
+        with self._lock:
+            self._pending = line
+            if time.monotonic() >= self._next_at:
+                self._flush()
+
+    def finish(self, done: bytes) -> None:
+        with self._lock:
+            try:
+                self._channel.setblocking(True)
+                self._channel.sendall(self._unsent + self._pending + done)
+            except OSError:
+                return  # the agent is gone, and with it whoever wanted to know
+
+    def _flush(self) -> None:
+        data = self._unsent + self._pending
+        try:
+            sent = self._channel.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            return
+        except OSError:
+            sent = len(data)  # the agent is gone: drop it
+        if sent >= len(self._unsent):
+            # Part of the pending line is out, so the rest of it must follow before anything else.
+            self._unsent, self._pending = data[sent:], b""
+        else:
+            self._unsent = self._unsent[sent:]
+        self._next_at = time.monotonic() + PROGRESS_INTERVAL_S
