@@ -11,6 +11,8 @@ import sys
 
 import structlog
 
+from edgeagent.errors import UsageError
+
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -54,3 +56,14 @@ def configure(level: str, *, as_json: bool | None = None) -> None:
     # Both report each request at INFO; what the operator sees at INFO is the guide's list of messages.
     for chatty in ("httpx2", "httpcore2", "hypercorn.access", "trio-websocket"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+
+
+def check_level(text: str) -> str:
+    """Return the level that a person named, in any case.
+
+    Raises:
+        UsageError: there is no such level.
+    """
+    if text.upper() not in LEVELS:
+        raise UsageError(f"LOG_LEVEL is {text!r}; use one of {', '.join(LEVELS)}")
+    return text.upper()

@@ -1,0 +1,85 @@
+"""``edgeagent gateway``: the network owner's commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgeagent.cli.options import DIRECTORY, as_json, print_json
+from edgeagent.errors import UsageError
+
+_data = click.option(
+    "--data",
+    "data_dir",
+    type=DIRECTORY,
+    envvar="EDGEAGENT_DATA",
+    required=True,
+    help="Directory of the gateway's database, key and files; made when missing.  [env: EDGEAGENT_DATA]",
+)
+
+
+@click.group()
+def gateway() -> None:
+    """Run a gateway and look after it."""
+    try:
+        import litestar  # noqa: F401 -- stands for the whole extra
+    except ImportError:
+        raise UsageError("the gateway is not installed; run: pip install 'edgeagent[gateway]'") from None
+
+
+@gateway.command()
+@_data
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
+def run(data_dir: Path, host: str, port: int, log_level: str) -> None:
+    """Run the gateway until SIGTERM.
+
+    Prints its address on stdout as soon as it is ready.  Node links are told to come back when it stops; jobs are kept.
+    """
+    import trio
+
+    from edgeagent import logs
+    from edgeagent.cli.signals import run_until_signalled
+    from edgeagent.gateway import service
+    from edgeagent.gateway.config import GatewaySettings
+
+    logs.configure(logs.check_level(log_level))
+    settings = GatewaySettings(data_dir=data_dir, host=host, port=port)
+
+    async def serve(stop: trio.Event) -> None:
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(lambda task_status: service.run(settings, stop=stop, task_status=task_status))
+            click.echo(url)
+
+    trio.run(run_until_signalled, serve)
+
+
+@gateway.group()
+def token() -> None:
+    """Tokens of submitters."""
+
+
+@token.command()
+@_data
+@click.option("--name", required=True, help="The account; made when there is none of that name.")
+@click.option("--credits", "grant", default="0", show_default=True, help="Credits to grant the account.")
+@as_json
+def create(data_dir: Path, name: str, grant: str, as_json: bool) -> None:
+    """Make a submitter's token and print it, this once."""
+    from edgeagent.gateway.accounts import create_token
+    from edgeagent.wire.units import credits_to_ucr
+
+    try:
+        grant_ucr = credits_to_ucr(grant)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--credits") from None
+    if grant_ucr < 0:
+        raise click.BadParameter("a grant cannot be negative", param_hint="--credits")
+    plain = create_token(data_dir, name, grant_ucr)
+    if as_json:
+        print_json("token/1", {"account": name, "token": plain, "granted_ucr": grant_ucr})
+        return
+    click.echo(plain)
+    click.echo("Keep it: it is stored hashed and not shown again.", err=True)

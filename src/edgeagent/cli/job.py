@@ -1,0 +1,224 @@
+"""``edgeagent job``: the submitter's commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgeagent.cli.options import DIRECTORY, GatewayParam, as_json, print_json
+from edgeagent.errors import EdgeAgentError, UsageError
+from edgeagent.wire.units import format_credits, format_size
+from edgeagent.wire.urls import GatewayUrl
+
+if TYPE_CHECKING:
+    from edgeagent.client import Client
+
+Json = dict[str, Any]
+
+
+@click.group()
+@click.option(
+    "--gateway-url",
+    "gateway",
+    type=GatewayParam(),
+    envvar="GATEWAY_URL",
+    default="http://127.0.0.1:8080",
+    show_default=True,
+    help="The gateway's address.  [env: GATEWAY_URL]",
+)
+@click.option(
+    "--token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="EDGEAGENT_TOKEN_FILE",
+    help="File with the token, instead of EDGEAGENT_TOKEN.  [env: EDGEAGENT_TOKEN_FILE]",
+)
+@click.pass_context
+def job(ctx: click.Context, gateway: GatewayUrl, token_file: Path | None) -> None:
+    """Submit jobs and look at them.
+
+    The token comes from EDGEAGENT_TOKEN or a file, never from the command line, where other users could read it.
+    """
+    ctx.obj = (gateway, token_file)
+
+
+def _call(ctx: click.Context, use: Callable[[Client], Awaitable[None]]) -> None:
+    import os
+
+    import trio
+
+    from edgeagent.client import Client
+
+    gateway, token_file = ctx.obj
+    token = token_file.read_text().strip() if token_file else os.environ.get("EDGEAGENT_TOKEN", "").strip()
+    if not token:
+        raise UsageError("no token: set EDGEAGENT_TOKEN or name a file with --token-file")
+    if not token.isascii() or not token.isprintable():
+        raise UsageError("the token holds characters that no token has; was the right file named?")
+
+    async def session() -> None:
+        async with Client(gateway, token) as client:
+            await use(client)
+
+    trio.run(session)
+
+
+def _payload(text: str) -> Json:
+    if text == "-":
+        text = sys.stdin.read()
+    elif text.startswith("@"):
+        try:
+            text = Path(text[1:]).read_text()
+        except OSError as error:
+            raise click.BadParameter(f"cannot read {text[1:]}: {error.strerror}", param_hint="--payload") from None
+    try:
+        payload = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"not JSON: {error}", param_hint="--payload") from None
+    if not isinstance(payload, dict):
+        raise click.BadParameter('a payload is a JSON object, for example {"limit": 1000}', param_hint="--payload")
+    return payload
+
+
+@job.command()
+@click.argument("job_type", metavar="TYPE")
+@click.option("--payload", default="{}", show_default=True, help="JSON object, @FILE, or - for stdin.")
+@click.option("--wait", is_flag=True, help="Show progress until the job has ended, then its result.")
+@click.option("--output", "directory", type=DIRECTORY, help="With --wait: save the job's files there.")
+@as_json
+@click.pass_context
+def submit(ctx: click.Context, job_type: str, payload: str, wait: bool, directory: Path | None, as_json: bool) -> None:
+    """Submit a job of TYPE and print its id."""
+    document = _payload(payload)
+    if directory and not wait:
+        raise click.UsageError("--output needs --wait")
+
+    async def use(client: Client) -> None:
+        submitted = await client.submit(job_type, document)
+        if not wait:
+            _print_job(submitted, as_json) if as_json else click.echo(submitted["job_id"])
+            return
+        ended = await _watch(client, submitted["job_id"])
+        await _print_result(client, ended, directory, as_json)
+
+    _call(ctx, use)
+
+
+@job.command()
+@click.argument("job_id")
+@as_json
+@click.pass_context
+def show(ctx: click.Context, job_id: str, as_json: bool) -> None:
+    """Show a job and each of its attempts."""
+
+    async def use(client: Client) -> None:
+        _print_job(await client.show(job_id), as_json)
+
+    _call(ctx, use)
+
+
+@job.command(name="list")
+@click.option("--status", help="Only jobs in this state, for example FAILED.")
+@click.option("--type", "job_type", help="Only jobs of this type.")
+@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@as_json
+@click.pass_context
+def list_jobs(ctx: click.Context, status: str | None, job_type: str | None, limit: int, as_json: bool) -> None:
+    """List your jobs, newest first."""
+
+    async def use(client: Client) -> None:
+        jobs = await client.list(status=status and status.upper(), job_type=job_type, limit=limit)
+        if as_json:
+            print_json("jobs/1", {"jobs": jobs})
+            return
+        for one in jobs:
+            click.echo(f"{one['job_id']}  {one['status']:<10}  {one['created_at']}  {one['job_type']}")
+
+    _call(ctx, use)
+
+
+@job.command()
+@click.argument("job_id")
+@click.option("--output", "directory", type=DIRECTORY, help="Save the job's files there.")
+@as_json
+@click.pass_context
+def result(ctx: click.Context, job_id: str, directory: Path | None, as_json: bool) -> None:
+    """Print what a finished job gave back; exit 1 when it did not complete."""
+
+    async def use(client: Client) -> None:
+        await _print_result(client, await client.show(job_id), directory, as_json)
+
+    _call(ctx, use)
+
+
+@job.command()
+@click.argument("job_id")
+@click.pass_context
+def watch(ctx: click.Context, job_id: str) -> None:
+    """Follow a job until it has ended; exit 1 when it did not complete."""
+
+    async def use(client: Client) -> None:
+        _check_completed(await _watch(client, job_id))
+
+    _call(ctx, use)
+
+
+@job.command()
+@click.argument("job_id")
+@as_json
+@click.pass_context
+def cancel(ctx: click.Context, job_id: str, as_json: bool) -> None:
+    """Cancel a job, running or not; its credits are released."""
+
+    async def use(client: Client) -> None:
+        _print_job(await client.cancel(job_id), as_json)
+
+    _call(ctx, use)
+
+
+async def _watch(client: Client, job_id: str) -> Json:
+    """Follow a job on stderr and return it as it ended."""
+    from edgeagent.cli.progress import Follower
+
+    with Follower() as follower:
+        async for state in client.watch(job_id):
+            follower.update(state)
+            last = state
+    return last
+
+
+def _print_job(state: Json, as_json: bool) -> None:
+    if as_json:
+        print_json("job/1", state)
+        return
+    click.echo(f"{state['job_id']}  {state['job_type']}  {state['status']}")
+    click.echo(f"queued {state['queued_s']:.1f} s, running {state['running_s']:.1f} s")
+    click.echo(f"price {format_credits(state['price_ucr'])}, credited {format_credits(state['credited_ucr'])}")
+    if state["error"]:
+        click.echo(f"error: {state['error']}")
+    for attempt in state["attempts"]:
+        ended = f"{attempt['outcome']} {attempt['detail']}".strip() if attempt["outcome"] else attempt["status"]
+        click.echo(f"attempt {attempt['attempt_id']} on {attempt['node_name']}: {ended}")
+
+
+async def _print_result(client: Client, state: Json, directory: Path | None, as_json: bool) -> None:
+    _check_completed(state)
+    document = await client.result(state["job_id"])
+    if directory:
+        for output in document["outputs"]:
+            path = await client.download(state["job_id"], output, directory)
+            click.echo(f"saved {path} ({format_size(output['size_bytes'])})", err=True)
+    if as_json:
+        print_json("result/1", document)
+    else:
+        click.echo(json.dumps(document["value"], indent=2))
+
+
+def _check_completed(state: Json) -> None:
+    if state["status"] != "COMPLETED":
+        why = state["error"] or f"it is {state['status']}"
+        raise EdgeAgentError(f"job {state['job_id']} has no result: {why}")

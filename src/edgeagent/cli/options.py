@@ -1,0 +1,35 @@
+"""Options and outputs that several commands share."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgeagent.wire.urls import GatewayUrl
+
+
+class GatewayParam(click.ParamType[GatewayUrl]):
+    """A gateway's address."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> GatewayUrl:
+        """Return the address, or fail with a line that shows how to write one."""
+        if isinstance(value, GatewayUrl):
+            return value
+        try:
+            return GatewayUrl.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+DIRECTORY = click.Path(file_okay=False, path_type=Path)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+
+def print_json(schema: str, document: dict[str, Any]) -> None:
+    """Print a document for scripts: its schema's name and version first."""
+    click.echo(json.dumps({"schema": f"edgeagent.{schema}", **document}, indent=2))
