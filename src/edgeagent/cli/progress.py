@@ -37,6 +37,10 @@ class Follower:
     def __exit__(self, *failure: object) -> None:
         self._bars.stop()
 
+    def say(self, line: str) -> None:
+        """Show one line, above the bars where there are any."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def update(self, job: dict[str, Any]) -> None:
         """Show a job as it is now."""
         status, progress = job["status"], job["progress"]
@@ -61,5 +65,4 @@ class Follower:
         if status == said_status and fraction < said_fraction + _PLAIN_STEP:
             return
         self._said[job["job_id"]] = (status, fraction)
-        line = f"{job['job_type']:<14} {status:<10} {fraction:4.0%} {text}".rstrip()
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self.say(f"{job['job_type']:<14} {status:<10} {fraction:4.0%} {text}".rstrip())

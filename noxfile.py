@@ -1,0 +1,61 @@
+"""Everything that is run on this project, each in an environment of its own: `nox -l` lists it."""
+
+from __future__ import annotations
+
+import nox
+
+nox.needs_version = ">=2024.10"
+nox.options.default_venv_backend = "uv|virtualenv"
+nox.options.sessions = ["tests", "lint", "types", "docs"]
+
+_PROJECT = nox.project.load_toml("pyproject.toml")
+_EVERYTHING = ".[gateway,render,inference]"
+
+
+def _install(session: nox.Session, *groups: str) -> None:
+    session.install("-e", _EVERYTHING, *nox.project.dependency_groups(_PROJECT, *groups))
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Run four real jobs through a gateway and a node on this machine; files land in demo-output/."""
+    session.install(_EVERYTHING)
+    session.run("edgeagent", "demo", *(session.posargs or ("--output", "demo-output")))
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; those that need what this machine lacks skip and say what."""
+    _install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and the direction of imports."""
+    _install(session, "lint")
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", "--no-cache")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, with two checkers."""
+    _install(session, "lint")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation into docs/_build; a warning is an error."""
+    _install(session, "docs")
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """Show what the next release's changelog will say."""
+    _install(session, "docs")
+    session.run("towncrier", "build", "--draft", "--version", "next")
