@@ -7,71 +7,53 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
+from urllib.parse import quote
 
-import httpx2
 import trio
 
-from edgeagent.errors import EdgeAgentError, RefusedError, UnreachableError
-from edgeagent.wire.urls import GatewayUrl
+from edgeagent.errors import EdgeAgentError
+from edgeagent.rest import Json, Rest
 
 #: Job states from which there is no way on.
 ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
-#: Seconds for the gateway to answer one request; a download only has to keep moving.
-TIMEOUT_S = 30.0
 #: Seconds between two looks at a job that is being watched.
 POLL_S = 0.2
 
-Json = dict[str, Any]
 
-
-class Client:
+class Client(Rest):
     """A submitter's session with one gateway; use as ``async with Client(...)``."""
-
-    def __init__(self, gateway: GatewayUrl, token: str) -> None:
-        self._gateway = gateway
-        self._http = httpx2.AsyncClient(
-            base_url=gateway.rest, headers={"Authorization": f"Bearer {token}"}, timeout=TIMEOUT_S
-        )
-
-    async def __aenter__(self) -> Self:
-        await self._http.__aenter__()
-        return self
-
-    async def __aexit__(self, *failure: Any) -> None:
-        await self._http.__aexit__(*failure)
 
     async def submit(self, job_type: str, payload: Mapping[str, Any], limits: Mapping[str, Any] | None = None) -> Json:
         """Submit a job and return it."""
         body: Json = {"job_type": job_type, "payload": payload}
         if limits:
             body["limits"] = limits
-        return await self._call("POST", "/jobs", json=body)
+        return await self.call("POST", "/jobs", json=body)
 
     async def show(self, job_id: str) -> Json:
         """Return a job as it is now."""
-        return await self._call("GET", f"/jobs/{job_id}")
+        return await self.call("GET", _job(job_id))
 
     async def list(self, *, status: str | None = None, job_type: str | None = None, limit: int = 50) -> list[Json]:
         """Return the account's jobs, newest first."""
         wanted = {"status": status, "job_type": job_type, "limit": limit}
-        answer = await self._call("GET", "/jobs", params={key: value for key, value in wanted.items() if value})
+        answer = await self.call("GET", "/jobs", params={key: value for key, value in wanted.items() if value})
         jobs: list[Json] = answer["jobs"]
         return jobs
 
     async def cancel(self, job_id: str) -> Json:
         """Cancel a job and return it."""
-        return await self._call("POST", f"/jobs/{job_id}/cancel")
+        return await self.call("POST", _job(job_id, "cancel"))
 
     async def result(self, job_id: str) -> Json:
         """Return what a finished job gave back."""
-        return await self._call("GET", f"/jobs/{job_id}/result")
+        return await self.call("GET", _job(job_id, "result"))
 
     async def account(self) -> Json:
         """Return the account's name and balance."""
-        return await self._call("GET", "/account")
+        return await self.call("GET", "/account")
 
     async def watch(self, job_id: str) -> AsyncIterator[Json]:
         """Yield a job each time it has changed, last of all when it has ended."""
@@ -99,7 +81,7 @@ class Client:
         digest = hashlib.sha256()
         try:
             with part.open("wb") as file:
-                async with self._stream(f"/jobs/{job_id}/outputs/{name}") as response:
+                async with self.stream("GET", _job(job_id, "outputs", name)) as response:
                     async for chunk in response.aiter_bytes():
                         digest.update(chunk)
                         await trio.to_thread.run_sync(file.write, chunk)
@@ -110,39 +92,6 @@ class Client:
             part.unlink(missing_ok=True)
         return target
 
-    @asynccontextmanager
-    async def _stream(self, path: str) -> AsyncIterator[httpx2.Response]:
-        try:
-            async with self._http.stream("GET", path) as response:
-                if response.is_error:
-                    await response.aread()
-                self._check(response)
-                yield response
-        except httpx2.TransportError as error:
-            raise self._unreachable(error) from None
 
-    async def _call(self, method: str, path: str, **request: Any) -> Json:
-        try:
-            response = await self._http.request(method, path, **request)
-        except httpx2.TransportError as error:
-            raise self._unreachable(error) from None
-        self._check(response)
-        answer: Json = response.json()
-        return answer
-
-    def _check(self, response: httpx2.Response) -> None:
-        if response.is_success:
-            return
-        try:
-            detail = str(response.json()["detail"])
-        except (ValueError, KeyError, TypeError):
-            detail = f"HTTP status {response.status_code}; is {self._gateway} an edgeagent gateway?"
-        if response.status_code == 401:
-            detail += "; set EDGEAGENT_TOKEN to a token from `edgeagent gateway token create`"
-        raise RefusedError(f"the gateway says no: {detail}")
-
-    def _unreachable(self, error: httpx2.TransportError) -> UnreachableError:
-        why = str(error) or type(error).__name__
-        return UnreachableError(
-            f"no answer from the gateway at {self._gateway} ({why}); check the address and that it runs"
-        )
+def _job(*parts: str) -> str:
+    return "/jobs/" + "/".join(quote(part, safe="") for part in parts)

@@ -17,7 +17,8 @@ import trio
 
 from edgeagent.errors import EdgeAgentError, UnreachableError
 from edgeagent.gateway.accounts import create_token
-from edgeagent.node import api, config, enrol
+from edgeagent.node import config, enrol
+from edgeagent.rest import Rest
 from edgeagent.wire.urls import GatewayUrl
 
 #: Seconds that the gateway and the node each have to come up; both take about one here.
@@ -124,9 +125,9 @@ async def _stop(process: trio.Process) -> None:
 
 async def _healthy(gateway: GatewayUrl, token: str, log: Path) -> None:
     with trio.move_on_after(START_S):
-        async with api.NodeApi(gateway, token) as node:
+        async with Rest(gateway, token) as rest:
             while True:
-                if (await node.me())["status"] == "HEALTHY":
+                if (await rest.call("GET", "/nodes/me"))["status"] == "HEALTHY":
                     return
                 await trio.sleep(0.05)
     raise UnreachableError(f"the node did not become healthy in {START_S:.0f} s:\n{_tail(log)}")

@@ -14,7 +14,7 @@ import trio
 from edgeagent.client import Client
 from edgeagent.demo.jobs import JOBS, DemoJob
 from edgeagent.demo.network import Network, running
-from edgeagent.node.api import NodeApi
+from edgeagent.rest import Rest
 from edgeagent.wire.units import UCR_PER_CREDIT
 
 Json = dict[str, Any]
@@ -101,8 +101,8 @@ async def _run_jobs(network: Network, output: Path, follower: Follower) -> Demo:
         async with trio.open_nursery() as nursery:
             for job, job_id in order:
                 nursery.start_soon(one, job, job_id)
-    async with NodeApi(network.gateway, network.node.token) as api:
-        node = await api.me()
+    async with Rest(network.gateway, network.node.token) as rest:
+        node = await rest.call("GET", "/nodes/me")
     return Demo(
         jobs=tuple(jobs[job_id] for _, job_id in order),
         node={"id": node["node_id"], "status": node["status"], "earned": node["balance_ucr"] / UCR_PER_CREDIT},
