@@ -66,6 +66,11 @@ class Client(Rest):
             if seen["status"] not in ENDED:
                 await trio.sleep(POLL_S)
 
+    async def wait(self, job_id: str) -> Json:
+        """Return a job as it ended."""
+        states = [state async for state in self.watch(job_id)]
+        return states[-1]
+
     async def download(self, job_id: str, output: Mapping[str, Any], directory: Path) -> Path:
         """Save one of a job's outputs in ``directory``, its digest checked, and return where it lies.
 

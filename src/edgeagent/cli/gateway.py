@@ -32,8 +32,16 @@ def gateway() -> None:
 @_data
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--heartbeat",
+    "heartbeat_s",
+    type=click.FloatRange(0.1, 30),
+    default=15.0,
+    show_default=True,
+    help="Seconds between a node's heartbeats; a job's lease is four of them.",
+)
 @click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
-def run(data_dir: Path, host: str, port: int, log_level: str) -> None:
+def run(data_dir: Path, host: str, port: int, heartbeat_s: float, log_level: str) -> None:
     """Run the gateway until SIGTERM.
 
     Prints its address on stdout as soon as it is ready.  Node links are told to come back when it stops; jobs are kept.
@@ -46,7 +54,9 @@ def run(data_dir: Path, host: str, port: int, log_level: str) -> None:
     from edgeagent.gateway.config import GatewaySettings
 
     logs.configure(logs.check_level(log_level))
-    settings = GatewaySettings(data_dir=data_dir, host=host, port=port)
+    settings = GatewaySettings(
+        data_dir=data_dir, host=host, port=port, heartbeat_s=heartbeat_s, lease_s=4 * heartbeat_s
+    )
 
     async def serve(stop: trio.Event) -> None:
         async with trio.open_nursery() as nursery:

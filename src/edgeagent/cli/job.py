@@ -12,11 +12,10 @@ import click
 
 from edgeagent.cli.options import DIRECTORY, GatewayParam, as_json, print_json
 from edgeagent.errors import EdgeAgentError, UsageError
-from edgeagent.wire.units import format_credits, format_size
-from edgeagent.wire.urls import GatewayUrl
 
 if TYPE_CHECKING:
     from edgeagent.client import Client
+    from edgeagent.wire.urls import GatewayUrl
 
 Json = dict[str, Any]
 
@@ -192,6 +191,8 @@ async def _watch(client: Client, job_id: str) -> Json:
 
 
 def _print_job(state: Json, as_json: bool) -> None:
+    from edgeagent.wire.units import format_credits
+
     if as_json:
         print_json("job/1", state)
         return
@@ -206,6 +207,8 @@ def _print_job(state: Json, as_json: bool) -> None:
 
 
 async def _print_result(client: Client, state: Json, directory: Path | None, as_json: bool) -> None:
+    from edgeagent.wire.units import format_size
+
     _check_completed(state)
     document = await client.result(state["job_id"])
     if directory:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from edgeagent.cli.options import GatewayParam, as_json, print_json
-from edgeagent.wire.urls import GatewayUrl
+
+if TYPE_CHECKING:
+    from edgeagent.wire.urls import GatewayUrl
 
 
 @click.command()

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgeagent.wire.urls import GatewayUrl
+if TYPE_CHECKING:
+    from edgeagent.wire.urls import GatewayUrl
 
 
-class GatewayParam(click.ParamType[GatewayUrl]):
+class GatewayParam(click.ParamType["GatewayUrl"]):
     """A gateway's address."""
 
     name = "url"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> GatewayUrl:
         """Return the address, or fail with a line that shows how to write one."""
+        from edgeagent.wire.urls import GatewayUrl
+
         if isinstance(value, GatewayUrl):
             return value
         try:

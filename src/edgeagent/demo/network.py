@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import trio
 
 from edgeagent.errors import EdgeAgentError, UnreachableError
 from edgeagent.gateway.accounts import create_token
-from edgeagent.node import config, enrol
+from edgeagent.node import enrol
 from edgeagent.rest import Rest
 from edgeagent.wire.urls import GatewayUrl
 
@@ -27,6 +27,8 @@ START_S = 30.0
 STOP_S = 10.0
 #: Lines of a program's log that are worth showing when it has failed.
 _LOG_TAIL = 5
+#: What would point our own programs at another node or gateway.
+_OURS = ("GATEWAY_URL", "NODE_JWT", "NODE_ID", "HEALTH_PORT", "LOG_LEVEL", "EDGEAGENT_")
 
 
 @attrs.frozen(kw_only=True)
@@ -38,100 +40,108 @@ class Network:
     node: enrol.Registered
 
 
+@attrs.frozen
+class Program:
+    """One of our own commands, running."""
+
+    command: tuple[str, ...]
+    process: trio.Process
+    log: Path
+
+    async def first_line(self) -> str:
+        """Return the first line it prints on stdout; empty when it ends or stays silent for ``START_S``."""
+        assert self.process.stdout is not None
+        received = b""
+        with trio.move_on_after(START_S):
+            while b"\n" not in received and (chunk := await self.process.stdout.receive_some()):
+                received += chunk
+        line, newline, _ = received.partition(b"\n")
+        return line.decode().strip() if newline else ""
+
+    async def watch(self) -> None:
+        """Raise EdgeAgentError, with the end of its log, as soon as it has ended."""
+        code = await self.process.wait()
+        raise EdgeAgentError(f"`edgeagent {' '.join(self.command)}` ended with {code}:\n{self.tail()}")
+
+    def tail(self) -> str:
+        """Return the end of what it logged."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:])
+
+
 @asynccontextmanager
-async def running(directory: Path, *, grant_ucr: int, capabilities: tuple[str, ...]) -> AsyncIterator[Network]:
+async def program(*command: str, log: Path, environ: Mapping[str, str] | None = None) -> AsyncIterator[Program]:
+    """Run ``edgeagent COMMAND`` for as long as the context is open, its stderr appended to ``log``."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OURS)}
+    with log.open("ab") as stderr:
+        process = await trio.lowlevel.open_process(
+            [sys.executable, "-m", "edgeagent", *command],
+            env={**inherited, **(environ or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+        )
+    try:
+        yield Program(command, process, log)
+    finally:
+        with trio.CancelScope(shield=True):
+            await _stop(process)
+
+
+@asynccontextmanager
+async def running(
+    directory: Path, *, grant_ucr: int, capabilities: tuple[str, ...], gateway_options: tuple[str, ...] = ()
+) -> AsyncIterator[Network]:
     """Run a gateway and a healthy node in ``directory`` for as long as the context is open.
+
+    Args:
+        directory: for the gateway's data, the node's home and both logs.
+        grant_ucr: micro-credits that the submitter starts with.
+        capabilities: job types that the node offers.
+        gateway_options: more options of ``edgeagent gateway run``.
 
     Raises:
         EdgeAgentError: one of them did not come up, or ended meanwhile; the text has the end of its log.
     """
     data, home = directory / "gateway", directory / "node"
-    async with trio.open_nursery() as nursery:
-        log = directory / "gateway.log"
-        address: str = await nursery.start(
-            _supervise, ["gateway", "run", "--data", str(data), "--port", "0"], {}, log, _first_line
-        )
+    serve = ("gateway", "run", "--data", str(data), "--port", "0", *gateway_options)
+    async with program(*serve, log=directory / "gateway.log") as gateway_program, trio.open_nursery() as nursery:
+        address = await gateway_program.first_line()
+        if not address:
+            await gateway_program.watch()
+        nursery.start_soon(gateway_program.watch)
         gateway = GatewayUrl.parse(address)
         token = await trio.to_thread.run_sync(create_token, data, "demo", grant_ucr)
         node = await enrol.register(home, gateway, "demo-node", capabilities, force=False)
-        environ = {config.HOME_VARIABLE: str(home), "HEALTH_PORT": "0"}
-        await nursery.start(_supervise, ["run"], environ, directory / "node.log", None)
-        await _healthy(gateway, node.token, directory / "node.log")
-        yield Network(gateway=gateway, token=token, node=node)
-        nursery.cancel_scope.cancel(reason="the demo is done")
+        environ = {"EDGEAGENT_HOME": str(home), "HEALTH_PORT": "0"}
+        async with program("run", log=directory / "node.log", environ=environ) as node_program:
+            nursery.start_soon(node_program.watch)
+            await healthy(gateway, node.token, node_program)
+            yield Network(gateway=gateway, token=token, node=node)
+            nursery.cancel_scope.cancel(reason="no longer needed")
 
 
-def _first_line(line: str) -> str:
-    return line.strip()
+async def healthy(gateway: GatewayUrl, node_token: str, node: Program) -> None:
+    """Wait until the gateway sees the node as HEALTHY.
 
-
-async def _supervise(
-    command: list[str],
-    environ: dict[str, str],
-    log: Path,
-    ready: Callable[[str], str] | None,
-    *,
-    task_status: trio.TaskStatus[str | None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Run one of our own commands until cancelled; its first line on stdout, where waited for, says it is ready."""
-    with log.open("wb") as stderr:
-        process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "edgeagent", *command],
-            env={**_clean_environ(), **environ},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-        )
-    assert process.stdout is not None
-    try:
-        line = ""
-        if ready is not None:
-            line = await _read_line(process.stdout)
-            if line:
-                task_status.started(ready(line))
-        else:
-            task_status.started(None)
-        await process.wait()
-        raise EdgeAgentError(f"`edgeagent {' '.join(command)}` ended with {process.returncode}:\n{_tail(log)}")
-    finally:
-        with trio.CancelScope(shield=True):
-            await _stop(process)
-            await process.stdout.aclose()
-
-
-def _clean_environ() -> dict[str, str]:
-    """The environment without what would point our own programs at another node or gateway."""
-    ours = ("GATEWAY_URL", "NODE_JWT", "NODE_ID", "HEALTH_PORT", "EDGEAGENT_")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-
-async def _read_line(stream: trio.abc.ReceiveStream) -> str:
-    received = b""
+    Raises:
+        UnreachableError: it does not within ``START_S``.
+    """
     with trio.move_on_after(START_S):
-        while b"\n" not in received and (chunk := await stream.receive_some()):
-            received += chunk
-    return received.partition(b"\n")[0].decode() if b"\n" in received else ""
+        async with Rest(gateway, node_token) as rest:
+            while True:
+                if (await rest.call("GET", "/nodes/me"))["status"] == "HEALTHY":
+                    return
+                await trio.sleep(0.05)
+    raise UnreachableError(f"the node did not become healthy in {START_S:.0f} s:\n{node.tail()}")
 
 
 async def _stop(process: trio.Process) -> None:
     if process.returncode is None:
         process.terminate()
-    with trio.move_on_after(STOP_S):
-        await process.wait()
+        with trio.move_on_after(STOP_S):
+            await process.wait()
     if process.returncode is None:
         process.kill()
-        await process.wait()
-
-
-async def _healthy(gateway: GatewayUrl, token: str, log: Path) -> None:
-    with trio.move_on_after(START_S):
-        async with Rest(gateway, token) as rest:
-            while True:
-                if (await rest.call("GET", "/nodes/me"))["status"] == "HEALTHY":
-                    return
-                await trio.sleep(0.05)
-    raise UnreachableError(f"the node did not become healthy in {START_S:.0f} s:\n{_tail(log)}")
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(errors="replace").splitlines()[-_LOG_TAIL:])
+    await process.wait()
+    assert process.stdout is not None
+    await process.stdout.aclose()

@@ -1,0 +1,144 @@
+"""Whichever process dies, the job does not: the gateway and the node are killed with jobs under way."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import trio
+from edgeagent.gateway.accounts import create_token
+from plugin_files import QUICK, plugin
+
+from edgeagent.client import Client
+from edgeagent.demo.network import healthy, program
+from edgeagent.node import enrol
+from edgeagent.wire.units import UCR_PER_CREDIT
+from edgeagent.wire.urls import GatewayUrl
+
+LIMIT_S = 120.0
+#: Announces that it runs, then takes two seconds.
+SLOW = "current_job().progress(0.5, 'half way')\ntime.sleep(2)\nreturn WorkerResult(success=True, value='done')"
+
+
+class Machine:
+    """A gateway on a fixed port and a node, each of which can be killed and started again."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.port = "0"
+        (directory / "node" / "plugins").mkdir(parents=True)
+        (directory / "node" / "plugins" / "slow.py").write_text(plugin("slow", SLOW))
+
+    def gateway(self):
+        """Run the gateway; the same data and, from the second time on, the same port."""
+        data = str(self.directory / "gateway")
+        command = ("gateway", "run", "--data", data, "--port", self.port, *QUICK)
+        return program(*command, log=self.directory / "gateway.log")
+
+    def node(self):
+        """Run the node."""
+        environ = {"EDGEAGENT_HOME": str(self.directory / "node"), "HEALTH_PORT": "0"}
+        return program("run", log=self.directory / "node.log", environ=environ)
+
+    async def set_up(self, address: str) -> tuple[GatewayUrl, str, enrol.Registered]:
+        """Register the node and make a submitter, once the gateway runs."""
+        url = GatewayUrl.parse(address)
+        self.port = address.rpartition(":")[2]
+        token = create_token(self.directory / "gateway", "s", 100 * UCR_PER_CREDIT)
+        node = await enrol.register(self.directory / "node", url, "n", ("slow",), force=False)
+        return url, token, node
+
+
+async def until_running(client: Client, job_id: str) -> None:
+    """Wait until the job has said that it is half way."""
+    while (await client.show(job_id))["progress"]["fraction"] != 0.5:
+        await trio.sleep(0.05)
+
+
+@pytest.mark.needs("sandbox")
+async def test_a_job_survives_the_gateways_death(tmp_path: Path) -> None:
+    """kill -9 of the gateway while the job runs: it comes back, the node still holds it, one attempt, paid once."""
+    machine = Machine(tmp_path)
+    with trio.fail_after(LIMIT_S):
+        async with machine.gateway() as first:
+            url, token, registered = await machine.set_up(await first.first_line())
+            async with machine.node() as node:
+                await healthy(url, registered.token, node)
+                async with Client(url, token) as client:
+                    job_id = (await client.submit("slow", {}))["job_id"]
+                    queued = (await client.submit("echo", {"after": "the crash"}))["job_id"]
+                    await until_running(client, job_id)
+                    first.process.send_signal(signal.SIGKILL)
+                    await first.process.wait()
+                async with machine.gateway() as second:
+                    assert await second.first_line()
+                    async with Client(url, token) as client:
+                        job, echo = await client.wait(job_id), await client.wait(queued)
+                        account = await client.account()
+
+    assert (job["status"], len(job["attempts"])) == ("COMPLETED", 1)
+    assert echo["status"] == "COMPLETED"
+    assert (account["balance_ucr"], account["held_ucr"]) == (99 * UCR_PER_CREDIT, 0)
+
+
+@pytest.mark.needs("sandbox")
+async def test_a_job_survives_the_nodes_death(tmp_path: Path) -> None:
+    """kill -9 of the node: at its next start the job is run again, paid once, and nothing of the old one is left."""
+    machine = Machine(tmp_path)
+    with trio.fail_after(LIMIT_S):
+        async with machine.gateway() as gateway:
+            url, token, registered = await machine.set_up(await gateway.first_line())
+            async with Client(url, token) as client:
+                async with machine.node() as first:
+                    await healthy(url, registered.token, first)
+                    job_id = (await client.submit("slow", {}))["job_id"]
+                    await until_running(client, job_id)
+                    first.process.send_signal(signal.SIGKILL)
+                    await first.process.wait()
+                async with machine.node():
+                    job = await client.wait(job_id)
+                account = await client.account()
+
+    assert (job["status"], len(job["attempts"])) == ("COMPLETED", 2)
+    assert job["attempts"][0]["outcome"] == "lost"
+    assert (account["balance_ucr"], account["held_ucr"]) == (99 * UCR_PER_CREDIT, 0)
+
+
+@pytest.mark.needs("sandbox")
+async def test_a_stopped_node_finishes_what_it_runs(tmp_path: Path) -> None:
+    """SIGTERM while a job runs: the job completes in its only attempt, then the node ends with 0."""
+    machine = Machine(tmp_path)
+    with trio.fail_after(LIMIT_S):
+        async with machine.gateway() as gateway:
+            url, token, registered = await machine.set_up(await gateway.first_line())
+            async with Client(url, token) as client, machine.node() as node:
+                await healthy(url, registered.token, node)
+                job_id = (await client.submit("slow", {}))["job_id"]
+                await until_running(client, job_id)
+                node.process.terminate()
+                code = await node.process.wait()
+                job = await client.show(job_id)
+
+    assert code == 0
+    assert (job["status"], len(job["attempts"])) == ("COMPLETED", 1)
+
+
+@pytest.mark.needs("sandbox")
+async def test_a_cancelled_job_is_killed(tmp_path: Path) -> None:
+    """Cancel reaches the running attempt; the credits come back and the node has a free slot again."""
+    machine = Machine(tmp_path)
+    with trio.fail_after(LIMIT_S):
+        async with machine.gateway() as gateway:
+            url, token, registered = await machine.set_up(await gateway.first_line())
+            async with Client(url, token) as client, machine.node() as node:
+                await healthy(url, registered.token, node)
+                job_id = (await client.submit("slow", {}))["job_id"]
+                await until_running(client, job_id)
+                cancelled = await client.cancel(job_id)
+                echo = await client.wait((await client.submit("echo", {}))["job_id"])
+                account = await client.account()
+
+    assert cancelled["status"] == "CANCELLED"
+    assert echo["status"] == "COMPLETED"
+    assert (account["balance_ucr"], account["held_ucr"]) == (100 * UCR_PER_CREDIT, 0)
