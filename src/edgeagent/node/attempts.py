@@ -1,0 +1,198 @@
+"""The jobs ring: one task per attempt, from the dispatch to the result in the spool.
+
+An attempt id runs at most once here, whatever the gateway repeats.  The order is what makes it safe: noted in the
+spool, then accepted, then run, then the result in the spool, then handed to the sender.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from edgeagent.node import slots as slot_rules
+from edgeagent.node.executor import Executor, Finished
+from edgeagent.node.outbox import Outbox
+from edgeagent.node.slots import Decline, Take
+from edgeagent.wire.messages import JobAccept, JobDecline, JobDispatch, JobResult, Outcome
+
+log = structlog.get_logger()
+
+#: Ended attempts that are remembered, so that a repeated dispatch is known for one.
+_REMEMBERED = 10_000
+
+
+class Ledger(Protocol):
+    """What the attempts need of the spool."""
+
+    def outputs(self, attempt_id: str) -> Path:
+        """Return where output files go."""
+
+    async def begin(self, dispatch: JobDispatch) -> None:
+        """Note that an attempt runs."""
+
+    async def finish(self, result: JobResult) -> None:
+        """Put its result on disk."""
+
+    async def drop(self, attempt_id: str) -> None:
+        """Forget it."""
+
+
+@attrs.define(eq=False)
+class _Running:
+    dispatch: JobDispatch
+    stop: trio.Event = attrs.field(factory=trio.Event)
+    stop_outcome: Outcome = Outcome.CANCELLED
+    stop_reason: str = ""
+
+
+class Attempts:
+    """All attempts of this node; ``nursery`` is the jobs ring's."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        executor: Executor,
+        ledger: Ledger,
+        outbox: Outbox,
+        *,
+        slots: int,
+        announced: tuple[str, ...],
+        deliver: Callable[[JobResult], None],
+        ended: Iterable[str] = (),
+    ) -> None:
+        self._nursery = nursery
+        self._executor = executor
+        self._ledger = ledger
+        self._outbox = outbox
+        self._slots = slots
+        self._announced = announced
+        self._deliver = deliver
+        self._running: dict[str, _Running] = {}
+        self._change = trio.Event()  # set and replaced when an attempt ends
+        self._ended: OrderedDict[str, None] = OrderedDict.fromkeys(ended)
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """Ids of the attempts that run."""
+        return tuple(self._running)
+
+    @property
+    def free_slots(self) -> int:
+        """How many more would be taken."""
+        return max(0, self._slots - len(self._running))
+
+    @property
+    def load(self) -> float:
+        """How full the node is, 0 to 1."""
+        return slot_rules.load(len(self._running), self._slots)
+
+    def take(self, dispatch: JobDispatch) -> None:
+        """Start an attempt, decline it, or ignore a repetition; returns at once."""
+        decision = slot_rules.decide(
+            dispatch, running=self._running, known=self._ended, slots=self._slots, announced=self._announced
+        )
+        fields = {"job_id": dispatch.job_id, "attempt_id": dispatch.attempt_id, "job_type": dispatch.job_type}
+        match decision:
+            case Take():
+                log.info("Received job_dispatch", **fields)
+                running = self._running[dispatch.attempt_id] = _Running(dispatch)
+                self._nursery.start_soon(self._run, running)
+            case Decline(reason):
+                self.decline(dispatch, reason)
+            case _:
+                log.debug("Repeated job_dispatch ignored", **fields)
+
+    def decline(self, dispatch: JobDispatch, reason: str) -> None:
+        """Give an attempt back to the gateway's queue."""
+        log.info("Declined job_dispatch", job_id=dispatch.job_id, attempt_id=dispatch.attempt_id, reason=reason)
+        self._outbox.say(JobDecline(attempt_id=dispatch.attempt_id, reason=reason))
+
+    def cancel(self, attempt_id: str, reason: str) -> None:
+        """Ask a running attempt to end, and remember why; others are ignored, their result is already on its way."""
+        running = self._running.get(attempt_id)
+        if running is not None and not running.stop.is_set():
+            running.stop_reason = reason
+            running.stop.set()
+
+    def stop_all(self, reason: str) -> None:
+        """Ask everything that runs to end; the gateway will give these jobs to other nodes."""
+        for running in self._running.values():
+            if not running.stop.is_set():
+                running.stop_outcome = Outcome.LOST
+                running.stop_reason = reason
+                running.stop.set()
+
+    async def idle(self) -> None:
+        """Wait until nothing runs."""
+        while self._running:
+            await self._change.wait()
+
+    async def _run(self, running: _Running) -> None:
+        dispatch = running.dispatch
+        try:
+            try:
+                await self._ledger.begin(dispatch)
+            except (OSError, sqlite3.Error) as error:
+                self.decline(dispatch, f"the node cannot write its spool: {error}")
+                return
+            self._outbox.say(JobAccept(attempt_id=dispatch.attempt_id))
+            finished = await self._executor.run(
+                dispatch,
+                progress=self._outbox.progress,
+                stop=running.stop,
+                outputs=self._ledger.outputs(dispatch.attempt_id),
+            )
+            result = _result(running, finished)
+            try:
+                await self._ledger.finish(result)
+            except (OSError, sqlite3.Error) as error:
+                # Better delivered from memory than not at all; only a crash before the acknowledgement loses it.
+                log.warning("Spool not written", attempt_id=dispatch.attempt_id, reason=str(error))
+        finally:
+            del self._running[dispatch.attempt_id]
+            self._change.set()
+            self._change = trio.Event()
+        self._remember(dispatch.attempt_id)
+        _report(dispatch, result)
+        self._deliver(result)
+
+    def _remember(self, attempt_id: str) -> None:
+        self._ended[attempt_id] = None
+        if len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+
+def _result(running: _Running, finished: Finished) -> JobResult:
+    if finished.outcome is Outcome.CANCELLED:
+        finished = attrs.evolve(finished, outcome=running.stop_outcome, detail=running.stop_reason or finished.detail)
+    return JobResult(
+        job_id=running.dispatch.job_id,
+        attempt_id=running.dispatch.attempt_id,
+        outcome=finished.outcome,
+        detail=finished.detail,
+        value=finished.value,
+        result_ref=finished.result_ref,
+        outputs=finished.outputs,
+        usage=finished.usage,
+        sandbox=finished.sandbox,
+    )
+
+
+def _report(dispatch: JobDispatch, result: JobResult) -> None:
+    fields = {
+        "job_id": result.job_id,
+        "attempt_id": result.attempt_id,
+        "job_type": dispatch.job_type,
+        "wall_s": round(result.usage.wall_s, 3),
+    }
+    if result.outcome is Outcome.COMPLETED:
+        log.info("Job completed", **fields, outputs=len(result.outputs))
+    else:
+        log.info("Job failed", **fields, outcome=result.outcome.value, reason=result.detail)

@@ -1,0 +1,100 @@
+"""Keeps the link to the gateway: connect, hold a session, and after a loss wait and connect again.
+
+A lost link is expected and contained here.  What waiting cannot cure ends the node: a token that the gateway does not
+accept, and another process that runs as the same node.  Called by ``node.service`` in the link ring.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Protocol
+
+import structlog
+import trio
+
+from edgeagent.errors import EdgeAgentError, RefusedError
+from edgeagent.node.backoff import Backoff
+from edgeagent.node.session import Session
+from edgeagent.node.transport import Connect, LinkLost, most_telling
+from edgeagent.wire.link import CloseCode
+
+log = structlog.get_logger()
+
+#: Seconds that the gateway's answer to Bye is waited for.
+BYE_S = 3.0
+
+
+class Losable(Protocol):
+    """Whoever wants to know that what was said may not have arrived."""
+
+    def link_lost(self) -> None:
+        """The link is over."""
+
+
+class Relay:
+    """The node's link, whichever connection carries it at the moment."""
+
+    def __init__(self, connect: Connect, session: Session, sender: Losable, backoff: Backoff | None = None) -> None:
+        self._connect = connect
+        self._session = session
+        self._sender = sender
+        self._backoff = backoff or Backoff(random.Random())  # noqa: S311 (jitter, not a secret)
+        self._left = trio.Event()
+
+    def is_up(self) -> bool:
+        """Return whether the gateway has said Welcome on a connection that still stands."""
+        return self._session.connected
+
+    def drain(self, reason: str) -> None:
+        """Tell the gateway that no new work is taken."""
+        self._session.drain(reason)
+
+    async def leave(self, reason: str) -> None:
+        """Say Bye and wait a moment for the answer; ``run`` returns."""
+        if self.is_up():
+            self._session.leave(reason)
+            with trio.move_on_after(BYE_S):
+                await self._left.wait()
+
+    async def run(self) -> None:
+        """Hold a session with the gateway until it is left, reopening lost links.
+
+        Raises:
+            RefusedError: the gateway does not accept the token; says what to type.
+            EdgeAgentError: another process has connected as this node.
+        """
+        while True:
+            lost: LinkLost | None = None
+            self._session.welcomed = False
+            try:
+                async with self._connect() as transport:
+                    await self._session.run(transport)
+            except* LinkLost as group:
+                lost = most_telling(group)
+            finally:
+                self._sender.link_lost()
+            if lost is None:
+                self._left.set()
+                return
+            _raise_if_final(lost)
+            if self._session.welcomed:
+                self._backoff.reset()
+            delay_s = lost.back_s + self._backoff.next_s()
+            event = (
+                "Connection lost, reconnecting..." if self._session.welcomed else "Gateway not reached, trying again"
+            )
+            log.info(event, code=lost.code, reason=lost.reason, retry_s=round(delay_s, 1))
+            await trio.sleep(delay_s)
+
+
+def _raise_if_final(lost: LinkLost) -> None:
+    if lost.code == CloseCode.AUTHENTICATION_FAILED:
+        raise RefusedError(
+            f"Authentication failed (4001): {lost.reason}; the token may have expired or belong to another gateway; "
+            "register again with: edgeagent register --force --gateway-url URL --name NAME"
+        )
+    if lost.code == CloseCode.REPLACED:
+        raise EdgeAgentError(
+            f"another process has connected as this node (4009: {lost.reason}); "
+            "stop one of them, or register this machine as a node of its own: edgeagent register --force ..."
+        )

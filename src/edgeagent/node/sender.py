@@ -1,0 +1,148 @@
+"""Delivers results: output files by REST first, then the result on the link, again and again until acknowledged.
+
+One task per result, and one is enough state: it ends when the gateway has said that it holds the result, and only then
+is the spool told to forget it.  A lost link wakes the tasks, and each says its result anew on the next one.
+"""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from edgeagent.errors import RefusedError, UnreachableError
+from edgeagent.node.backoff import Backoff
+from edgeagent.node.outbox import Outbox
+from edgeagent.wire.messages import JobResult, JobResultAck, Outcome, Output
+
+log = structlog.get_logger()
+
+#: Seconds after which a result that was said and not acknowledged is said again on the same link.
+RESEND_S = 30.0
+#: Uploads at the same time; more would share the same line.
+UPLOADS = 4
+
+#: Uploads one file: attempt id, what it is, where it lies.  Raises ``RefusedError`` or ``UnreachableError``.
+Upload = Callable[[str, Output, Path], Awaitable[None]]
+
+
+class Shelf(Protocol):
+    """What the sender needs of the spool."""
+
+    def outputs(self, attempt_id: str) -> Path:
+        """Return where the files lie."""
+
+    async def finish(self, result: JobResult) -> None:
+        """Store a result, instead of what was stored."""
+
+    async def drop(self, attempt_id: str) -> None:
+        """Forget an attempt."""
+
+
+class Sender:
+    """All results on their way; ``nursery`` is the link ring's."""
+
+    def __init__(
+        self, nursery: trio.Nursery, outbox: Outbox, shelf: Shelf, upload: Upload, rng: random.Random | None = None
+    ) -> None:
+        self._nursery = nursery
+        self._outbox = outbox
+        self._shelf = shelf
+        self._upload = upload
+        self._rng = rng or random.Random()  # noqa: S311 (jitter, not a secret)
+        self._uploads = trio.CapacityLimiter(UPLOADS)
+        self._pending: dict[str, _Delivery] = {}
+        self._empty = trio.Event()
+        self._empty.set()
+
+    def __iter__(self) -> Iterator[str]:
+        """The attempt ids whose results are not acknowledged."""
+        return iter(self._pending)
+
+    def deliver(self, result: JobResult) -> None:
+        """Take over a result that is on disk."""
+        if not self._pending:
+            self._empty = trio.Event()
+        delivery = self._pending[result.attempt_id] = _Delivery(result)
+        self._nursery.start_soon(self._run, delivery)
+
+    def acknowledged(self, ack: JobResultAck) -> None:
+        """The gateway has a result on its own disk."""
+        delivery = self._pending.get(ack.attempt_id)
+        if delivery is not None:
+            delivery.ack = ack
+            delivery.news.set()
+
+    def link_lost(self) -> None:
+        """What was said on the last link may not have arrived."""
+        for delivery in self._pending.values():
+            delivery.news.set()
+
+    async def flushed(self) -> None:
+        """Wait until nothing is left to deliver."""
+        while self._pending:
+            await self._empty.wait()
+
+    async def _run(self, delivery: _Delivery) -> None:
+        await self._upload_all(delivery)
+        while delivery.ack is None:
+            await self._outbox.opened.wait()
+            if not self._outbox.is_open:
+                continue  # lost again before this task ran
+            delivery.news = trio.Event()
+            self._outbox.say(delivery.result)
+            with trio.move_on_after(RESEND_S):
+                await delivery.news.wait()
+        log.debug("Result acknowledged", attempt_id=delivery.result.attempt_id, credited_ucr=delivery.ack.credited_ucr)
+        await self._forget(delivery.result.attempt_id)
+
+    async def _upload_all(self, delivery: _Delivery) -> None:
+        result, backoff = delivery.result, Backoff(self._rng)
+        for number, output in enumerate(result.outputs):
+            path = self._shelf.outputs(result.attempt_id) / str(number)
+            while True:
+                try:
+                    async with self._uploads:
+                        await self._upload(result.attempt_id, output, path)
+                    backoff.reset()
+                    break
+                except UnreachableError as error:
+                    log.warning("Output not uploaded, trying again", output=output.name, reason=str(error))
+                    await trio.sleep(backoff.next_s())
+                except (RefusedError, OSError) as error:
+                    await self._give_up(delivery, f"the output {output.name!r} could not be delivered: {error}")
+                    return
+
+    async def _give_up(self, delivery: _Delivery, detail: str) -> None:
+        """Without its files the result is not one: what is delivered instead says so."""
+        log.error("Output refused", attempt_id=delivery.result.attempt_id, detail=detail)
+        delivery.result = attrs.evolve(
+            delivery.result, outcome=Outcome.SETUP_FAILED, detail=detail[:1000], value=None, result_ref=None, outputs=()
+        )
+        try:
+            await self._shelf.finish(delivery.result)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("Spool not written", reason=str(error))
+
+    async def _forget(self, attempt_id: str) -> None:
+        try:
+            await self._shelf.drop(attempt_id)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("Spool not written", reason=str(error))
+        self._outbox.forget(attempt_id)
+        del self._pending[attempt_id]
+        if not self._pending:
+            self._empty.set()
+
+
+@attrs.define(eq=False)
+class _Delivery:
+    result: JobResult
+    ack: JobResultAck | None = None
+    news: trio.Event = attrs.field(factory=trio.Event)  # an ack, or the loss of the link

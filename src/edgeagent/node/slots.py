@@ -1,0 +1,71 @@
+"""Take a dispatched attempt, decline it or ignore it: a decision about values, without a clock or I/O.
+
+Called by ``node.attempts`` for each dispatch.  A declined attempt goes back to the gateway's queue at no fault of the
+job; an ignored one is a repetition of what this node already has.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+import attrs
+
+from edgeagent.wire.messages import JobDispatch
+
+#: Most slots a node has unless its owner says otherwise: each running job may take 2 GiB by the guide's limits.
+MOST_SLOTS = 4
+
+_UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@attrs.frozen
+class Take:
+    """Run it."""
+
+
+@attrs.frozen
+class Decline:
+    """Say no, with one line that says why."""
+
+    reason: str
+
+
+@attrs.frozen
+class Ignore:
+    """Say nothing: the attempt is already here, or was."""
+
+
+Decision = Take | Decline | Ignore
+
+
+def default_slots(cores: int) -> int:
+    """Return how many jobs run at once on a machine with ``cores`` usable cores: one each, ``MOST_SLOTS`` at most."""
+    return max(1, min(cores, MOST_SLOTS))
+
+
+def load(running: int, slots: int) -> float:
+    """Return how full the node is, 0 to 1."""
+    return min(1.0, running / slots)
+
+
+def decide(
+    dispatch: JobDispatch, *, running: Collection[str], known: Collection[str], slots: int, announced: Collection[str]
+) -> Decision:
+    """Return what to do with a dispatch.
+
+    Args:
+        running: attempt ids that occupy a slot.
+        known: attempt ids that ended here.
+        slots: how many may run at once.
+        announced: job types that Hello promised.
+    """
+    if dispatch.attempt_id in running or dispatch.attempt_id in known:
+        return Ignore()
+    if not (_UUID.fullmatch(dispatch.attempt_id) and _UUID.fullmatch(dispatch.job_id)):
+        return Decline("the ids of an attempt and its job are UUIDs in lower case")
+    if dispatch.job_type not in announced:
+        return Decline(f"this node does not run {dispatch.job_type!r}")
+    if len(running) >= slots:
+        return Decline(f"all {slots} slots are taken")
+    return Take()

@@ -1,0 +1,190 @@
+"""What the node owes the gateway, on disk: attempts that run, and results that are not acknowledged.
+
+A row is written when an attempt is accepted, filled with the result when it ends, and deleted at the acknowledgement;
+the output files lie in a directory per attempt beside the database.  So after a ``kill -9`` nothing is forgotten: a
+finished result is still there, and a row without one is an attempt that died with the agent.  SQLite with
+``synchronous=FULL``: when ``finish`` returns, the result survives a power cut.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import trio
+
+from edgeagent.errors import EdgeAgentError
+from edgeagent.node import files
+from edgeagent.wire.codec import converter, structure
+from edgeagent.wire.messages import JobDispatch, JobResult, Outcome
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS attempts (
+    attempt_id TEXT PRIMARY KEY,
+    node_id TEXT NOT NULL,   -- whose it is: after a new registration the old node's rows are left alone
+    job_id TEXT NOT NULL,
+    result TEXT              -- the job_result as JSON; NULL while the attempt runs
+) STRICT
+"""
+T = TypeVar("T")
+
+
+class Spool:
+    """The rows of one node; opened by ``open_spool``, every call a thread hop."""
+
+    def __init__(self, database: sqlite3.Connection, directory: Path, node_id: str) -> None:
+        self._database = database
+        self._outputs = directory / "outputs"
+        self._node_id = node_id
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    def outputs(self, attempt_id: str) -> Path:
+        """Return where an attempt's output files lie, each under its position in ``JobResult.outputs``."""
+        return self._outputs / attempt_id
+
+    async def begin(self, dispatch: JobDispatch) -> None:
+        """Note that an attempt runs.
+
+        Raises:
+            OSError, sqlite3.Error: the disk does not take it.
+        """
+
+        def write() -> None:
+            self.outputs(dispatch.attempt_id).mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._database.execute(
+                "INSERT INTO attempts (attempt_id, node_id, job_id) VALUES (?, ?, ?)",
+                (dispatch.attempt_id, self._node_id, dispatch.job_id),
+            )
+
+        await self._do(write)
+
+    async def finish(self, result: JobResult) -> None:
+        """Put a result, and the files that it lists, safely on disk.
+
+        Raises:
+            OSError, sqlite3.Error: the disk does not take it.
+        """
+
+        def write() -> None:
+            directory = self.outputs(result.attempt_id)
+            if result.outputs:
+                for name in directory.iterdir():
+                    _sync_file(name)
+                files.sync_directory(directory)
+            self._database.execute(
+                "INSERT INTO attempts (attempt_id, node_id, job_id, result) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (attempt_id) DO UPDATE SET result = excluded.result",
+                (result.attempt_id, self._node_id, result.job_id, json.dumps(converter.unstructure(result))),
+            )
+
+        await self._do(write)
+
+    async def drop(self, attempt_id: str) -> None:
+        """Forget an attempt: the gateway has its result."""
+
+        def write() -> None:
+            self._database.execute("DELETE FROM attempts WHERE attempt_id = ?", (attempt_id,))
+            shutil.rmtree(self.outputs(attempt_id), ignore_errors=True)
+
+        await self._do(write)
+
+    async def recover(self) -> list[JobResult]:
+        """Return the results that an earlier agent left, oldest first; what it had running becomes LOST, at once."""
+
+        def read() -> list[JobResult]:
+            rows = self._database.execute(
+                "SELECT attempt_id, job_id, result FROM attempts WHERE node_id = ? ORDER BY rowid", (self._node_id,)
+            ).fetchall()
+            known = {row[0] for row in self._database.execute("SELECT attempt_id FROM attempts")}
+            if self._outputs.exists():
+                for left_over in [path for path in self._outputs.iterdir() if path.name not in known]:
+                    shutil.rmtree(left_over, ignore_errors=True)
+            return [_result(*row) for row in rows]
+
+        results = await self._do(read)
+        for result in results:
+            if result.outcome is Outcome.LOST:
+                await self.finish(result)
+        return results
+
+    async def _do(self, work: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(work, limiter=self._one_at_a_time)
+
+
+@contextlib.asynccontextmanager
+async def open_spool(home: Path, node_id: str) -> AsyncIterator[Spool]:
+    """Open the spool in ``home`` for this process alone, making it where there is none.
+
+    Raises:
+        EdgeAgentError: another agent uses this home, or the files cannot be used.
+    """
+    directory = home / "spool"
+    files.ensure_directory(home)
+    files.ensure_directory(directory)
+    with _locked(directory / "lock"):
+        path = directory / "spool.db"
+        try:
+            database = await trio.to_thread.run_sync(_open_database, path)
+        except sqlite3.Error as error:
+            raise EdgeAgentError(f"{path} cannot be used: {error}; move it away to start with an empty one") from None
+        try:
+            yield Spool(database, directory, node_id)
+        finally:
+            database.close()
+
+
+def _open_database(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        path.chmod(0o600)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute(_SCHEMA)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EdgeAgentError(f"{path} cannot be opened: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            home = path.parent.parent
+            raise EdgeAgentError(
+                f"another edgeagent already runs from {home}; stop it, or set EDGEAGENT_HOME to another directory"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _sync_file(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _result(attempt_id: str, job_id: str, text: str | None) -> JobResult:
+    detail = "the node was restarted while the job ran"
+    if text is not None:
+        try:
+            return structure(json.loads(text), JobResult)
+        except ValueError as error:  # written by another version
+            detail = f"the spooled result cannot be read: {error}"[:1000]
+    return JobResult(job_id=job_id, attempt_id=attempt_id, outcome=Outcome.LOST, detail=detail)

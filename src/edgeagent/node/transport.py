@@ -1,0 +1,222 @@
+"""The link's socket: send a text, receive a text, close with a code; everything that goes wrong is ``LinkLost``.
+
+``Transport`` is all that the relay knows, so that another WebSocket library or a pair of memory channels can stand in.
+``connect`` is the one over trio-websocket, and the only place that knows its traps: a PING that arrives after our CLOSE
+raises out of its reader (https://github.com/python-trio/trio-websocket/issues/184), and its handshake waits for ever
+when the peer goes away in the middle of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, cast
+from urllib.parse import urlsplit
+
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from edgeagent.node.api import explain
+from edgeagent.wire.codec import MAX_FRAME_BYTES
+from edgeagent.wire.link import HANDSHAKE_S, SUBPROTOCOL, CloseCode
+
+#: Code of a connection that ended without a close frame (RFC 6455, section 7.4.1); never sent.
+ABNORMAL = 1006
+#: Seconds that the exchange of close frames may take.
+CLOSE_S = 2.0
+_RECEIVE_BYTES = 64 << 10
+_REFUSED = (401, 403)
+
+
+class LinkLost(Exception):  # noqa: N818 (an event, not an error of ours)
+    """The link is over.  ``code`` is a WebSocket close code, ``reason`` one line for a person."""
+
+    def __init__(self, code: int, reason: str, *, back_s: float = 0.0, ours: bool = False) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+        self.back_s = back_s  # seconds that the gateway asked to stay away for
+        self.ours = ours  # this end decided it, so the peer is still to be told
+
+
+def most_telling(group: BaseExceptionGroup[LinkLost]) -> LinkLost:
+    """Return the loss that says most: a private code over a general one, where two tasks each saw a part of it."""
+    return max(_leaves(group), key=lambda lost: (lost.code, lost.ours))
+
+
+def _leaves(group: BaseExceptionGroup[LinkLost]) -> list[LinkLost]:
+    found: list[LinkLost] = []
+    for error in group.exceptions:
+        found += _leaves(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return found
+
+
+class Transport(Protocol):
+    """One open connection."""
+
+    async def send(self, frame: str) -> None:
+        """Send one text frame; raises ``LinkLost``."""
+
+    async def receive(self) -> str | bytes:
+        """Return the next frame; raises ``LinkLost``."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close with this code; never raises, takes at most ``CLOSE_S``."""
+
+
+#: Opens a connection and closes it at the end of the block; raises ``LinkLost`` when that fails.
+Connect = Callable[[], AbstractAsyncContextManager[Transport]]
+
+
+@contextlib.asynccontextmanager
+async def connect(url: str, token: str) -> AsyncIterator[Transport]:
+    """Open the link at ``url`` (``ws`` or ``wss``) with the node's token.
+
+    Raises:
+        LinkLost: no connection; an HTTP 401 or 403 counts as close code 4001, which says the same.
+    """
+    async with trio.open_nursery() as nursery:
+        with _deadline(HANDSHAKE_S):
+            stream = await _open_stream(url)
+        reader = _Reader(nursery)
+        try:
+            with _deadline(HANDSHAKE_S):
+                websocket = await _handshake(reader, stream, url, token)
+            transport = WebSocketTransport(websocket, reader)
+            yield transport
+            await transport.close(CloseCode.NORMAL, "")
+        finally:
+            nursery.cancel_scope.cancel()
+            await trio.aclose_forcefully(stream)
+
+
+class WebSocketTransport:
+    """A ``Transport`` over one trio-websocket connection."""
+
+    def __init__(self, websocket: trio_websocket.WebSocketConnection, reader: _Reader) -> None:
+        self._websocket = websocket
+        self._reader = reader
+
+    async def send(self, frame: str) -> None:
+        """Send one text frame."""
+        try:
+            await self._websocket.send_message(frame)
+        except (trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError) as error:
+            raise self._lost(error) from None
+
+    async def receive(self) -> str | bytes:
+        """Return the next frame."""
+        try:
+            return await self._websocket.get_message()
+        except trio_websocket.ConnectionClosed as error:
+            raise self._lost(error) from None
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close with this code."""
+        with trio.move_on_after(CLOSE_S):
+            await self._reader.race(functools.partial(self._websocket.aclose, code, reason[:100]))
+
+    def _lost(self, error: Exception) -> LinkLost:
+        closed = self._websocket.closed
+        if closed is None or closed.code == ABNORMAL:
+            return LinkLost(ABNORMAL, self._reader.fault or "the connection broke")
+        return LinkLost(closed.code, closed.reason or closed.name)
+
+
+class _Reader:
+    """Stands in for the nursery that trio-websocket starts its reader in, so that the reader's faults stay here."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._done = trio.Event()
+        self.fault: str | None = None
+        self.rejected: int | None = None  # HTTP status
+
+    def start_soon(self, reader: Callable[[], Awaitable[None]]) -> None:
+        """Run the connection's reader; trio-websocket calls this once."""
+        self._nursery.start_soon(self._contain, reader)
+
+    async def _contain(self, reader: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await reader()
+        except trio_websocket.ConnectionRejected as error:
+            self.rejected = error.status_code
+        except (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError) as error:
+            self.fault = str(error) or type(error).__name__
+        finally:
+            self._done.set()
+
+    async def race(self, action: Callable[[], Awaitable[Any]]) -> Any:
+        """Return what ``action`` returns, or None once there is no reader left to finish it."""
+        result = None
+        async with trio.open_nursery() as nursery:
+
+            async def act() -> None:
+                nonlocal result
+                result = await action()
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(act)
+            await self._done.wait()
+            nursery.cancel_scope.cancel()
+        return result
+
+
+@contextlib.contextmanager
+def _deadline(seconds: float) -> Any:
+    try:
+        with trio.fail_after(seconds):
+            yield
+    except trio.TooSlowError:
+        raise LinkLost(ABNORMAL, f"no answer within {seconds:g} s") from None
+
+
+async def _open_stream(url: str) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+    parts = urlsplit(url)
+    assert parts.hostname is not None  # GatewayUrl has checked it
+    try:
+        if parts.scheme == "ws":
+            return await trio.open_tcp_stream(parts.hostname, parts.port or 80)
+        stream = await trio.open_ssl_over_tcp_stream(
+            parts.hostname, parts.port or 443, ssl_context=ssl.create_default_context(), https_compatible=True
+        )
+        try:
+            await stream.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+    except (OSError, trio.BrokenResourceError) as error:
+        raise LinkLost(ABNORMAL, explain(error)) from None
+    return stream
+
+
+async def _handshake(
+    reader: _Reader, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], url: str, token: str
+) -> trio_websocket.WebSocketConnection:
+    parts = urlsplit(url)
+    websocket = await reader.race(
+        functools.partial(
+            trio_websocket.wrap_client_stream,
+            cast(trio.Nursery, reader),
+            stream,
+            parts.netloc,
+            parts.path,
+            subprotocols=[SUBPROTOCOL],
+            extra_headers=[(b"Authorization", f"Bearer {token}".encode())],
+            max_message_size=MAX_FRAME_BYTES,
+            receive_buffer_size=_RECEIVE_BYTES,
+        )
+    )
+    if reader.rejected in _REFUSED:
+        raise LinkLost(CloseCode.AUTHENTICATION_FAILED, f"HTTP {reader.rejected} at the handshake")
+    if reader.rejected is not None:
+        raise LinkLost(ABNORMAL, f"HTTP {reader.rejected} at the handshake: is this a gateway's address?")
+    if websocket is None:
+        raise LinkLost(ABNORMAL, reader.fault or "the connection was closed during the handshake")
+    if websocket.subprotocol != SUBPROTOCOL:
+        raise LinkLost(CloseCode.PROTOCOL_ERROR, f"the gateway does not speak {SUBPROTOCOL}")
+    return cast(trio_websocket.WebSocketConnection, websocket)
