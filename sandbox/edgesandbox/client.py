@@ -1,0 +1,305 @@
+"""The agent's side: a Zygote to start once, a Box for each job.
+
+Synchronous and thread-safe; nothing here waits longer than the call says.  The agent never forks: it asks the zygote,
+and keeps four descriptors of each sandbox (channel, output, control, scratch) and a pidfd.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from edgesandbox import launcher, passing
+from edgesandbox.diagnose import advise
+from edgesandbox.errors import SandboxUnavailable, SetupFailed
+from edgesandbox.report import Outcome, Report
+from edgesandbox.spec import Spec
+
+START_TIMEOUT_S = 120.0
+SPAWN_TIMEOUT_S = 30.0
+# Directories of most hosts that no job has any business in.
+HOST_PATHS = ("/boot", "/home", "/root/.ssh", "/run", "/srv", "/sys", "/var")
+ENVIRONMENT = {
+    "HOME": "/tmp",  # noqa: S108 - the job's own
+    "LANG": "C.UTF-8",
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "TMPDIR": "/tmp",  # noqa: S108
+    "USER": "job",
+}
+
+
+class Box:
+    """One sandbox with one job in it; ``Zygote.spawn`` makes them.
+
+    Attributes:
+        channel: our end of the stream that the job's entry function was called with.
+        output_fd: the job's stdout and stderr, to be read until its end.
+        control: readable when the Report is there.
+        scratch_fd: the job's ``/scratch``; read it only after the Report, with ``collect``.
+    """
+
+    def __init__(
+        self, *, channel: socket.socket, output_fd: int, control: socket.socket, pidfd: int, scratch: int
+    ) -> None:
+        """Take over what the sandbox's supervisor sent."""
+        self.channel = channel
+        self.output_fd = output_fd
+        self.control = control
+        self.scratch_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=scratch)
+        os.close(scratch)
+        self._pidfd = pidfd
+        self._report: Report | None = None
+        self._killed = False
+        self._closed = False
+
+    def read_report(self) -> Report:
+        """Return how the job ended; waits for that unless ``control`` is readable.
+
+        A sandbox that was killed, or whose supervisor was, has no report of its own; the one returned says so.
+        """
+        if self._report is None:
+            try:
+                message, _ = passing.receive(self.control)
+            except ConnectionError:
+                message = None
+            self._report = Report.from_json(message) if message else self._without_report()
+        return self._report
+
+    def _without_report(self) -> Report:
+        if self._killed:
+            return Report(outcome=Outcome.CANCELLED, detail="killed")
+        return Report(
+            outcome=Outcome.SETUP_FAILED,
+            detail="the sandbox's supervisor died without a report; something outside killed it or its zygote",
+        )
+
+    def cancel(self) -> None:
+        """Ask the job to end: SIGTERM, and SIGKILL two seconds later; the Report follows."""
+        with contextlib.suppress(OSError):
+            passing.send(self.control, {"cancel": True})
+
+    def kill(self) -> None:
+        """End every process of the sandbox at once."""
+        self._killed = True
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Kill what still runs and give everything back; a second call does nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self.kill()
+        self.channel.close()
+        self.control.close()
+        for fd in (self.output_fd, self.scratch_fd, self._pidfd):
+            os.close(fd)
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+class Zygote:
+    """Starts the zygote process and asks it for sandboxes.
+
+    Start it before the agent reads any secret: what this process holds by then is what a hole in the kernel could leak.
+
+    Args:
+        entry: ``"module:function"`` called in each job with its end of the channel.
+        preload: modules to import ahead, once.
+        read_only: files and directories that jobs may read, at the same path.
+        import_paths: directories to import from, which jobs may read too.
+        env: added to the jobs' environment, which otherwise holds only ``ENVIRONMENT``.
+        hidden: paths that no job may see; ``start`` refuses when another argument would uncover one.
+    """
+
+    def __init__(
+        self,
+        *,
+        entry: str,
+        preload: Iterable[str] = (),
+        read_only: Iterable[Path | str] = (),
+        import_paths: Iterable[Path | str] = (),
+        env: Mapping[str, str] | None = None,
+        hidden: Iterable[Path | str] = (),
+    ) -> None:
+        """Remember what to start; no process yet."""
+        package_root = Path(__file__).parents[1]
+        paths = [str(each) for each in (package_root, *import_paths)]
+        self._for_launcher = {
+            "import_paths": paths,
+            "read_only": [str(each) for each in read_only],
+            "hidden": [str(each) for each in hidden],
+            "env": ENVIRONMENT | dict(env or {}),
+        }
+        self._for_zygote = {"entry": entry, "preload": list(preload), "import_paths": paths}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self.tier = ""
+        self.enforced: tuple[str, ...] = ()
+        self.not_enforced: dict[str, str] = {}
+
+    @property
+    def alive(self) -> bool:
+        """Say whether the process is there."""
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> None:
+        """Start the process, build one sandbox, and check from inside it that it holds.
+
+        Raises:
+            SandboxUnavailable: this host cannot confine jobs; one line that says what is missing and what to type.
+        """
+        self.close()
+        ours, theirs = passing.pair()
+        with tempfile.TemporaryFile() as errors:
+            try:
+                self._process = subprocess.Popen(
+                    launcher.command("launcher", theirs.fileno()),
+                    env=ENVIRONMENT,
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    pass_fds=[theirs.fileno()],
+                    cwd="/",
+                )
+            except OSError as problem:
+                ours.close()
+                raise SandboxUnavailable(f"cannot start {sys.executable or 'Python'}: {problem}") from problem
+            finally:
+                theirs.close()
+            self._control = ours
+            try:
+                self._introduce(ours, errors.fileno())
+                self._prove()
+            except BaseException:
+                self.close()
+                raise
+
+    def _introduce(self, control: socket.socket, errors: int) -> None:
+        control.settimeout(START_TIMEOUT_S)
+        answer: dict[str, Any] | None = None
+        try:
+            passing.send(control, self._for_launcher)
+            passing.send(control, self._for_zygote)
+            answer, _ = passing.receive(control)
+        except TimeoutError:
+            raise SandboxUnavailable(f"the zygote did not get ready within {START_TIMEOUT_S:.0f} s") from None
+        except ConnectionError:
+            pass  # its last words are in the file
+        control.settimeout(None)
+        if answer is None:
+            size = os.fstat(errors).st_size
+            tail = os.pread(errors, 2000, max(0, size - 2000)).decode(errors="replace").strip().splitlines()
+            raise SandboxUnavailable("the zygote died while starting: " + (tail[-1] if tail else "it said nothing"))
+        if "unavailable" in answer:
+            raise SandboxUnavailable(answer["unavailable"])
+
+    def _prove(self) -> None:
+        """Run a job that looks around, and believe only what it has seen."""
+        try:
+            with self.spawn(Spec(entry="edgesandbox.probe:main")) as box:
+                box.channel.settimeout(SPAWN_TIMEOUT_S)
+                with box.channel.makefile("rw") as stream:
+                    stream.write(json.dumps(probe_question()) + "\n")
+                    stream.flush()
+                    answer = json.loads(stream.readline() or '["the probe died"]')
+                report = box.read_report()
+        except (SetupFailed, OSError) as problem:
+            raise SandboxUnavailable(advise(str(problem))) from problem
+        if answer or report.outcome is not Outcome.EXITED:
+            found = "; ".join(answer) or report.detail or report.outcome
+            raise SandboxUnavailable(f"the sandbox does not hold on this host: {found}")
+        self.tier, self.enforced, self.not_enforced = report.tier, report.enforced, report.not_enforced
+
+    def restart(self) -> None:
+        """Start a new process in place of one that died; sandboxes of the old one are gone.
+
+        Raises:
+            SandboxUnavailable: as ``start``.
+        """
+        self.start()
+
+    def spawn(self, spec: Spec) -> Box:
+        """Build a sandbox and start the job in it; takes a few milliseconds.
+
+        Raises:
+            SetupFailed: it could not be built, or the zygote is gone (``alive`` is False then: ``restart``).
+        """
+        if self._control is None:
+            raise SetupFailed("the zygote is not running: start it first")
+        channel, job_channel = socket.socketpair()
+        control, init_control = passing.pair()
+        output_fd, job_output = os.pipe()
+        fds: list[int] = []
+        try:
+            inner = [job_channel.fileno(), init_control.fileno(), job_output]
+            try:
+                passing.send(self._control, spec.to_json(), inner)
+            finally:
+                job_channel.close()
+                init_control.close()
+                os.close(job_output)
+            control.settimeout(SPAWN_TIMEOUT_S)
+            answer, fds = passing.receive(control, max_fds=2)
+            control.settimeout(None)
+            if answer is None or len(fds) != 2:
+                raise SetupFailed(answer["failed"] if answer else "the zygote died, or its clone did: restart it")  # noqa: TRY301
+            pidfd, scratch = fds
+            return Box(channel=channel, output_fd=output_fd, control=control, pidfd=pidfd, scratch=scratch)
+        except BaseException as problem:
+            channel.close()
+            control.close()
+            passing.close_all([output_fd, *fds])
+            if isinstance(problem, ConnectionError):
+                raise SetupFailed(f"the zygote is gone ({problem.strerror}): restart it") from problem
+            if isinstance(problem, OSError):
+                raise SetupFailed(f"no answer from the sandbox: {problem}") from problem
+            raise
+
+    def close(self) -> None:
+        """End the zygote and every sandbox of it; a second call does nothing."""
+        if self._control is not None:
+            self._control.close()
+            self._control = None
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it."""
+        self.close()
+
+
+def probe_question() -> dict[str, Any]:
+    """Return what the probe compares its surroundings with: this process's namespaces and a path it must not see."""
+    kinds = ("user", "mnt", "pid", "net", "ipc", "uts")
+    return {
+        "namespaces": {kind: str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in kinds},
+        "interfaces": [name for _index, name in socket.if_nameindex()],
+        "host_paths": [path for path in HOST_PATHS if os.path.exists(path)],  # noqa: PTH110 - Path.exists raises where it may not look
+    }

@@ -1,0 +1,61 @@
+"""What a job's process takes from itself, in this order, right before the stranger's code runs.
+
+Everything here is inherited by all that the job starts and cannot be undone by it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import resource
+from pathlib import Path
+
+from edgesandbox import linux
+from edgesandbox.report import CPU_GRACE_S
+from edgesandbox.spec import Limits
+
+
+def set_rlimits(limits: Limits) -> None:
+    """Set the kernel's limits on each process, hard ones too.
+
+    Raises:
+        OSError: a limit is above what this process may have; the text names it.
+    """
+    cpu_s = math.ceil(limits.cpu_s)
+    wanted = {
+        "CORE": (0, 0),
+        "CPU": (cpu_s, cpu_s + CPU_GRACE_S),
+        "DATA": (limits.memory_bytes, limits.memory_bytes),
+        "FSIZE": (limits.fsize_bytes, limits.fsize_bytes),
+        "MEMLOCK": (0, 0),
+        "MSGQUEUE": (0, 0),
+        "NOFILE": (limits.nofile, limits.nofile),
+        "NPROC": (limits.pids + 1, limits.pids + 1),  # the supervisor is one of them
+    }
+    if limits.address_space_bytes is not None:
+        wanted["AS"] = (limits.address_space_bytes, limits.address_space_bytes)
+    for name, pair in wanted.items():
+        try:
+            resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), pair)
+        except (OSError, ValueError) as problem:
+            raise OSError(f"RLIMIT_{name} of {pair[0]}: {problem}") from None
+
+
+def give_up_privileges() -> None:
+    """Drop every capability, for ever, and let no program bring any back."""
+    linux.drop_bounding_capabilities()
+    linux.keep_capabilities()
+    linux.set_no_new_privileges()
+
+
+def be_first_to_die() -> None:
+    """Have the kernel prefer this process and its children when the machine is out of memory."""
+    Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def use_descriptors(channel: int, words: int, output: int) -> None:
+    """Arrange stdin (/dev/null), stdout and stderr (``output``), and close all but these and the other two."""
+    null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    for source, target in ((null, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    linux.close_all_except([0, 1, 2, channel, words])

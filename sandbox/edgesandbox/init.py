@@ -1,0 +1,108 @@
+"""PID 1 of a job's namespaces: builds the rest of the sandbox, starts the job, and reports how it ended.
+
+One rule: after ``ready`` this process always ends by a Report, or by being killed, and either way the kernel kills
+whatever is left in its PID namespace.  The job cannot reach it: signals from inside do not touch PID 1, and it keeps a
+capability that the job lacks and is not dumpable, so it can be neither traced nor looked into.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import NoReturn
+
+from edgesandbox import identity, job, linux, passing, protections, root
+from edgesandbox.spec import Spec
+from edgesandbox.supervise import Relay, Supervisor
+
+NAMESPACES = (
+    linux.CLONE_NEWUSER
+    | linux.CLONE_NEWNS
+    | linux.CLONE_NEWPID
+    | linux.CLONE_NEWNET
+    | linux.CLONE_NEWIPC
+    | linux.CLONE_NEWUTS
+)
+
+
+def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, *, separate_ids: bool) -> NoReturn:
+    """Be a job's PID 1, from the clone on.
+
+    Args:
+        spec: what the job may use.
+        entry: what to call in it.
+        fds: the job's channel, this process's control socket, the pipe that the agent reads output from.
+        mapped: readable once the user ids are mapped.
+        separate_ids: whether those ids belong to this job alone.
+    """
+    channel, control_fd, sink = fds
+    control = socket.socket(fileno=control_fd)
+    try:
+        disks = _build(spec, control, mapped, separate_ids=separate_ids)
+    except OSError as problem:
+        with contextlib.suppress(OSError):
+            passing.send(control, {"failed": problem.strerror or str(problem)})
+        os._exit(1)
+    with contextlib.suppress(OSError):  # nobody is there any more to report to
+        _supervise(spec, entry, channel, control, sink, disks, separate_ids=separate_ids)
+    os._exit(0)
+
+
+def _build(spec: Spec, control: socket.socket, mapped: int, *, separate_ids: bool) -> tuple[int, int]:
+    if not os.read(mapped, 1):
+        raise OSError("the user ids of the sandbox could not be mapped")
+    if separate_ids:
+        os.setgroups([])
+    os.setresgid(identity.JOB_ID, identity.JOB_ID, identity.JOB_ID)
+    os.setresuid(identity.JOB_ID, identity.JOB_ID, identity.JOB_ID)
+    linux.set_dumpable(True)  # else the kernel's files in /proc belong to somebody else
+    disks = root.mount_private(spec.limits)
+    # A user namespace inside would give the job every capability over whatever else it can create.
+    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    linux.set_dumpable(False)
+    pidfd = os.pidfd_open(os.getpid())
+    passing.send(control, {"ready": True}, [pidfd, disks[0]])
+    os.close(pidfd)
+    return disks
+
+
+def _supervise(
+    spec: Spec,
+    entry: job.Entry | str,
+    channel: int,
+    control: socket.socket,
+    sink: int,
+    disks: tuple[int, int],
+    *,
+    separate_ids: bool,
+) -> None:
+    output_read, output_write = os.pipe()
+    words_read, words_write = os.pipe()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    pid = os.fork()
+    if pid == 0:
+        job.run(spec.limits, entry, channel, words_write, output_write)
+    linux.close_all_except([0, 1, 2, control.fileno(), sink, output_read, words_read, *disks])
+    linux.drop_bounding_capabilities()
+    linux.keep_capabilities([linux.CAP_KILL, linux.CAP_SYS_PTRACE])
+    supervisor = Supervisor(
+        pid=pid,
+        limits=spec.limits,
+        control=control,
+        words=words_read,
+        relay=Relay(output_read, sink, spec.limits.output_bytes),
+        disks=disks,
+    )
+    supervisor.watch()
+    enforced: tuple[str, ...] = protections.ALWAYS
+    not_enforced = dict(protections.NOT_BUILT)
+    if separate_ids:
+        enforced += ("separate_user_id",)
+    else:
+        not_enforced["separate_user_id"] = protections.SHARED_USER
+    report = supervisor.finish(tier="B", enforced=enforced, not_enforced=not_enforced)
+    passing.send(control, report.to_json())
+    supervisor.deliver_output()

@@ -1,0 +1,84 @@
+"""The job's process: confines itself, then calls the entry function with the channel.
+
+Nothing that runs here is trusted once the entry is called.  Over ``words``, a pipe to the supervisor, it says either
+why it could not be confined, or first that it is, and in the end perhaps that it lacked memory.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from typing import NoReturn
+
+from edgesandbox import confine, linux
+from edgesandbox.spec import Limits
+
+CONFINED = b"C"  # first of all, and nothing after it can say that the sandbox failed
+OUT_OF_MEMORY = b"M"
+
+Entry = Callable[[socket.socket], object]
+
+
+def load_entry(name: str) -> Entry:
+    """Return the function that ``"module:function"`` names.
+
+    Raises:
+        ImportError: no such module.
+        AttributeError: no such function in it.
+    """
+    module, _, function = name.partition(":")
+    entry: Entry = getattr(importlib.import_module(module), function)
+    return entry
+
+
+def run(limits: Limits, entry: Entry | str, channel: int, words: int, output: int) -> NoReturn:
+    """Become the job and end with it."""
+    try:
+        os.setsid()
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        linux.set_dumpable(True)  # its files in /proc are its own; the supervisor's are not
+        confine.be_first_to_die()
+        confine.use_descriptors(channel, words, output)
+        os.chdir("/scratch")
+        confine.set_rlimits(limits)
+        confine.give_up_privileges()
+    except OSError as problem:
+        os.write(words, (problem.strerror or str(problem)).encode()[:1000])
+        os._exit(1)
+    os.write(words, CONFINED)
+    code = 1
+    try:
+        code = _call(entry, socket.socket(fileno=channel))
+    except MemoryError:
+        os.write(words, OUT_OF_MEMORY)
+        traceback.print_exc()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        _flush()
+        os._exit(code)
+
+
+def _call(entry: Entry | str, channel: socket.socket) -> int:
+    """Call the entry as a program is called; returns its exit code."""
+    try:
+        (load_entry(entry) if isinstance(entry, str) else entry)(channel)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return (end.code or 0) & 0xFF
+        print(end.code, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue

@@ -1,0 +1,138 @@
+"""The process between the agent and the zygote: builds what the zygote lives in, then waits for its end.
+
+It starts as a fresh, isolated interpreter with no secret, forks the zygote as PID 1 of a namespace of its own, gives
+it its user ids, and stays only to be the parent: when agent or launcher goes, the zygote and all its jobs go.
+
+The forked child builds the file tree while it still sees the host, pivots into it, leaves the remaining namespaces and
+starts Python anew from inside, so that even /proc/self/exe leads to a read-only mount.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from edgesandbox import identity, linux, passing, root
+from edgesandbox.diagnose import advise
+from edgesandbox.errors import SandboxUnavailable
+
+# CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN: enough to hand out ids and to mount.
+_ROOT_CAPABILITIES = 1 << 6 | 1 << 7 | 1 << 21
+_ZYGOTE_NAMESPACES = (
+    linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
+)
+BOOT = "import sys; sys.path.append(sys.argv[1]); from edgesandbox import {0}; {0}.main(int(sys.argv[2]))"
+
+
+def command(module: str, fd: int) -> list[str]:
+    """Return the command line that runs ``edgesandbox.<module>.main(fd)`` in a fresh, isolated interpreter."""
+    return [sys.executable, "-I", "-c", BOOT.format(module), str(Path(__file__).parents[1]), str(fd)]
+
+
+def main(fd: int) -> NoReturn:
+    """Read what to build from socket ``fd``, start the zygote on it, and end as the zygote ends."""
+    control = socket.socket(fileno=fd)
+    status = 1
+    try:
+        linux.close_all_except([0, 1, 2, fd])
+        message, _ = passing.receive(control)
+        if message is not None:
+            os.setsid()
+            linux.new_session_keyring()
+            pid = _start(control, message)
+            control.close()
+            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except SandboxUnavailable as problem:
+        passing.send(control, {"unavailable": str(problem)})
+    except OSError as problem:
+        passing.send(control, {"unavailable": advise(problem.strerror or str(problem))})
+    os._exit(status & 0xFF)
+
+
+def _start(control: socket.socket, message: dict[str, Any]) -> int:
+    visible = root.plan(message["import_paths"], message["read_only"], message["hidden"])
+    ids = take_ids()
+    unshared_read, unshared_write = os.pipe()
+    mapped_read, mapped_write = os.pipe()
+    pid = linux.clone(linux.CLONE_NEWPID | linux.CLONE_NEWNS)
+    if pid == 0:
+        os.close(unshared_read)
+        os.close(mapped_write)
+        _become_zygote(control, message, visible, unshared_write, mapped_read)
+    os.close(unshared_write)
+    os.close(mapped_read)
+    if os.read(unshared_read, 1):
+        for kind in ("uid", "gid"):
+            write_map(pid, kind, 0, ids.first, ids.count)
+        os.write(mapped_write, b"1" if ids.separate else b"0")
+    os.close(unshared_read)
+    os.close(mapped_write)
+    return pid
+
+
+def take_ids() -> identity.Ids:
+    """Return the ids for zygote and jobs; an ordinary user becomes root of a user namespace of his own on the way.
+
+    Raises:
+        SandboxUnavailable: jobs would be the host's root.
+        OSError: no user namespaces here.
+    """
+    extents = identity.parse_map(Path("/proc/self/uid_map").read_text())
+    ids = identity.choose(extents, os.getpid())
+    if ids is not None and _effective_capabilities() & _ROOT_CAPABILITIES == _ROOT_CAPABILITIES:
+        return ids
+    uid, gid = os.geteuid(), os.getegid()
+    if uid == 0 and any(inside == 0 and outside == 0 for inside, outside, _ in extents):
+        raise SandboxUnavailable(
+            "root without its capabilities would run jobs as the host's root: start as an ordinary user "
+            "(in a container: --user 1000:1000), or as root with CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN"
+        )
+    linux.unshare(linux.CLONE_NEWUSER)
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    return identity.Ids(0, 1)
+
+
+def write_map(pid: int, kind: str, inside: int, outside: int, count: int) -> None:
+    """Write a process's uid_map or gid_map."""
+    fd = os.open(f"/proc/{pid}/{kind}_map", os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, f"{inside} {outside} {count}".encode())
+    finally:
+        os.close(fd)
+
+
+def _effective_capabilities() -> int:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("CapEff:"):
+            return int(line.split()[1], 16)
+    return 0
+
+
+def _become_zygote(
+    control: socket.socket, message: dict[str, Any], visible: root.Plan, unshared: int, mapped: int
+) -> NoReturn:
+    try:
+        linux.die_with_parent()
+        os.umask(0o022)
+        root.build(visible)
+        linux.unshare(_ZYGOTE_NAMESPACES)
+        socket.sethostname("sandbox")
+        os.write(unshared, b"1")
+        separate = os.read(mapped, 1)
+        if not separate:
+            os._exit(1)  # the launcher failed, and has said why
+        if separate == b"1":
+            os.setgroups([])
+        os.setresgid(0, 0, 0)
+        os.setresuid(0, 0, 0)
+        linux.die_with_parent()  # once more: a change of user clears it
+        control.set_inheritable(True)
+        os.execve(sys.executable, command("zygote", control.fileno()), message["env"])  # noqa: S606
+    except OSError as problem:
+        passing.send(control, {"unavailable": advise(problem.strerror or str(problem))})
+    os._exit(1)

@@ -1,0 +1,232 @@
+"""The kernel calls that Python's standard library lacks, by ctypes.
+
+The C library is loaded as a ``PyDLL``: the interpreter lock stays held, so that a raw clone leaves the child with a
+usable interpreter.  Every function raises OSError with the name of the call in it.  Numbers and structures are from
+the kernel's uapi headers (linux/mount.h, linux/sched.h, linux/openat2.h, linux/capability.h, linux/prctl.h).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import signal
+from collections.abc import Iterable
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUTS = 0x04000000
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
+MS_NOSUID = 2
+MS_NODEV = 4
+MS_NOEXEC = 8
+MS_REC = 0x4000
+MS_PRIVATE = 1 << 18
+MNT_DETACH = 2
+
+MOUNT_ATTR_RDONLY = 1
+MOUNT_ATTR_NOSUID = 2
+MOUNT_ATTR_NODEV = 4
+MOUNT_ATTR_NOEXEC = 8
+
+AT_FDCWD = -100
+AT_EMPTY_PATH = 0x1000
+AT_RECURSIVE = 0x8000
+
+RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
+RESOLVE_BENEATH = 0x08
+
+CAP_KILL = 5
+CAP_SYS_PTRACE = 19
+
+_ARM = platform.machine() == "aarch64"
+_PIVOT_ROOT = 41 if _ARM else 155
+_CAPSET = 91 if _ARM else 126
+_KEYCTL = 219 if _ARM else 250
+# From 424 on, every architecture has the same numbers.
+_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
+_CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_CAPBSET_DROP = 24
+_PR_SET_NO_NEW_PRIVS = 38
+_CAPABILITY_VERSION_3 = 0x20080522
+_KEYCTL_JOIN_SESSION_KEYRING = 1
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _check(result: int, what: str) -> int:
+    if result < 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{what}: {os.strerror(error)}")
+    return result
+
+
+def _syscall(what: str, number: int, *arguments: int | bytes | ctypes.Array[ctypes.c_char] | None) -> int:
+    words = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    return _check(int(_libc.syscall(ctypes.c_long(number), *words)), what)
+
+
+def unshare(flags: int) -> None:
+    """Leave the namespaces in ``flags`` for new ones; a user namespace needs a single-threaded caller."""
+    _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
+
+
+def clone(flags: int) -> int:
+    """Fork into new namespaces; returns the child's pid, and 0 in the child.
+
+    The interpreter is told as ``os.fork`` tells it.  glibc is not: the child may fork on, but must not start threads.
+    """
+    arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, signal.SIGCHLD)
+    api = ctypes.pythonapi
+    api.PyOS_BeforeFork()
+    pid = int(_libc.syscall(ctypes.c_long(_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(88)))
+    error = ctypes.get_errno()
+    if pid == 0:
+        api.PyOS_AfterFork_Child()
+        return 0
+    api.PyOS_AfterFork_Parent()
+    if pid < 0:
+        raise OSError(error, f"clone3: {os.strerror(error)}")
+    return pid
+
+
+def mount(source: str, target: str, kind: str, flags: int, data: str = "") -> None:
+    """Mount as mount(2) does."""
+    result = _libc.mount(
+        source.encode(), os.fsencode(target), kind.encode(), ctypes.c_ulong(flags), data.encode() or None
+    )
+    _check(result, f"mount {kind} at {target}")
+
+
+def make_mounts_private() -> None:
+    """Cut this mount namespace off: no mount or unmount passes in or out."""
+    _check(_libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None), "make mounts private")
+
+
+def unmount_detached(target: str) -> None:
+    """Unmount a tree now; what is in use goes when its last user does."""
+    _check(_libc.umount2(os.fsencode(target), MNT_DETACH), f"umount {target}")
+
+
+def pivot_root(new_root: str, put_old: str) -> None:
+    """Make ``new_root`` the root of this mount namespace."""
+    _syscall("pivot_root", _PIVOT_ROOT, os.fsencode(new_root), os.fsencode(put_old))
+
+
+def clone_tree(path: str) -> int:
+    """Return a descriptor of a detached copy of the mounts at ``path`` and below."""
+    flags = 1 | os.O_CLOEXEC | AT_RECURSIVE  # OPEN_TREE_CLONE
+    return _syscall(f"open_tree {path}", _OPEN_TREE, AT_FDCWD, os.fsencode(path), flags)
+
+
+def attach(mount_fd: int, target: str) -> None:
+    """Attach a detached mount at ``target``."""
+    _syscall(f"move_mount {target}", _MOVE_MOUNT, mount_fd, b"", AT_FDCWD, os.fsencode(target), 4)
+
+
+def set_mount_flags(target: str, flags: int, *, recursive: bool) -> None:
+    """Add MOUNT_ATTR flags to a mount, and to those below it."""
+    attributes = (ctypes.c_uint64 * 4)(flags, 0, 0, 0)
+    result = _libc.syscall(
+        ctypes.c_long(_MOUNT_SETATTR),
+        ctypes.c_long(AT_FDCWD),
+        os.fsencode(target),
+        ctypes.c_long(AT_RECURSIVE if recursive else 0),
+        ctypes.byref(attributes),
+        ctypes.c_size_t(32),
+    )
+    _check(int(result), f"mount_setattr {target}")
+
+
+def new_tmpfs(options: dict[str, str], flags: int) -> int:
+    """Return a descriptor of a new, detached tmpfs."""
+    context = _syscall("fsopen tmpfs", _FSOPEN, b"tmpfs", 1)
+    try:
+        for key, value in options.items():
+            _syscall(f"tmpfs option {key}={value}", _FSCONFIG, context, 1, key.encode(), value.encode(), 0)
+        _syscall("create tmpfs", _FSCONFIG, context, 6, None, None, 0)
+        return _syscall("fsmount tmpfs", _FSMOUNT, context, 1, flags)
+    finally:
+        os.close(context)
+
+
+def open_beneath(dir_fd: int, path: str, flags: int) -> int:
+    """Open ``path`` below ``dir_fd`` without following any link, out of the directory or into /proc."""
+    how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
+    result = _libc.syscall(
+        ctypes.c_long(_OPENAT2), ctypes.c_long(dir_fd), os.fsencode(path), ctypes.byref(how), ctypes.c_size_t(24)
+    )
+    return _check(int(result), f"openat2 {path}")
+
+
+def close_all_except(keep: Iterable[int]) -> None:
+    """Close every descriptor that is not in ``keep``."""
+    first = 0
+    for fd in sorted(set(keep)):
+        if fd > first:
+            _syscall("close_range", _CLOSE_RANGE, first, fd - 1, 0)
+        first = fd + 1
+    _syscall("close_range", _CLOSE_RANGE, first, 0xFFFFFFFF, 0)
+
+
+def prctl(option: int, value: int = 0) -> int:
+    """Call prctl(2) with one argument."""
+    zero = ctypes.c_ulong(0)
+    return _check(_libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero), f"prctl {option}")
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the one that forked it is gone."""
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Say whether processes of the same user may look into this one, and who owns its files in /proc."""
+    prctl(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def set_no_new_privileges() -> None:
+    """Take setuid bits and file capabilities out of force, for ever."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+
+
+def drop_bounding_capabilities() -> None:
+    """Empty the bounding set, so that no later exec can gain a capability."""
+    for capability in range(64):
+        try:
+            prctl(_PR_CAPBSET_DROP, capability)
+        except OSError:  # EINVAL: past the last one this kernel knows
+            return
+
+
+def keep_capabilities(capabilities: Iterable[int] = ()) -> None:
+    """Drop every capability but these from the permitted and effective sets, and all from the inheritable."""
+    bits = sum(1 << each for each in capabilities)
+    low, high = bits & 0xFFFFFFFF, bits >> 32
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
+    result = _libc.syscall(ctypes.c_long(_CAPSET), ctypes.byref(header), ctypes.byref(data))
+    _check(int(result), "capset")
+
+
+def new_session_keyring() -> None:
+    """Leave the caller's session keyring, whose keys a child could otherwise use."""
+    with contextlib.suppress(OSError):  # a kernel without keyrings has none to leak
+        _syscall("keyctl", _KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, None)
+
+
+def signal_descriptor(number: int) -> int:
+    """Block a signal and return a descriptor that is readable while it is pending."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    mask = (ctypes.c_uint64 * 16)(1 << (number - 1))
+    flags = os.O_CLOEXEC | os.O_NONBLOCK
+    return _check(_libc.signalfd(ctypes.c_int(-1), ctypes.byref(mask), ctypes.c_int(flags)), "signalfd")

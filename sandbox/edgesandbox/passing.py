@@ -1,0 +1,58 @@
+"""JSON messages with descriptors over a sequenced-packet socket: how agent, zygote and supervisor talk.
+
+One message is one packet, so nobody has to frame or to buffer.  Descriptors arrive closed on exec.
+"""
+
+from __future__ import annotations
+
+import array
+import json
+import os
+import socket
+from collections.abc import Sequence
+from typing import Any
+
+# The kernel's default for net.core.wmem_default is 212,992 bytes; a packet has to fit into that.
+MAX_BYTES = 160 * 1024
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    """Return two connected ends."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) -> None:
+    """Send a message and copies of the descriptors.
+
+    Raises:
+        OSError: the other end is gone, or the message is over ``MAX_BYTES`` long.
+    """
+    data = json.dumps(message).encode()
+    if len(data) > MAX_BYTES:
+        raise OSError(f"message of {len(data)} bytes is over the {MAX_BYTES} that a packet may have")
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+
+
+def receive(sock: socket.socket, max_fds: int = 0) -> tuple[dict[str, Any] | None, list[int]]:
+    """Return the next message and its descriptors; None when the other end is gone.
+
+    Raises:
+        OSError: the socket's timeout ran out, or the peer vanished with unread data.
+    """
+    fds = array.array("i")
+    space = socket.CMSG_SPACE(max_fds * fds.itemsize) if max_fds else 0
+    data, ancillary, _flags, _address = sock.recvmsg(MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+    for level, kind, payload in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    if not data:
+        close_all(fds)
+        return None, []
+    return json.loads(data), list(fds)
+
+
+def close_all(fds: Sequence[int]) -> None:
+    """Close every descriptor of a message that is not wanted."""
+    for fd in fds:
+        os.close(fd)

@@ -1,0 +1,185 @@
+"""The file tree that jobs see: read-only system directories, the interpreter, and nothing else of the host.
+
+The zygote builds it once, in a mount namespace of its own, and pivots into it; each job adds its own /tmp, /scratch
+and /proc on top.  What is not listed here does not exist for a job.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from edgesandbox import linux
+from edgesandbox.errors import SandboxUnavailable
+from edgesandbox.identity import JOB_ID
+from edgesandbox.spec import Limits
+
+SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
+ETC = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime")
+DEVICES = ("null", "zero", "full", "random", "urandom")
+LINKS = {
+    "/dev/fd": "/proc/self/fd",
+    "/dev/stdin": "/proc/self/fd/0",
+    "/dev/stdout": "/proc/self/fd/1",
+    "/dev/stderr": "/proc/self/fd/2",
+    "/dev/shm": "/tmp",  # noqa: S108 - so that shared memory counts against the cap on /tmp
+}
+# Parts of an interpreter's prefix; the prefix as a whole may be somebody's home.
+PREFIX_PARTS = ("bin", "lib", "lib64", "libexec", "share", "ssl", "pyvenv.cfg")
+MOUNT_POINTS = ("/proc", "/tmp", "/scratch")  # noqa: S108 - a path inside
+FILES = {
+    "/etc/passwd": f"root:x:0:0:root:/:/bin/sh\njob:x:{JOB_ID}:{JOB_ID}:job:/tmp:/bin/sh\n"
+    "nobody:x:65534:65534:nobody:/:/bin/false\n",
+    "/etc/group": f"root:x:0:\njob:x:{JOB_ID}:\nnogroup:x:65534:\n",
+    "/etc/hosts": "127.0.0.1 localhost sandbox\n::1 localhost\n",
+    "/etc/hostname": "sandbox\n",
+    "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+_STAGES = ("/tmp", "/run", "/mnt", "/var")  # noqa: S108 - covered by a mount of our own while the tree is built
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What of the host is bound into the tree, and which paths there are links."""
+
+    binds: tuple[str, ...]
+    links: dict[str, str]
+
+
+def plan(import_paths: Iterable[str], read_only: Iterable[str], hidden: Iterable[str]) -> Plan:
+    """Decide what jobs see of this host.
+
+    Args:
+        import_paths: directories of Python modules besides the interpreter's own.
+        read_only: further files and directories.
+        hidden: paths that must not be reachable, such as the agent's home.
+
+    Raises:
+        SandboxUnavailable: a path is missing, or would uncover a hidden one.
+    """
+    for path in (*import_paths, *read_only):
+        if not os.path.exists(path):  # noqa: PTH110 - plain strings throughout this module
+            raise SandboxUnavailable(f"{path} was to be visible to jobs, but does not exist here")
+    wanted = [*SYSTEM, *ETC, *interpreter_paths(), *import_paths, *read_only]
+    binds: list[str] = []
+    links: dict[str, str] = {}
+    for path in filter(os.path.exists, map(os.path.abspath, wanted)):
+        real = os.path.realpath(path)
+        if real != path and not _covered(path, links):
+            links[path] = real
+        binds.append(real)
+    for path in binds:
+        for secret in map(os.path.realpath, hidden):
+            if _covered(secret, [path]):
+                raise SandboxUnavailable(
+                    f"jobs need to read {path} (Python modules are found there), but {secret}, which they must not "
+                    "see, lies in it: install into a virtual environment of its own"
+                )
+    outermost = [path for path in sorted(set(binds)) if not _covered(os.path.dirname(path), binds)]  # noqa: PTH120
+    return Plan(tuple(outermost), {path: real for path, real in links.items() if not _covered(path, outermost)})
+
+
+def interpreter_paths() -> Iterator[str]:
+    """Yield what this interpreter needs to start again and to import what it could import here."""
+    for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix):
+        for part in PREFIX_PARTS:
+            yield os.path.join(prefix, part)  # noqa: PTH118
+    hop = sys.executable
+    while True:  # virtual environments link to their interpreter, often through more links
+        yield os.path.dirname(hop)  # noqa: PTH120
+        if not os.path.islink(hop):  # noqa: PTH114
+            break
+        hop = os.path.join(os.path.dirname(hop), os.readlink(hop))  # noqa: PTH115, PTH118, PTH120
+    yield from filter(None, sys.path)
+
+
+def _covered(path: str, trees: Iterable[str]) -> bool:
+    """Say whether ``path`` is one of ``trees`` or lies below one."""
+    return any(path == tree or path.startswith(tree.rstrip("/") + "/") for tree in trees)
+
+
+def build(visible: Plan) -> None:
+    """Make the tree and make it the root; the caller is alone in a mount and a PID namespace of its own.
+
+    Raises:
+        OSError: the kernel refused a step; the text names it.
+    """
+    linux.make_mounts_private()
+    trees = {path: linux.clone_tree(path) for path in visible.binds}
+    devices = {f"/dev/{name}": linux.clone_tree(f"/dev/{name}") for name in DEVICES}
+    stage = next(path for path in _STAGES if os.path.isdir(path))  # noqa: PTH112
+    linux.mount("sandbox", stage, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=0755")
+    for path, tree in trees.items():
+        _make(stage + path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112
+        linux.attach(tree, stage + path)
+    _furnish(stage, visible.links, devices)
+    # Without MOUNT_ATTR_RDONLY on /proc: a job could then mount no writable one of its own.
+    linux.set_mount_flags(
+        stage, linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV, recursive=True
+    )
+    for path, tree in devices.items():
+        linux.attach(tree, stage + path)
+        linux.set_mount_flags(stage + path, linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC, recursive=False)
+    mount_proc(stage + "/proc")
+    for tree in (*trees.values(), *devices.values()):
+        os.close(tree)
+    os.chdir(stage)
+    linux.pivot_root(".", ".")
+    linux.unmount_detached(".")
+    os.chdir("/")
+
+
+def _furnish(stage: str, links: dict[str, str], devices: Iterable[str]) -> None:
+    for path in MOUNT_POINTS:
+        _make(stage + path, directory=True)
+    for path in devices:
+        _make(stage + path, directory=False)
+    for path, text in FILES.items():
+        _make(stage + path, directory=False)
+        Path(stage + path).write_text(text)
+    for path, target in (links | LINKS).items():
+        Path(stage + path).parent.mkdir(parents=True, exist_ok=True)
+        Path(stage + path).symlink_to(target)
+
+
+def _make(path: str, *, directory: bool) -> None:
+    """Make a directory, or an empty file to mount on."""
+    if directory:
+        Path(path).mkdir(parents=True, exist_ok=True)
+    else:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).touch()
+
+
+def mount_proc(target: str) -> None:
+    """Mount the /proc of the caller's PID namespace."""
+    linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
+
+
+def mount_private(limits: Limits) -> tuple[int, int]:
+    """Mount a job's own /tmp, /scratch and /proc; returns the descriptors of scratch and /tmp.
+
+    A descriptor keeps its file system readable after the job, its namespaces and its mounts are gone.
+    """
+    scratch = _tmpfs("/scratch", limits.scratch_bytes)
+    tmp = _tmpfs("/tmp", limits.tmp_bytes)  # noqa: S108 - a path inside
+    mount_proc("/proc")
+    return scratch, tmp
+
+
+def _tmpfs(target: str, size_bytes: int) -> int:
+    # An inode takes about 1 KiB of kernel memory that the size does not count.
+    inodes = min(max(size_bytes // 4096, 256), 65_536)
+    options = {
+        "size": str(size_bytes),
+        "nr_inodes": str(inodes),
+        "mode": "0700",
+        "uid": str(JOB_ID),
+        "gid": str(JOB_ID),
+    }
+    tmpfs = linux.new_tmpfs(options, linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV)
+    linux.attach(tmpfs, target)
+    return tmpfs

@@ -1,0 +1,84 @@
+"""What a job is allowed: the values that cross from the agent to the zygote.
+
+Pure.  Limits are checked here, once; everything behind trusts them.  The defaults are for a job whose author said
+nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+MIB = 1 << 20
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The most that one job may use.
+
+    Attributes:
+        wall_s: seconds from the start of the job's code to its end.
+        cpu_s: processor seconds, of each process by the kernel, and of the whole tree by the supervisor.
+        memory_bytes: of the whole tree where the host can count that, else of each process (``Report.enforced``).
+        pids: processes and threads at one time.
+        nofile: open descriptors of one process.
+        fsize_bytes: size of one file.
+        scratch_bytes: what fits into ``/scratch``.
+        tmp_bytes: what fits into ``/tmp``.
+        address_space_bytes: RLIMIT_AS; unset, since torch, Java and CUDA reserve far more than they use.
+        output_bytes: stdout and stderr together.
+
+    Raises:
+        ValueError: a limit is not a positive number; the text names it.
+    """
+
+    wall_s: float = 300.0
+    cpu_s: float = 600.0
+    memory_bytes: int = 2048 * MIB
+    pids: int = 256
+    nofile: int = 1024
+    fsize_bytes: int = 256 * MIB
+    scratch_bytes: int = 256 * MIB
+    tmp_bytes: int = 64 * MIB
+    address_space_bytes: int | None = None
+    output_bytes: int = 8 * MIB
+
+    def __post_init__(self) -> None:
+        """Refuse what no kernel call would take."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if value is None and field.name == "address_space_bytes":
+                continue
+            seconds = field.name.endswith("_s")
+            kind_fits = isinstance(value, (int, float) if seconds else int) and not isinstance(value, bool)
+            if not kind_fits or not math.isfinite(value) or not 0 < value < 1 << 53:
+                what = "number" if seconds else "whole number"
+                raise ValueError(f"limit {field.name} must be a positive {what}, not {value!r}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec:
+    """One job: its limits, and the function to call where it is not the zygote's own.
+
+    Attributes:
+        limits: the most it may use.
+        entry: ``"module:function"`` called with the job's end of the channel; unset, the zygote's.
+    """
+
+    limits: Limits = dataclasses.field(default_factory=Limits)
+    entry: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the form that ``from_json`` reads."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Spec:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ValueError: a limit makes no sense.
+            TypeError: a field is unknown.
+        """
+        return cls(**{**data, "limits": Limits(**data["limits"])})

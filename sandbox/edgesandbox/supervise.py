@@ -1,0 +1,217 @@
+"""The watch over one running job: clock, output, cancel, and the account of how it ended.
+
+Runs in PID 1 of the job's namespace.  What ends a job is decided here; what that is called, in ``report.classify``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import select
+import signal
+import socket
+import time
+from collections.abc import Sequence
+
+from edgesandbox import job, linux, passing
+from edgesandbox.report import Ending, Outcome, Report, classify, describe
+from edgesandbox.spec import Limits
+
+# A cancelled job may tidy up for this long.
+GRACE_S = 2.0
+# How long the last output is offered to an agent that does not read it.
+LAST_OUTPUT_S = 10.0
+_CHUNK_BYTES = 65_536
+
+
+class Relay:
+    """Passes the job's output on to the agent, and counts it; never holds more than one chunk."""
+
+    def __init__(self, source: int, sink: int, limit_bytes: int) -> None:
+        """Take the two pipes over; what is past ``limit_bytes`` is dropped."""
+        self.source = source
+        self.sink = sink
+        self.pending = b""
+        self.ended = False
+        self._left_bytes = limit_bytes
+        os.set_blocking(source, False)
+        os.set_blocking(sink, False)
+
+    @property
+    def over(self) -> bool:
+        """Say whether the job wrote more than it may."""
+        return self._left_bytes < 0
+
+    def fill(self) -> None:
+        """Take what the job wrote, if the last chunk is gone."""
+        if self.pending or self.ended:
+            return
+        try:
+            data = os.read(self.source, _CHUNK_BYTES)
+        except BlockingIOError:
+            return
+        self.ended = not data
+        self.pending = data[: max(self._left_bytes, 0)]
+        self._left_bytes -= len(data)
+
+    def drain(self) -> None:
+        """Give the agent what it takes; an agent that has closed its end takes everything."""
+        try:
+            while self.pending:
+                self.pending = self.pending[os.write(self.sink, self.pending) :]
+        except BlockingIOError:
+            pass
+        except BrokenPipeError:
+            self.pending = b""
+
+
+class Supervisor:
+    """Watches the job ``pid`` until nothing of it is left."""
+
+    def __init__(
+        self, *, pid: int, limits: Limits, control: socket.socket, words: int, relay: Relay, disks: Sequence[int]
+    ) -> None:
+        """Start the clock; ``disks`` are descriptors of the job's own file systems."""
+        self.pid = pid
+        self.limits = limits
+        self.control = control
+        self.words = words
+        self.relay = relay
+        self.disks = disks
+        self.status: int | None = None
+        self.stopped_for: Outcome | None = None
+        self.children = linux.signal_descriptor(signal.SIGCHLD)
+        self.started = time.monotonic()
+        self.kill_at = self.started + limits.wall_s
+
+    def watch(self) -> None:
+        """Return when the job's first process has ended; kill it where it must not go on."""
+        while self.status is None:
+            for fd in self._wait(max(0.0, self.kill_at - time.monotonic())):
+                if fd == self.children:
+                    self._reap()
+                elif fd == self.control.fileno():
+                    self._obey()
+                elif fd == self.relay.source:
+                    self.relay.fill()
+            self.relay.drain()
+            if self.relay.over:
+                self._stop(Outcome.OUTPUT_LIMIT)
+            if time.monotonic() >= self.kill_at and self.status is None:
+                self._stop(Outcome.TIMEOUT)
+
+    def _wait(self, timeout_s: float) -> list[int]:
+        poll = select.poll()
+        poll.register(self.children, select.POLLIN)
+        poll.register(self.control, select.POLLIN)
+        if self.relay.pending:
+            poll.register(self.relay.sink, select.POLLOUT)
+        elif not self.relay.ended:
+            poll.register(self.relay.source, select.POLLIN)
+        return [fd for fd, _event in poll.poll(timeout_s * 1000 + 1)]
+
+    def _reap(self) -> None:
+        """Collect whoever died: the job, or orphans it left to us."""
+        with contextlib.suppress(BlockingIOError):
+            os.read(self.children, 4096)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if pid == self.pid:
+                    self.status = status
+
+    def _obey(self) -> None:
+        """Cancel the job as the agent asks; without an agent, end at once with all that is in here."""
+        try:
+            message, _ = passing.receive(self.control)
+        except OSError:
+            message = None
+        if message is None:
+            os._exit(1)
+        if self.stopped_for is None:
+            self.stopped_for = Outcome.CANCELLED
+            self.kill_at = min(self.kill_at, time.monotonic() + GRACE_S)
+            _signal_everybody(signal.SIGTERM)
+
+    def _stop(self, reason: Outcome) -> None:
+        self.stopped_for = self.stopped_for or reason
+        self.kill_at = time.monotonic() + 1.0  # again, should a process be stuck in the kernel
+        _signal_everybody(signal.SIGKILL)
+
+    def finish(self, *, tier: str, enforced: tuple[str, ...], not_enforced: dict[str, str]) -> Report:
+        """Kill and reap whoever outlived the job, and account for all of them."""
+        assert self.status is not None
+        wall_s = time.monotonic() - self.started
+        _signal_everybody(signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        confined, words = self._last_words()
+        self.relay.fill()
+        if self.relay.over and self.stopped_for is None:
+            self.stopped_for = Outcome.OUTPUT_LIMIT
+        ending = Ending(
+            status=self.status,
+            stopped_for=self.stopped_for if confined or self.stopped_for else Outcome.SETUP_FAILED,
+            out_of_memory=confined and job.OUT_OF_MEMORY in words,
+            disk_full=any(_is_full(disk) for disk in self.disks),
+            cpu_s=used.ru_utime + used.ru_stime,
+            cpu_limit_s=self.limits.cpu_s,
+        )
+        outcome = classify(ending)
+        number = self.status & 0x7F
+        detail = describe(outcome, self.status)
+        if outcome is Outcome.SETUP_FAILED:
+            detail = words.decode(errors="replace") or "the job's process died before it was confined"
+        return Report(
+            outcome=outcome,
+            exit_code=None if number else self.status >> 8,
+            signal=number or None,
+            detail=detail,
+            wall_s=wall_s,
+            cpu_s=ending.cpu_s,
+            memory_peak_bytes=used.ru_maxrss * 1024,
+            memory_source="largest process (ru_maxrss)",
+            tier=tier,
+            enforced=enforced,
+            not_enforced=not_enforced,
+        )
+
+    def _last_words(self) -> tuple[bool, bytes]:
+        """Return whether the job was confined, and what else it had to say."""
+        os.set_blocking(self.words, False)
+        try:
+            words = os.read(self.words, 4096)
+        except BlockingIOError:
+            words = b""
+        return words.startswith(job.CONFINED), words.removeprefix(job.CONFINED)
+
+    def deliver_output(self) -> None:
+        """Hand on what the pipes still hold, as long as the agent is there and takes it."""
+        end = time.monotonic() + LAST_OUTPUT_S
+        poll = select.poll()
+        poll.register(self.relay.sink, select.POLLOUT)
+        poll.register(self.control, select.POLLIN)
+        while time.monotonic() < end:
+            before = self.relay.pending
+            self.relay.fill()
+            if not self.relay.pending and not before:
+                return
+            self.relay.drain()
+            if self.relay.pending and self.control.fileno() in (fd for fd, _ in poll.poll(1000)):
+                return
+
+
+def _signal_everybody(number: signal.Signals) -> None:
+    """Send a signal to every process of this PID namespace but the caller, in one step that no fork can escape."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, number)
+
+
+def _is_full(disk: int) -> bool:
+    state = os.fstatvfs(disk)
+    return state.f_bfree == 0 or state.f_ffree == 0
