@@ -14,8 +14,6 @@ from edgeagent.client import Client
 from edgeagent.demo.network import Network, running
 from edgeagent.wire.units import UCR_PER_CREDIT
 
-PLUGIN_HEAD = (
-
 
 @attrs.frozen
 class Session:
