@@ -6,6 +6,10 @@ the operator gets to read.  Tokens go into headers only.
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -99,10 +103,14 @@ class Api:
 
 def explain(error: BaseException) -> str:
     """Return the reason at the bottom of a network fault, in the words of the system: ``Connection refused``."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
+    while True:
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+        if inner is None:
+            break
+        error = inner
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        named_by_system = error.errno in errno.errorcode and not isinstance(error, ssl.SSLError | socket.gaierror)
+        return os.strerror(error.errno) if named_by_system and error.errno else error.strerror
     return str(error) or type(error).__name__
 
 

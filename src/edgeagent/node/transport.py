@@ -16,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
+import h11
 import trio
 import trio_websocket
 import wsproto.utilities
@@ -90,8 +91,8 @@ async def connect(url: str, token: str) -> AsyncIterator[Transport]:
             yield transport
             await transport.close(CloseCode.NORMAL, "")
         finally:
+            await trio.aclose_forcefully(stream)  # first: under a cancelled scope it would hide the exception
             nursery.cancel_scope.cancel()
-            await trio.aclose_forcefully(stream)
 
 
 class WebSocketTransport:
@@ -145,7 +146,7 @@ class _Reader:
             await reader()
         except trio_websocket.ConnectionRejected as error:
             self.rejected = error.status_code
-        except (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError) as error:
+        except (trio_websocket.ConnectionClosed, wsproto.utilities.ProtocolError, h11.ProtocolError) as error:
             self.fault = str(error) or type(error).__name__
         finally:
             self._done.set()
@@ -216,7 +217,8 @@ async def _handshake(
     if reader.rejected is not None:
         raise LinkLost(ABNORMAL, f"HTTP {reader.rejected} at the handshake: is this a gateway's address?")
     if websocket is None:
-        raise LinkLost(ABNORMAL, reader.fault or "the connection was closed during the handshake")
+        why = "closed the connection during the handshake" if reader.fault is None else "is not a gateway"
+        raise LinkLost(ABNORMAL, f"what answers there {why}")
     if websocket.subprotocol != SUBPROTOCOL:
         raise LinkLost(CloseCode.PROTOCOL_ERROR, f"the gateway does not speak {SUBPROTOCOL}")
     return cast(trio_websocket.WebSocketConnection, websocket)
