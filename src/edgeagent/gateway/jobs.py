@@ -1,0 +1,162 @@
+"""What happens to a job: its states, its attempts' states, and one function for each event that can meet them.
+
+A function gets what is stored (``Standing``) and returns what changes (``Change``), or None where the event comes too
+late to change anything.  ``store.jobs`` applies a change, money included, in one transaction.  Pure.
+"""
+
+from __future__ import annotations
+
+import enum
+
+import attrs
+
+from edgeagent.wire.messages import Outcome
+
+#: Attempts after the first (DESIGN.md section 5).
+MAX_RETRIES = 3
+#: Seconds before the first retry; each later one waits twice as long: 1, 2, 4.
+FIRST_PAUSE_S = 1.0
+#: Seconds a declined job rests, so that a node that declines everything is not asked in a tight loop.
+DECLINED_PAUSE_S = 1.0
+
+
+class JobState(enum.StrEnum):
+    """Where a job is."""
+
+    QUEUED = "QUEUED"
+    DISPATCHED = "DISPATCHED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+class AttemptState(enum.StrEnum):
+    """Where an attempt is."""
+
+    DISPATCHED = "DISPATCHED"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    DECLINED = "DECLINED"  # never started; not a failure of anybody
+    LOST = "LOST"  # its lease ended, or its node forgot it; a late result may still count
+    CANCELLED = "CANCELLED"
+
+
+class Money(enum.Enum):
+    """What happens to the price that was held when the job was submitted."""
+
+    SETTLE = "settle"
+    RELEASE = "release"
+
+
+OPEN_JOBS = frozenset({JobState.QUEUED, JobState.DISPATCHED, JobState.RUNNING})
+OPEN_ATTEMPTS = frozenset({AttemptState.DISPATCHED, AttemptState.RUNNING})
+#: Attempts that were given up while their job went on; they may still win.
+LATE_ATTEMPTS = frozenset({AttemptState.LOST, AttemptState.DECLINED})
+#: Outcomes that say something about the node: the job was tried there and did not end well.
+BLAMED = frozenset(
+    {
+        Outcome.FAILED,
+        Outcome.EXITED,
+        Outcome.SIGNALLED,
+        Outcome.TIMEOUT,
+        Outcome.CPU_LIMIT,
+        Outcome.MEMORY_LIMIT,
+        Outcome.DISK_LIMIT,
+        Outcome.OUTPUT_LIMIT,
+        Outcome.SETUP_FAILED,
+    }
+)
+
+
+@attrs.frozen(kw_only=True)
+class Standing:
+    """What the rules look at: a job and one of its attempts.  An open attempt is always the one its job waits for."""
+
+    job: JobState
+    attempt: AttemptState
+    retries: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Change:
+    """What an event does.
+
+    ``pause_s`` is how long a job that is QUEUED again rests; ``stop_current`` says that an attempt other than the
+    event's is still open and is to be cancelled.
+    """
+
+    attempt: AttemptState
+    job: JobState
+    retries: int
+    pause_s: float = 0.0
+    money: Money | None = None
+    stop_current: bool = False
+
+
+def accepted(standing: Standing) -> Change | None:
+    """The node starts the attempt."""
+    if standing.attempt is not AttemptState.DISPATCHED:
+        return None
+    return Change(attempt=AttemptState.RUNNING, job=JobState.RUNNING, retries=standing.retries)
+
+
+def declined(standing: Standing) -> Change | None:
+    """The attempt never started: the node said no, or the dispatch did not reach it.  Takes no retry."""
+    if standing.attempt not in OPEN_ATTEMPTS:
+        return None
+    return Change(
+        attempt=AttemptState.DECLINED, job=JobState.QUEUED, retries=standing.retries, pause_s=DECLINED_PAUSE_S
+    )
+
+
+def lost(standing: Standing) -> Change | None:
+    """The lease ended, or the node came back without the attempt."""
+    if standing.attempt not in OPEN_ATTEMPTS:
+        return None
+    return _again(AttemptState.LOST, standing.retries)
+
+
+def ended(standing: Standing, outcome: Outcome) -> Change | None:
+    """The node reports how the attempt ended.
+
+    The first valid result of a job wins.  One that comes after the attempt was given up counts while the job is
+    open if it settles the job; the attempt that runs instead is then cancelled.
+    """
+    late = standing.attempt in LATE_ATTEMPTS and standing.job in OPEN_JOBS
+    if standing.attempt not in OPEN_ATTEMPTS and not late:
+        return None
+    if outcome is Outcome.COMPLETED:
+        return _settled(standing, AttemptState.COMPLETED, JobState.COMPLETED, Money.SETTLE, late)
+    if outcome is Outcome.REJECTED:
+        return _settled(standing, AttemptState.FAILED, JobState.FAILED, Money.RELEASE, late)
+    if late:
+        return None
+    gone = outcome in {Outcome.LOST, Outcome.CANCELLED}
+    return _again(AttemptState.LOST if gone else AttemptState.FAILED, standing.retries)
+
+
+def cancelled(job: JobState, retries: int) -> Change | None:
+    """The submitter no longer wants the job; an open attempt of it is cancelled too."""
+    if job not in OPEN_JOBS:
+        return None
+    return Change(
+        attempt=AttemptState.CANCELLED,
+        job=JobState.CANCELLED,
+        retries=retries,
+        money=Money.RELEASE,
+        stop_current=job is not JobState.QUEUED,
+    )
+
+
+def _settled(standing: Standing, attempt: AttemptState, job: JobState, money: Money, late: bool) -> Change:
+    stop = late and standing.job is not JobState.QUEUED
+    return Change(attempt=attempt, job=job, retries=standing.retries, money=money, stop_current=stop)
+
+
+def _again(attempt: AttemptState, retries: int) -> Change:
+    if retries >= MAX_RETRIES:
+        return Change(attempt=attempt, job=JobState.FAILED, retries=retries, money=Money.RELEASE)
+    pause_s = FIRST_PAUSE_S * 2**retries
+    return Change(attempt=attempt, job=JobState.QUEUED, retries=retries + 1, pause_s=pause_s)

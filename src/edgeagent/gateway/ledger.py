@@ -1,0 +1,133 @@
+"""Credits as double entry: what each event posts where, and the chain of hashes over the entries.
+
+Every entry's postings sum to zero and no account but the issuer's goes below zero; the issuer's balance is minus all
+credits in circulation.  Pure values in whole micro-credits; ``store.ledger`` writes them.
+"""
+
+from __future__ import annotations
+
+import enum
+import hashlib
+import json
+from collections.abc import Mapping
+
+import attrs
+
+from edgeagent.wire.units import UCR_PER_CREDIT, format_credits
+
+#: The operator guide's table "Credits Earned"; it is silent on other types, DESIGN.md section 8 says 1.
+PRICES_UCR = {
+    "render": 10 * UCR_PER_CREDIT,
+    "inference": 5 * UCR_PER_CREDIT,
+    "cpu_benchmark": UCR_PER_CREDIT,
+    "echo": 0,
+}
+OTHER_PRICE_UCR = UCR_PER_CREDIT
+
+ISSUER = "issuer"
+#: ``previous`` of the first entry.
+FIRST_HASH = "0" * 64
+
+
+class CreditsShortError(Exception):
+    """An account holds less than is to be taken from it."""
+
+
+class Kind(enum.StrEnum):
+    """Why an entry was made."""
+
+    GRANT = "grant"
+    HOLD = "hold"
+    SETTLE = "settle"
+    RELEASE = "release"
+
+
+@attrs.frozen
+class Posting:
+    """One line of an entry; positive is into the account."""
+
+    account: str
+    amount_ucr: int
+
+
+def _balanced(_: object, attribute: object, postings: tuple[Posting, ...]) -> None:
+    if sum(posting.amount_ucr for posting in postings) != 0:
+        raise ValueError("the postings of an entry sum to zero")
+    if len({posting.account for posting in postings}) != len(postings) or not all(p.amount_ucr for p in postings):
+        raise ValueError("an entry posts to each account once, and never zero")
+
+
+@attrs.frozen
+class Entry:
+    """One event in the books; ``job_id`` is empty for what no job caused."""
+
+    kind: Kind
+    job_id: str
+    postings: tuple[Posting, ...] = attrs.field(validator=_balanced)
+
+
+def price_ucr(job_type: str) -> int:
+    """Return what a job of this type costs, all of which goes to the operator."""
+    return PRICES_UCR.get(job_type, OTHER_PRICE_UCR)
+
+
+def submitter_account(account_id: str) -> str:
+    """Return the name in the books of what a submitter may spend."""
+    return f"submitter:{account_id}"
+
+
+def held_account(account_id: str) -> str:
+    """Return the name in the books of what a submitter's open jobs will cost."""
+    return f"held:{account_id}"
+
+
+def node_account(node_id: str) -> str:
+    """Return the name in the books of what a node has earned."""
+    return f"node:{node_id}"
+
+
+def grant(account_id: str, amount_ucr: int) -> Entry:
+    """Return the entry that gives a submitter credits."""
+    return _move(Kind.GRANT, "", ISSUER, submitter_account(account_id), amount_ucr)
+
+
+def hold(account_id: str, job_id: str, amount_ucr: int) -> Entry:
+    """Return the entry that sets a job's price aside when it is submitted."""
+    return _move(Kind.HOLD, job_id, submitter_account(account_id), held_account(account_id), amount_ucr)
+
+
+def settle(account_id: str, job_id: str, node_id: str, amount_ucr: int) -> Entry:
+    """Return the entry that pays a completed job's price to the node that did it."""
+    return _move(Kind.SETTLE, job_id, held_account(account_id), node_account(node_id), amount_ucr)
+
+
+def release(account_id: str, job_id: str, amount_ucr: int) -> Entry:
+    """Return the entry that gives a failed or cancelled job's price back."""
+    return _move(Kind.RELEASE, job_id, held_account(account_id), submitter_account(account_id), amount_ucr)
+
+
+def apply(balances_ucr: Mapping[str, int], entry: Entry) -> dict[str, int]:
+    """Return the balances after ``entry`` of the accounts it touches; an account not given holds nothing.
+
+    Raises:
+        CreditsShortError: an account other than the issuer's would go below zero.
+    """
+    after = {}
+    for posting in entry.postings:
+        before = balances_ucr.get(posting.account, 0)
+        after[posting.account] = before + posting.amount_ucr
+        if posting.account != ISSUER and after[posting.account] < 0:
+            needed, there = format_credits(-posting.amount_ucr), format_credits(before)
+            raise CreditsShortError(f"{needed} credits are needed and {there} are there")
+    return after
+
+
+def chain_hash(previous: str, entry: Entry, at: float) -> str:
+    """Return the SHA-256 in hex that ties ``entry``, made ``at`` seconds since the epoch, to the one before it."""
+    lines = [[posting.account, posting.amount_ucr] for posting in entry.postings]
+    document = json.dumps([previous, entry.kind, entry.job_id, repr(at), lines], separators=(",", ":"))
+    return hashlib.sha256(document.encode()).hexdigest()
+
+
+def _move(kind: Kind, job_id: str, source: str, target: str, amount_ucr: int) -> Entry:
+    return Entry(kind, job_id, (Posting(source, -amount_ucr), Posting(target, amount_ucr)))
