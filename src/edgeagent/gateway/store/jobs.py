@@ -1,0 +1,331 @@
+"""Jobs and attempts on disk: each function is one event of ``gateway.jobs``, money included."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import attrs
+import orjson
+import sqlalchemy as sa
+
+from edgeagent.gateway import jobs as rules
+from edgeagent.gateway import ledger
+from edgeagent.gateway.jobs import OPEN_JOBS, AttemptState, Change, JobState, Money, Standing
+from edgeagent.gateway.store import ledger as books
+from edgeagent.gateway.store import nodes
+from edgeagent.gateway.store.base import Tx
+from edgeagent.gateway.store.tables import attempts, job_types, jobs, outputs
+from edgeagent.gateway.texts import one_line
+from edgeagent.wire.codec import converter
+from edgeagent.wire.messages import Confinement, JobResult, Limits, Outcome, Output
+
+#: Largest result value, in bytes of JSON.
+MAX_VALUE_BYTES = 256 << 10
+#: Largest report of how the attempt was confined that is kept, in bytes of JSON.
+MAX_CONFINEMENT_BYTES = 16 << 10
+
+
+#: A row of which only the names of the columns are known.
+_Row = Any
+
+
+class UnknownJobTypeError(Exception):
+    """No node has ever offered this job type; the text says which there are."""
+
+
+@attrs.frozen(kw_only=True)
+class New:
+    """A job as it is submitted."""
+
+    job_id: str
+    account_id: str
+    job_type: str
+    payload: dict[str, Any]
+    limits: Limits
+
+
+@attrs.frozen
+class Flight:
+    """An open attempt and the node that has it."""
+
+    attempt_id: str
+    job_id: str
+    node_id: str
+    accepted: bool = False
+
+
+@attrs.frozen
+class Progress:
+    """How far an attempt says it is, 0 to 1, and in words."""
+
+    fraction: float | None = None
+    text: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Applied:
+    """What an event did to a job.
+
+    ``pause_s`` is set when the job waits again, ``stop`` is an attempt that is to be cancelled now, ``outcome`` is how
+    the gateway counts the attempt, and ``elsewhere`` are the other nodes where the job failed.
+    """
+
+    job_id: str
+    job: JobState
+    pause_s: float | None = None
+    stop: Flight | None = None
+    outcome: Outcome | None = None
+    elsewhere: frozenset[str] = frozenset()
+
+
+@attrs.frozen
+class Answer:
+    """What a result led to: the credits for it, and what it changed, if anything."""
+
+    credited_ucr: int
+    applied: Applied | None = None
+
+
+def submit(tx: Tx, new: New) -> None:
+    """Store a job and set its price aside.
+
+    Raises:
+        UnknownJobTypeError: see there.
+        CreditsShortError: the account cannot pay for it.
+    """
+    if tx.connection.scalar(sa.select(job_types.c.job_type).where(job_types.c.job_type == new.job_type)) is None:
+        known = ", ".join(nodes.known_job_types(tx)) or "none yet"
+        raise UnknownJobTypeError(f"no node has ever offered job type {new.job_type!r}; there are: {known}")
+    price_ucr = ledger.price_ucr(new.job_type)
+    if price_ucr:
+        books.post(tx, ledger.hold(new.account_id, new.job_id, price_ucr))
+    tx.connection.execute(
+        sa.insert(jobs).values(
+            job_id=new.job_id,
+            account_id=new.account_id,
+            job_type=new.job_type,
+            payload=_json(new.payload),
+            limits=_json(converter.unstructure(new.limits)),
+            state=JobState.QUEUED.value,
+            retries=0,
+            ready_at=tx.now,
+            price_ucr=price_ucr,
+            credited_ucr=0,
+            progress_text="",
+            created_at=tx.now,
+        )
+    )
+
+
+def accept(tx: Tx, attempt_id: str, node_id: str) -> bool:
+    """The node starts the attempt; return whether it should."""
+    row = _find(tx, attempt_id, node_id)
+    if row is None:
+        return False
+    change = rules.accepted(_standing(row))
+    if change is None:
+        return AttemptState(row.attempt_state) is AttemptState.RUNNING
+    _change_attempt(tx, attempt_id, state=change.attempt.value)
+    _change_job(tx, row.job_id, state=change.job.value, started_at=tx.now)
+    return True
+
+
+def give_back(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | None:
+    """The attempt never started; None if it is over already."""
+    row = _find(tx, attempt_id, node_id)
+    change = rules.declined(_standing(row)) if row is not None else None
+    return _apply(tx, row, change, None, reason) if change is not None else None
+
+
+def lose(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | None:
+    """The attempt is lost; None if it is over already."""
+    row = _find(tx, attempt_id, node_id)
+    change = rules.lost(_standing(row)) if row is not None else None
+    return _apply(tx, row, change, Outcome.LOST, reason) if change is not None else None
+
+
+def finish(tx: Tx, node_id: str, result: JobResult, progress: Progress) -> Answer | None:
+    """Take a node's result, and how far the attempt said it was; None if the node never had such an attempt."""
+    row = _find(tx, result.attempt_id, node_id)
+    if row is None or row.job_id != result.job_id:
+        return None
+    result = _checked(tx, result)
+    change = rules.ended(_standing(row), result.outcome)
+    if change is None:
+        won = row.current_attempt == result.attempt_id and row.attempt_state == AttemptState.COMPLETED.value
+        return Answer(row.credited_ucr if won else 0)
+    _change_attempt(
+        tx,
+        result.attempt_id,
+        usage=_json(converter.unstructure(result.usage)),
+        sandbox=_confinement(result),
+    )
+    done = 1.0 if change.job is JobState.COMPLETED else progress.fraction
+    _change_job(tx, row.job_id, progress_fraction=done, progress_text=progress.text)
+    applied = _apply(tx, row, change, result.outcome, result.detail)
+    if change.money is not Money.SETTLE:
+        return Answer(0, applied)
+    if row.price_ucr:
+        books.post(tx, ledger.settle(row.account_id, row.job_id, node_id, row.price_ucr))
+    nodes.credit(tx, node_id, row.price_ucr)
+    _change_job(
+        tx,
+        row.job_id,
+        current_attempt=result.attempt_id,
+        credited_ucr=row.price_ucr,
+        value=_json(result.value),
+        result_ref=result.result_ref,
+    )
+    return Answer(row.price_ucr, applied)
+
+
+def cancel(tx: Tx, account_id: str, job_id: str) -> Applied | None:
+    """The submitter no longer wants the job; None if it has ended.
+
+    Raises:
+        LookupError: the account has no such job.
+    """
+    row = tx.connection.execute(
+        sa.select(jobs).where(jobs.c.job_id == job_id, jobs.c.account_id == account_id)
+    ).one_or_none()
+    if row is None:
+        raise LookupError(job_id)
+    change = rules.cancelled(JobState(row.state), row.retries)
+    if change is None:
+        return None
+    stop = _stop_current(tx, row, "the submitter cancelled the job") if change.stop_current else None
+    _end_job(tx, row, change, None)
+    return Applied(job_id=job_id, job=change.job, stop=stop)
+
+
+def _find(tx: Tx, attempt_id: str, node_id: str) -> _Row | None:
+    return tx.connection.execute(
+        sa.select(
+            jobs.c.job_id,
+            jobs.c.account_id,
+            jobs.c.state,
+            jobs.c.retries,
+            jobs.c.price_ucr,
+            jobs.c.credited_ucr,
+            jobs.c.current_attempt,
+            attempts.c.attempt_id,
+            attempts.c.node_id,
+            attempts.c.state.label("attempt_state"),
+        )
+        .join_from(attempts, jobs)
+        .where(attempts.c.attempt_id == attempt_id, attempts.c.node_id == node_id)
+    ).one_or_none()
+
+
+def _standing(row: _Row) -> Standing:
+    return Standing(job=JobState(row.state), attempt=AttemptState(row.attempt_state), retries=row.retries)
+
+
+def _checked(tx: Tx, result: JobResult) -> JobResult:
+    """A result whose files did not arrive, or whose value is too large, is a failed attempt."""
+    missing = _missing(tx, result.attempt_id, result.outputs)
+    if result.outcome is Outcome.COMPLETED and missing:
+        detail = f"outputs missing: {', '.join(missing[:3])}"
+        return attrs.evolve(result, outcome=Outcome.SETUP_FAILED, detail=detail, value=None)
+    if len(_json([result.value, result.result_ref]).encode()) > MAX_VALUE_BYTES:
+        detail = f"the result's value is over {MAX_VALUE_BYTES >> 10} KiB of JSON; leave it as a file instead"
+        return attrs.evolve(result, outcome=Outcome.FAILED, detail=detail, value=None, result_ref=None)
+    return result
+
+
+def _confinement(result: JobResult) -> str:
+    document = _json(converter.unstructure(result.sandbox))
+    if len(document) > MAX_CONFINEMENT_BYTES:
+        cut = Confinement(tier=result.sandbox.tier[:20], not_enforced={"report": "too long to be kept"})
+        return _json(converter.unstructure(cut))
+    return document
+
+
+def _missing(tx: Tx, attempt_id: str, listed: Collection[Output]) -> list[str]:
+    if not listed:
+        return []
+    rows = tx.connection.execute(sa.select(outputs).where(outputs.c.attempt_id == attempt_id))
+    there = {(row.name, row.size_bytes, row.sha256) for row in rows}
+    return [one_line(o.name, 100) for o in listed if (o.name, o.size_bytes, o.sha256) not in there]
+
+
+def _apply(tx: Tx, row: _Row | None, change: Change, outcome: Outcome | None, detail: str) -> Applied:
+    assert row is not None
+    detail = one_line(detail)
+    stop = _stop_current(tx, row, "another attempt settled the job") if change.stop_current else None
+    _change_attempt(
+        tx,
+        row.attempt_id,
+        state=change.attempt.value,
+        outcome=None if outcome is None else outcome.value,
+        detail=detail,
+        ended_at=tx.now,
+    )
+    if change.job in OPEN_JOBS:
+        _change_job(
+            tx,
+            row.job_id,
+            state=change.job.value,
+            retries=change.retries,
+            ready_at=tx.now + change.pause_s,
+            current_attempt=None,
+            started_at=None,
+        )
+    else:
+        _end_job(tx, row, change, f"{outcome}: {detail}" if detail else str(outcome))
+    elsewhere = _failed_on(tx, row.job_id) - {row.node_id} if outcome in rules.BLAMED else frozenset()
+    return Applied(
+        job_id=row.job_id,
+        job=change.job,
+        pause_s=change.pause_s if change.job is JobState.QUEUED else None,
+        stop=stop,
+        outcome=outcome,
+        elsewhere=elsewhere,
+    )
+
+
+def _end_job(tx: Tx, row: _Row, change: Change, error: str | None) -> None:
+    if change.money is Money.RELEASE and row.price_ucr:
+        books.post(tx, ledger.release(row.account_id, row.job_id, row.price_ucr))
+    _change_job(
+        tx,
+        row.job_id,
+        state=change.job.value,
+        retries=change.retries,
+        finished_at=tx.now,
+        error=error if change.job is JobState.FAILED else None,
+    )
+
+
+def _stop_current(tx: Tx, row: _Row, reason: str) -> Flight | None:
+    current = tx.connection.execute(
+        sa.select(attempts.c.node_id).where(attempts.c.attempt_id == row.current_attempt)
+    ).one()
+    _change_attempt(
+        tx,
+        row.current_attempt,
+        state=AttemptState.CANCELLED.value,
+        outcome=Outcome.CANCELLED.value,
+        detail=reason,
+        ended_at=tx.now,
+    )
+    return Flight(row.current_attempt, row.job_id, current.node_id)
+
+
+def _failed_on(tx: Tx, job_id: str) -> frozenset[str]:
+    blamed = [outcome.value for outcome in rules.BLAMED]
+    found = sa.select(attempts.c.node_id).where(attempts.c.job_id == job_id, attempts.c.outcome.in_(blamed))
+    return frozenset(tx.connection.scalars(found))
+
+
+def _change_job(tx: Tx, job_id: str, **values: Any) -> None:
+    tx.connection.execute(sa.update(jobs).where(jobs.c.job_id == job_id).values(**values))
+
+
+def _change_attempt(tx: Tx, attempt_id: str, **values: Any) -> None:
+    tx.connection.execute(sa.update(attempts).where(attempts.c.attempt_id == attempt_id).values(**values))
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()

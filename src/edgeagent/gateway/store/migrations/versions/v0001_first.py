@@ -1,0 +1,179 @@
+"""The first schema: accounts, nodes, jobs, attempts, outputs and the ledger."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make every table."""
+    op.create_table(
+        "accounts",
+        sa.Column("account_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
+        sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
+    )
+    op.create_table(
+        "job_types",
+        sa.Column("job_type", sa.String(length=100), nullable=False),
+        sa.PrimaryKeyConstraint("job_type", name=op.f("pk_job_types")),
+    )
+    op.create_table(
+        "ledger_accounts",
+        sa.Column("account", sa.String(length=60), nullable=False),
+        sa.Column("balance_ucr", sa.BigInteger(), nullable=False),
+        sa.CheckConstraint("balance_ucr >= 0 OR account = 'issuer'", name=op.f("ck_ledger_accounts_not_negative")),
+        sa.PrimaryKeyConstraint("account", name=op.f("pk_ledger_accounts")),
+    )
+    op.create_table(
+        "ledger_entries",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("job_id", sa.String(length=36), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("hash", sa.String(length=64), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_ledger_entries")),
+    )
+    op.create_index(
+        "uq_ledger_entries_kind_job_id",
+        "ledger_entries",
+        ["kind", "job_id"],
+        unique=True,
+        sqlite_where=sa.text("job_id <> ''"),
+        postgresql_where=sa.text("job_id <> ''"),
+    )
+    op.create_table(
+        "nodes",
+        sa.Column("node_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("name_key", sa.Text(), nullable=False),
+        sa.Column("public_key", sa.Text(), nullable=False),
+        sa.Column("capabilities", sa.Text(), nullable=False),
+        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("failures", sa.Text(), nullable=False),
+        sa.Column("jobs_completed", sa.BigInteger(), nullable=False),
+        sa.Column("earned_ucr", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("node_id", name=op.f("pk_nodes")),
+        sa.UniqueConstraint("name_key", name=op.f("uq_nodes_name_key")),
+        sa.UniqueConstraint("public_key", name=op.f("uq_nodes_public_key")),
+    )
+    op.create_table(
+        "account_tokens",
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("account_id", sa.String(length=36), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_account_tokens_account_id")),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_account_tokens")),
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("job_id", sa.String(length=36), nullable=False),
+        sa.Column("account_id", sa.String(length=36), nullable=False),
+        sa.Column("job_type", sa.String(length=100), nullable=False),
+        sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("limits", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("retries", sa.Integer(), nullable=False),
+        sa.Column("ready_at", sa.Double(), nullable=False),
+        sa.Column("current_attempt", sa.String(length=36), nullable=True),
+        sa.Column("price_ucr", sa.BigInteger(), nullable=False),
+        sa.Column("credited_ucr", sa.BigInteger(), nullable=False),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("value", sa.Text(), nullable=True),
+        sa.Column("result_ref", sa.Text(), nullable=True),
+        sa.Column("progress_fraction", sa.Double(), nullable=True),
+        sa.Column("progress_text", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("started_at", sa.Double(), nullable=True),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_jobs_account_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_jobs")),
+        sa.UniqueConstraint("job_id", name=op.f("uq_jobs_job_id")),
+    )
+    op.create_index(op.f("ix_jobs_account_id_seq"), "jobs", ["account_id", "seq"], unique=False)
+    op.create_index(op.f("ix_jobs_state_job_type_seq"), "jobs", ["state", "job_type", "seq"], unique=False)
+    op.create_table(
+        "ledger_postings",
+        sa.Column("entry_seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("account", sa.String(length=60), nullable=False),
+        sa.Column("amount_ucr", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["entry_seq"], ["ledger_entries.seq"], name=op.f("fk_ledger_postings_entry_seq")),
+        sa.PrimaryKeyConstraint("entry_seq", "account", name=op.f("pk_ledger_postings")),
+    )
+    op.create_table(
+        "node_states",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("node_id", sa.String(length=36), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
+        sa.Column("until", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_node_states_node_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_node_states")),
+    )
+    op.create_index(op.f("ix_node_states_node_id_until"), "node_states", ["node_id", "until"], unique=False)
+    op.create_table(
+        "attempts",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("attempt_id", sa.String(length=36), nullable=False),
+        sa.Column("job_id", sa.String(length=36), nullable=False),
+        sa.Column("node_id", sa.String(length=36), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("usage", sa.Text(), nullable=False),
+        sa.Column("sandbox", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("ended_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name=op.f("fk_attempts_job_id")),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_attempts_node_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_attempts")),
+        sa.UniqueConstraint("attempt_id", name=op.f("uq_attempts_attempt_id")),
+    )
+    op.create_index(op.f("ix_attempts_job_id"), "attempts", ["job_id"], unique=False)
+    op.create_index(op.f("ix_attempts_state"), "attempts", ["state"], unique=False)
+    op.create_table(
+        "outputs",
+        sa.Column("attempt_id", sa.String(length=36), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["attempt_id"], ["attempts.attempt_id"], name=op.f("fk_outputs_attempt_id")),
+        sa.PrimaryKeyConstraint("attempt_id", "name", name=op.f("pk_outputs")),
+    )
+
+
+def downgrade() -> None:
+    """Drop every table."""
+    op.drop_table("outputs")
+    op.drop_index(op.f("ix_attempts_state"), table_name="attempts")
+    op.drop_index(op.f("ix_attempts_job_id"), table_name="attempts")
+    op.drop_table("attempts")
+    op.drop_index(op.f("ix_node_states_node_id_until"), table_name="node_states")
+    op.drop_table("node_states")
+    op.drop_table("ledger_postings")
+    op.drop_index(op.f("ix_jobs_state_job_type_seq"), table_name="jobs")
+    op.drop_index(op.f("ix_jobs_account_id_seq"), table_name="jobs")
+    op.drop_table("jobs")
+    op.drop_table("account_tokens")
+    op.drop_table("nodes")
+    op.drop_index(
+        "uq_ledger_entries_kind_job_id",
+        table_name="ledger_entries",
+        sqlite_where=sa.text("job_id <> ''"),
+        postgresql_where=sa.text("job_id <> ''"),
+    )
+    op.drop_table("ledger_entries")
+    op.drop_table("ledger_accounts")
+    op.drop_table("job_types")
+    op.drop_table("accounts")

@@ -1,0 +1,117 @@
+"""The queue on disk: which jobs may start, and what is being worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+import attrs
+import orjson
+import sqlalchemy as sa
+
+from edgeagent.gateway import jobs as rules
+from edgeagent.gateway.jobs import OPEN_ATTEMPTS, AttemptState, JobState
+from edgeagent.gateway.store.base import Tx
+from edgeagent.gateway.store.jobs import Flight
+from edgeagent.gateway.store.tables import attempts, jobs
+from edgeagent.wire.messages import Limits
+
+#: Most jobs looked at for one round of dispatch.
+MAX_READY = 64
+
+
+@attrs.frozen(kw_only=True)
+class Ready:
+    """A job that waits for a node; ``avoid`` are the nodes that had it already."""
+
+    seq: int
+    job_id: str
+    job_type: str
+    payload: dict[str, Any]
+    limits: Limits
+    price_ucr: int
+    avoid: frozenset[str]
+
+
+def ready(tx: Tx, free_slots: Mapping[str, int]) -> list[Ready]:
+    """Return the oldest jobs that may start now, at most as many of each type as there are free slots for it.
+
+    A clock that was set back must not hold a job up: one that would rest for longer than any pause is ready too.
+    """
+    longest_s = rules.FIRST_PAUSE_S * 2**rules.MAX_RETRIES
+    rows: list[sa.Row[Any]] = []
+    for job_type, free in free_slots.items():
+        rows += tx.connection.execute(
+            sa.select(jobs)
+            .where(
+                jobs.c.state == JobState.QUEUED.value,
+                jobs.c.job_type == job_type,
+                sa.or_(jobs.c.ready_at <= tx.now, jobs.c.ready_at > tx.now + longest_s),
+            )
+            .order_by(jobs.c.seq)
+            .limit(min(free, MAX_READY))
+        ).all()
+    rows = sorted(rows, key=lambda row: row.seq)[:MAX_READY]
+    tried = _tried(tx, [row.job_id for row in rows])
+    return [
+        Ready(
+            seq=row.seq,
+            job_id=row.job_id,
+            job_type=row.job_type,
+            payload=orjson.loads(row.payload),
+            limits=Limits(**orjson.loads(row.limits)),
+            price_ucr=row.price_ucr,
+            avoid=frozenset(tried.get(row.job_id, ())),
+        )
+        for row in rows
+    ]
+
+
+def start(tx: Tx, flights: Iterable[Flight]) -> set[str]:
+    """Store that these attempts are being dispatched; return the ids of those whose job was still QUEUED."""
+    started = []
+    for flight in flights:
+        taken = tx.connection.execute(
+            sa.update(jobs)
+            .where(jobs.c.job_id == flight.job_id, jobs.c.state == JobState.QUEUED.value)
+            .values(state=JobState.DISPATCHED.value, current_attempt=flight.attempt_id)
+        )
+        if taken.rowcount:
+            started.append(flight)
+    if started:
+        tx.connection.execute(
+            sa.insert(attempts),
+            [
+                {
+                    "attempt_id": flight.attempt_id,
+                    "job_id": flight.job_id,
+                    "node_id": flight.node_id,
+                    "state": AttemptState.DISPATCHED.value,
+                    "detail": "",
+                    "usage": "{}",
+                    "sandbox": "{}",
+                    "created_at": tx.now,
+                }
+                for flight in started
+            ],
+        )
+    return {flight.attempt_id for flight in started}
+
+
+def open_attempts(tx: Tx) -> list[Flight]:
+    """Return every attempt that a node may be working on."""
+    rows = tx.connection.execute(
+        sa.select(attempts.c.attempt_id, attempts.c.job_id, attempts.c.node_id, attempts.c.state).where(
+            attempts.c.state.in_([state.value for state in OPEN_ATTEMPTS])
+        )
+    )
+    return [Flight(row.attempt_id, row.job_id, row.node_id, row.state == AttemptState.RUNNING.value) for row in rows]
+
+
+def _tried(tx: Tx, job_ids: Collection[str]) -> dict[str, set[str]]:
+    tried: dict[str, set[str]] = {}
+    if job_ids:
+        found = sa.select(attempts.c.job_id, attempts.c.node_id).where(attempts.c.job_id.in_(job_ids))
+        for row in tx.connection.execute(found):
+            tried.setdefault(row.job_id, set()).add(row.node_id)
+    return tried

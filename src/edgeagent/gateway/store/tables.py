@@ -1,0 +1,159 @@
+"""What is stored.  Times are seconds since the epoch on the gateway's clock, money whole micro-credits.
+
+The first migration has its own copy of these definitions, and a test compares what both make.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Index, Integer, String, Table, Text
+
+#: A 64-bit key that the database counts up; SQLite does so for INTEGER only, which is 64 bits wide there.
+_Serial = sa.BigInteger().with_variant(Integer, "sqlite")
+_Big = sa.BigInteger
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", String(36), primary_key=True),
+    Column("name", String(100), nullable=False, unique=True),
+    Column("created_at", Double, nullable=False),
+)
+
+account_tokens = Table(
+    "account_tokens",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("account_id", ForeignKey("accounts.account_id"), nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node_id", String(36), primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("name_key", Text, nullable=False, unique=True),  # what makes two names the same
+    Column("public_key", Text, nullable=False, unique=True),
+    Column("capabilities", Text, nullable=False),  # JSON list
+    Column("metadata", Text, nullable=False),  # JSON object
+    Column("state", String(16), nullable=False),
+    Column("failures", Text, nullable=False),  # JSON list of job ids, see gateway.registry
+    Column("jobs_completed", _Big, nullable=False),
+    Column("earned_ucr", _Big, nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+#: How long each node was in which state, and why it changed: what uptime is computed from.
+node_states = Table(
+    "node_states",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("node_id", ForeignKey("nodes.node_id"), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("cause", Text, nullable=False),
+    Column("since", Double, nullable=False),
+    Column("until", Double),  # null: the state it is in
+    Index(None, "node_id", "until"),
+)
+
+#: Every job type that a node has ever offered.
+job_types = Table("job_types", metadata, Column("job_type", String(100), primary_key=True))
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("job_id", String(36), nullable=False, unique=True),
+    Column("account_id", ForeignKey("accounts.account_id"), nullable=False),
+    Column("job_type", String(100), nullable=False),
+    Column("payload", Text, nullable=False),  # JSON object
+    Column("limits", Text, nullable=False),  # JSON object
+    Column("state", String(16), nullable=False),
+    Column("retries", Integer, nullable=False),
+    Column("ready_at", Double, nullable=False),  # a retry rests until then
+    Column("current_attempt", String(36)),  # the open attempt, or the one that settled the job
+    Column("price_ucr", _Big, nullable=False),
+    Column("credited_ucr", _Big, nullable=False),
+    Column("error", Text),
+    Column("value", Text),  # JSON
+    Column("result_ref", Text),
+    Column("progress_fraction", Double),
+    Column("progress_text", Text, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),  # of the last attempt that was accepted
+    Column("finished_at", Double),
+    Index(None, "state", "job_type", "seq"),
+    Index(None, "account_id", "seq"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("attempt_id", String(36), nullable=False, unique=True),
+    Column("job_id", ForeignKey("jobs.job_id"), nullable=False, index=True),
+    Column("node_id", ForeignKey("nodes.node_id"), nullable=False),
+    Column("state", String(16), nullable=False, index=True),
+    Column("outcome", String(16)),
+    Column("detail", Text, nullable=False),
+    Column("usage", Text, nullable=False),  # JSON object
+    Column("sandbox", Text, nullable=False),  # JSON object
+    Column("created_at", Double, nullable=False),
+    Column("ended_at", Double),
+)
+
+outputs = Table(
+    "outputs",
+    metadata,
+    Column("attempt_id", ForeignKey("attempts.attempt_id"), primary_key=True),
+    Column("name", String(255), primary_key=True),
+    Column("size_bytes", _Big, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("created_at", Double, nullable=False),
+)
+
+ledger_accounts = Table(
+    "ledger_accounts",
+    metadata,
+    Column("account", String(60), primary_key=True),
+    Column("balance_ucr", _Big, nullable=False),
+    CheckConstraint("balance_ucr >= 0 OR account = 'issuer'", name="not_negative"),
+)
+
+ledger_entries = Table(
+    "ledger_entries",
+    metadata,
+    Column("seq", _Serial, primary_key=True, autoincrement=False),
+    Column("kind", String(16), nullable=False),
+    Column("job_id", String(36), nullable=False),  # empty where no job caused it
+    Column("at", Double, nullable=False),
+    Column("hash", String(64), nullable=False),
+    # A job is held for, settled and released at most once each.
+    Index(
+        "uq_ledger_entries_kind_job_id",
+        "kind",
+        "job_id",
+        unique=True,
+        sqlite_where=sa.text("job_id <> ''"),
+        postgresql_where=sa.text("job_id <> ''"),
+    ),
+)
+
+ledger_postings = Table(
+    "ledger_postings",
+    metadata,
+    Column("entry_seq", ForeignKey("ledger_entries.seq"), primary_key=True),
+    Column("account", String(60), primary_key=True),
+    Column("amount_ucr", _Big, nullable=False),
+)

@@ -1,0 +1,167 @@
+"""Jobs as their submitter sees them, and the outputs of attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+import orjson
+import sqlalchemy as sa
+
+from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, JobState
+from edgeagent.gateway.store.base import Tx
+from edgeagent.gateway.store.tables import attempts, jobs, nodes, outputs
+
+
+@attrs.frozen(kw_only=True)
+class AttemptView:
+    """One attempt of a job."""
+
+    attempt_id: str
+    node_id: str
+    node_name: str
+    state: str
+    outcome: str | None
+    detail: str
+    usage: dict[str, Any]
+    sandbox: dict[str, Any]
+
+
+@attrs.frozen(kw_only=True)
+class JobView:
+    """A job with its attempts; times in seconds since the epoch, ``queued_s`` and ``running_s`` in seconds."""
+
+    job_id: str
+    job_type: str
+    state: JobState
+    price_ucr: int
+    credited_ucr: int
+    created_at: float
+    finished_at: float | None
+    queued_s: float
+    running_s: float
+    progress_fraction: float | None
+    progress_text: str
+    error: str | None
+    current_attempt: str | None
+    attempts: tuple[AttemptView, ...]
+
+
+@attrs.frozen(kw_only=True)
+class ResultView:
+    """What a finished job gave back; ``outputs`` are (name, bytes, SHA-256) of the attempt that won."""
+
+    job: JobView
+    value: Any
+    result_ref: str | None
+    outputs: tuple[tuple[str, int, str], ...]
+
+
+def list_jobs(tx: Tx, account_id: str, *, state: str | None, job_type: str | None, limit: int) -> list[JobView]:
+    """Return an account's jobs, newest first."""
+    wanted = sa.select(jobs).where(jobs.c.account_id == account_id).order_by(jobs.c.seq.desc()).limit(limit)
+    if state is not None:
+        wanted = wanted.where(jobs.c.state == state)
+    if job_type is not None:
+        wanted = wanted.where(jobs.c.job_type == job_type)
+    return _views(tx, tx.connection.execute(wanted).all())
+
+
+def show(tx: Tx, account_id: str, job_id: str) -> JobView | None:
+    """Return one of an account's jobs."""
+    return next(iter(_views(tx, _own(tx, account_id, job_id))), None)
+
+
+def result(tx: Tx, account_id: str, job_id: str) -> ResultView | None:
+    """Return what one of an account's jobs gave back, ended or not."""
+    rows = _own(tx, account_id, job_id)
+    if not rows:
+        return None
+    row, job = rows[0], _views(tx, rows)[0]
+    files: list[tuple[str, int, str]] = []
+    if job.state is JobState.COMPLETED:
+        found = sa.select(outputs).where(outputs.c.attempt_id == row.current_attempt).order_by(outputs.c.name)
+        files = [(one.name, one.size_bytes, one.sha256) for one in tx.connection.execute(found)]
+    value = None if row.value is None else orjson.loads(row.value)
+    return ResultView(job=job, value=value, result_ref=row.result_ref, outputs=tuple(files))
+
+
+def writes_outputs(tx: Tx, attempt_id: str, node_id: str) -> bool:
+    """Return whether the node has this attempt and its outputs can still matter."""
+    states = [state.value for state in (*OPEN_ATTEMPTS, *LATE_ATTEMPTS)]
+    found = (
+        sa.select(attempts.c.attempt_id)
+        .join_from(attempts, jobs)
+        .where(
+            attempts.c.attempt_id == attempt_id,
+            attempts.c.node_id == node_id,
+            attempts.c.state.in_(states),
+            jobs.c.state.in_([state.value for state in OPEN_JOBS]),
+        )
+    )
+    return tx.connection.execute(found).first() is not None
+
+
+def add_output(tx: Tx, attempt_id: str, name: str, size_bytes: int, sha256: str) -> None:
+    """Store that a file of an attempt has arrived, in place of one of the same name."""
+    same = (outputs.c.attempt_id == attempt_id, outputs.c.name == name)
+    values = {"size_bytes": size_bytes, "sha256": sha256, "created_at": tx.now}
+    if not tx.connection.execute(sa.update(outputs).where(*same).values(**values)).rowcount:
+        tx.connection.execute(sa.insert(outputs).values(attempt_id=attempt_id, name=name, **values))
+
+
+def count_completed(tx: Tx) -> int:
+    """Return how many jobs the network has completed."""
+    return int(tx.connection.execute(sa.select(sa.func.coalesce(sa.func.sum(nodes.c.jobs_completed), 0))).scalar_one())
+
+
+def _own(tx: Tx, account_id: str, job_id: str) -> Sequence[sa.Row[Any]]:
+    wanted = sa.select(jobs).where(jobs.c.job_id == job_id, jobs.c.account_id == account_id)
+    return tx.connection.execute(wanted).all()
+
+
+def _views(tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[JobView]:
+    tries: dict[str, list[AttemptView]] = {row.job_id: [] for row in rows}
+    found = (
+        sa.select(attempts, nodes.c.name)
+        .join_from(attempts, nodes)
+        .where(attempts.c.job_id.in_(list(tries)))
+        .order_by(attempts.c.seq)
+    )
+    for one in tx.connection.execute(found):
+        tries[one.job_id].append(
+            AttemptView(
+                attempt_id=one.attempt_id,
+                node_id=one.node_id,
+                node_name=one.name,
+                state=one.state,
+                outcome=one.outcome,
+                detail=one.detail,
+                usage=orjson.loads(one.usage),
+                sandbox=orjson.loads(one.sandbox),
+            )
+        )
+    return [_view(row, tuple(tries[row.job_id]), tx.now) for row in rows]
+
+
+def _view(row: sa.Row[Any], tries: tuple[AttemptView, ...], now: float) -> JobView:
+    end = now if row.finished_at is None else row.finished_at
+    start = end if row.started_at is None else row.started_at
+    return JobView(
+        job_id=row.job_id,
+        job_type=row.job_type,
+        state=JobState(row.state),
+        price_ucr=row.price_ucr,
+        credited_ucr=row.credited_ucr,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+        # A clock that was set back must not show negative times.
+        queued_s=max(0.0, start - row.created_at),
+        running_s=max(0.0, end - start),
+        progress_fraction=row.progress_fraction,
+        progress_text=row.progress_text,
+        error=row.error,
+        current_attempt=row.current_attempt,
+        attempts=tries,
+    )
