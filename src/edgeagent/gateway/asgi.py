@@ -1,0 +1,140 @@
+"""The gateway on its port: hypercorn for the protocols, one application for the relay and one for REST.
+
+Hypercorn's own ``serve`` cuts open sockets 3 s after its shutdown begins, and waits for ever for a peer that does not
+read; so its per-connection server is driven from here, each connection with a deadline and a way to cut it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+from edgeagent.gateway import connection
+from edgeagent.gateway.connection import Connection, Stream
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.relay import Receive, Send, relay
+from edgeagent.wire.codec import MAX_FRAME_BYTES
+from edgeagent.wire.urls import API_PREFIX
+
+RELAY_PREFIX = f"{API_PREFIX}/relay/ws/"
+#: Seconds that the next piece of a request's body may take to come.
+RECEIVE_S = 30.0
+#: Seconds that a refused request may go on sending its body.
+DRAIN_S = 5.0
+
+Scope = dict[str, Any]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+def application(hub: Hub, rest: App) -> App:
+    """Return the application that gives the relay its links, and everything else to ``rest``."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            request = _Request(receive, send)
+            await rest(scope, request.receive, request.send)
+        elif scope["type"] == "websocket" and scope["path"].startswith(RELAY_PREFIX):
+            _refuse_compression(send)
+            await relay(hub, scope, receive, send, connection.current.get())
+        else:
+            await send({"type": "websocket.close"})
+
+    return app
+
+
+def _refuse_compression(send: Send) -> None:
+    """Hypercorn accepts permessage-deflate from whoever offers it and has no setting against it.
+
+    It costs about 100 KiB for each link, and lets a small frame become a large one before anybody can look at it.
+    """
+    cast(Any, send).__self__.handshake.extensions = None
+
+
+class _Request:
+    """One request's two channels, with patience: for a body that comes slowly, and for a peer that is still sending."""
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._complete = False
+
+    async def receive(self) -> dict[str, Any]:
+        """Return the next piece of the body; one that takes too long costs the connection."""
+        if self._complete:
+            return await self._receive()  # nothing but the disconnect is still to come
+        with trio.move_on_after(RECEIVE_S):
+            event = await self._receive()
+            self._complete = not event.get("more_body", False)
+            return event
+        connection.current.get().cut()
+        return {"type": "http.disconnect"}
+
+    async def send(self, event: dict[str, Any]) -> None:
+        """Send, but first let the peer finish: closing on what it is still sending would lose it the answer."""
+        if event["type"] == "http.response.start" and not self._complete:
+            with trio.move_on_after(DRAIN_S):
+                while not self._complete:
+                    await self.receive()
+        await self._send(event)
+
+
+class Server:
+    """Serves one application on streams, each until it ends or is cut."""
+
+    def __init__(self, app: App) -> None:
+        self._app = ASGIWrapper(cast(Any, app))
+        self._config = Config()
+        self._config.errorlog = logging.getLogger("hypercorn.error")
+        self._config.include_server_header = False
+        self._config.websocket_max_message_size = MAX_FRAME_BYTES
+        self._config.max_app_queue_size = 2
+        self._context = WorkerContext(None)
+        self._open: set[Connection] = set()
+        self._emptied = trio.Event()
+
+    async def serve(self, stream: Stream, socket: Any) -> None:
+        """Serve one connection until it ends; its stream is closed then."""
+        served = Connection(stream, socket)
+        connection.current.set(served)
+        if not self._open:
+            self._emptied = trio.Event()
+        self._open.add(served)
+        try:
+            with served.scope:
+                await TCPServer(self._app, self._config, self._context, ConnectionState({}), cast(Any, served)).run()
+        finally:
+            self._open.discard(served)
+            if not self._open:
+                self._emptied.set()
+            # Cancelled, hypercorn leaves the stream open.
+            await trio.aclose_forcefully(cast(trio.abc.AsyncResource, stream))
+
+    async def run(
+        self,
+        listener: trio.SocketListener,
+        *,
+        handler_nursery: trio.Nursery,
+        task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve what ``listener`` accepts in ``handler_nursery`` until cancelled; what is open then goes on."""
+
+        async def serve(stream: trio.SocketStream) -> None:
+            await self.serve(stream, stream.socket)
+
+        await trio.serve_listeners(serve, [listener], handler_nursery=handler_nursery, task_status=task_status)
+
+    async def finish(self, grace_s: float) -> None:
+        """Let open connections end what they are doing, at most for ``grace_s`` seconds; then cut them."""
+        await self._context.terminated.set()
+        if self._open:
+            with trio.move_on_after(grace_s):
+                await self._emptied.wait()
+        for open_still in self._open:
+            open_still.cut()

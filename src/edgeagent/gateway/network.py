@@ -1,0 +1,205 @@
+"""The network as it is right now, in memory: which nodes are linked, how they stand, who works on what.
+
+One object keeps what must agree: the registry's health, dispatch's seats, the attempts in flight and their leases.
+Everything here is synchronous and can be had again from the store and the links after a restart; ``hub`` pairs each
+change with the one in the store.  Times are seconds on trio's clock, given by the caller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Protocol
+
+import attrs
+
+from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.deadlines import Deadlines
+from edgeagent.gateway.dispatch import Pool
+from edgeagent.gateway.registry import Changed, Registry
+from edgeagent.gateway.store.jobs import Flight, Progress
+from edgeagent.wire.link import CloseCode
+from edgeagent.wire.messages import Heartbeat, Hello, Message, NodeState
+
+#: Most attempts that one node gets at once, whatever it offers.
+MAX_SLOTS = 1024
+
+
+class Session(Protocol):
+    """A node's link, as the rest of the gateway sees it; both calls return at once."""
+
+    def send(self, *messages: Message) -> None:
+        """Have messages sent in this order; a peer that does not take them loses its link."""
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End the link."""
+
+
+@attrs.define(eq=False)
+class Linked:
+    """A node with an open link.
+
+    ``strangers`` are attempts that it works on although the gateway wants them no more, ``extra`` counts its slots
+    that are taken by something else; both are as its last heartbeat says, and no work is given for them.
+    """
+
+    session: Session
+    slots: int
+    strangers: set[str] = attrs.Factory(set)
+    extra: int = 0
+    draining: bool = False
+
+
+class Network:
+    """All nodes, links and attempts of one gateway."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._lease_s = settings.lease_s
+        self.registry = Registry(unhealthy_s=settings.unhealthy_s, offline_s=settings.offline_s)
+        self.pool = Pool()
+        self.progress: dict[str, Progress] = {}
+        self._linked: dict[str, Linked] = {}
+        self._flights: dict[str, Flight] = {}
+        self._of_node: dict[str, set[str]] = {}
+        self._leases = Deadlines()
+
+    # Links
+
+    def link(self, node_id: str, hello: Hello, session: Session) -> Session | None:
+        """Take a node's new link; return the older one that it replaces."""
+        older = self._linked.get(node_id)
+        slots = min(hello.slots, MAX_SLOTS)
+        foreign = set(hello.held) - self._of_node.get(node_id, set())
+        self._linked[node_id] = Linked(session, slots, foreign)
+        self.pool.join(node_id, hello.capabilities, slots)
+        self._seat(node_id)
+        return None if older is None else older.session
+
+    def unlink(self, node_id: str, session: Session) -> None:
+        """The link is over; one that was replaced already takes nothing with it."""
+        linked = self._linked.get(node_id)
+        if linked is not None and linked.session is session:
+            del self._linked[node_id]
+            self.pool.leave(node_id)
+
+    def session(self, node_id: str) -> Session | None:
+        """Return a node's link."""
+        linked = self._linked.get(node_id)
+        return None if linked is None else linked.session
+
+    def sessions(self) -> list[Session]:
+        """Return every link."""
+        return [linked.session for linked in self._linked.values()]
+
+    def drain(self, node_id: str) -> None:
+        """Give a node nothing more on this link."""
+        self._linked[node_id].draining = True
+        self._seat(node_id)
+
+    # Health
+
+    def heard(self, node_id: str, now: float) -> list[Changed]:
+        """A node is alive."""
+        return self._reseat(self.registry.heard(node_id, now))
+
+    def beat(self, node_id: str, beat: Heartbeat, now: float) -> tuple[list[Changed], set[str]]:
+        """A linked node's heartbeat; return its changes of state, and the attempts that it is to stop."""
+        changes = self.registry.heard(node_id, now)
+        linked, running = self._linked[node_id], set(beat.running)
+        own = self._of_node.get(node_id, set())
+        for attempt_id in running & own:
+            self._leases.set(attempt_id, now + self._lease_s)
+        linked.strangers = running - own
+        linked.extra = max(0, linked.slots - beat.free_slots - len(running))
+        self._seat(node_id, beat.load)
+        return changes, set(linked.strangers)
+
+    def succeeded(self, node_id: str) -> None:
+        """An attempt completed on a node."""
+        self.registry.succeeded(node_id)
+        self._seat(node_id)
+
+    def failed(self, node_id: str, job_id: str, elsewhere: Iterable[str]) -> list[Changed]:
+        """An attempt failed on a node, and on others before."""
+        changes = self.registry.failed(node_id, job_id, elsewhere)
+        self._seat(node_id)
+        return self._reseat(changes)
+
+    def silent(self, now: float) -> list[Changed]:
+        """Return what silence has changed."""
+        return self._reseat(self.registry.silent(now))
+
+    # Attempts
+
+    def fly(self, flight: Flight, now: float) -> None:
+        """An attempt is given to a node, with a fresh lease."""
+        self._flights[flight.attempt_id] = flight
+        self._of_node.setdefault(flight.node_id, set()).add(flight.attempt_id)
+        self._leases.set(flight.attempt_id, now + self._lease_s)
+        self._seat(flight.node_id)
+
+    def accepted(self, attempt_id: str, now: float) -> None:
+        """The node started it."""
+        flight = self._flights.get(attempt_id)
+        if flight is not None:
+            self._flights[attempt_id] = attrs.evolve(flight, accepted=True)
+            self._leases.set(attempt_id, now + self._lease_s)
+
+    def land(self, attempt_id: str, node_id: str) -> None:
+        """The attempt is over, and the node no longer busy with it."""
+        self._forget(attempt_id)
+        linked = self._linked.get(node_id)
+        if linked is not None:
+            linked.strangers.discard(attempt_id)
+            self._seat(node_id)
+
+    def disown(self, flight: Flight) -> None:
+        """The attempt is wanted no more; its node is busy with it until it says otherwise."""
+        self._forget(flight.attempt_id)
+        linked = self._linked.get(flight.node_id)
+        if linked is not None:
+            linked.strangers.add(flight.attempt_id)
+            self._seat(flight.node_id)
+
+    def flight(self, attempt_id: str) -> Flight | None:
+        """Return an attempt that is in flight."""
+        return self._flights.get(attempt_id)
+
+    def flights_of(self, node_id: str) -> list[Flight]:
+        """Return what a node works on."""
+        return [self._flights[attempt_id] for attempt_id in self._of_node.get(node_id, ())]
+
+    def expired(self, now: float) -> list[Flight]:
+        """Return the attempts whose lease has ended; each is returned once."""
+        return [self._flights[attempt_id] for attempt_id in self._leases.due(now)]
+
+    def renew(self, attempt_ids: Collection[str], now: float) -> None:
+        """Give attempts a fresh lease."""
+        for attempt_id in attempt_ids:
+            if attempt_id in self._flights:
+                self._leases.set(attempt_id, now + self._lease_s)
+
+    def _forget(self, attempt_id: str) -> None:
+        flight = self._flights.pop(attempt_id, None)
+        self._leases.discard(attempt_id)
+        self.progress.pop(attempt_id, None)
+        if flight is not None:
+            own = self._of_node[flight.node_id]
+            own.discard(attempt_id)
+            if not own:
+                del self._of_node[flight.node_id]
+
+    def _reseat(self, changes: list[Changed]) -> list[Changed]:
+        for change in changes:
+            self._seat(change.node_id)
+        return changes
+
+    def _seat(self, node_id: str, reported: float | None = None) -> None:
+        linked = self._linked.get(node_id)
+        if linked is None:
+            return
+        health = self.registry[node_id]
+        limit = 1 if health.probation else linked.slots
+        if linked.draining or health.state is not NodeState.HEALTHY:
+            limit = 0
+        busy = len(self._of_node.get(node_id, ())) + len(linked.strangers) + linked.extra
+        self.pool.update(node_id, limit=limit, busy=busy, reported=reported)

@@ -1,0 +1,247 @@
+"""A node's link: the WebSocket of one session, as a raw ASGI application.
+
+Two tasks for each link: one hears and acts on what the node says, one sends what waits in a bounded channel.  A peer
+that falls silent, breaks the protocol or does not take what it is sent loses its link, and nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+from urllib.parse import parse_qs, unquote
+
+import structlog
+import trio
+
+from edgeagent.gateway import auth
+from edgeagent.gateway.connection import Connection
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.store import StoreUnavailableError
+from edgeagent.gateway.texts import one_line
+from edgeagent.wire.codec import LocalProtocolError, RemoteProtocolError
+from edgeagent.wire.identity import InvalidTokenError, NodeClaims
+from edgeagent.wire.link import SUBPROTOCOL, CloseCode, Link, Role, State
+from edgeagent.wire.messages import (
+    Bye,
+    Drain,
+    Heartbeat,
+    Hello,
+    JobAccept,
+    JobDecline,
+    JobProgress,
+    JobResult,
+    Message,
+)
+
+log = structlog.get_logger()
+
+#: Messages that may wait for one node; more means that it does not take them.
+MAX_WAITING = 512
+#: Most messages in one frame; a dispatch can carry a quarter of a MiB, which the link checks.
+MAX_BATCH = 64
+#: Seconds that the peer has to answer our close frame.
+CLOSE_S = 2.0
+#: Most job types that a node may offer, and their length, which is also REST's.
+MAX_CAPABILITIES, MAX_CAPABILITY = 64, 100
+
+E = TypeVar("E", bound=BaseException)
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class _Ended(Exception):  # noqa: N818 -- how a link ends, not an error
+    """The link is over; ``code`` None where the peer has gone already."""
+
+    def __init__(self, code: CloseCode | None, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code, self.reason = code, reason
+
+
+async def relay(hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, connection: Connection) -> None:
+    """Serve one WebSocket from its handshake to its close."""
+    if (await receive())["type"] != "websocket.connect":
+        return
+    offered = SUBPROTOCOL in scope["subprotocols"]
+    await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
+    try:
+        claims = _authenticate(hub, scope)
+        await _Session(hub, receive, send, connection).run(claims)
+    except _Ended as ended:
+        log.info("Link closed", code=ended.code, reason=ended.reason, node_id=_node_id(scope))
+        if ended.code is not None:
+            await send({"type": "websocket.close", "code": int(ended.code), "reason": _short(ended.reason)})
+            await _until_gone(receive)
+    finally:
+        connection.cut()
+
+
+def _authenticate(hub: Hub, scope: dict[str, Any]) -> NodeClaims:
+    header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+    query = parse_qs(scope["query_string"].decode("latin-1"))
+    token = auth.bearer(header) or next(iter(query.get("token", [])), None)
+    if token is None:
+        raise _Ended(CloseCode.AUTHENTICATION_FAILED, "no token")
+    try:
+        claims = hub.tokens.check(token)
+    except InvalidTokenError as error:
+        raise _Ended(CloseCode.AUTHENTICATION_FAILED, str(error)) from None
+    if claims.node_id != _node_id(scope):
+        raise _Ended(CloseCode.AUTHENTICATION_FAILED, "the token is another node's")
+    if claims.node_id not in hub.network.registry:
+        raise _Ended(CloseCode.AUTHENTICATION_FAILED, "this gateway does not know the node; register again")
+    if SUBPROTOCOL not in scope["subprotocols"]:
+        raise _Ended(CloseCode.PROTOCOL_ERROR, f"offer the subprotocol {SUBPROTOCOL}")
+    return claims
+
+
+class _Session:
+    """One link; what ``network.Session`` promises to the rest of the gateway."""
+
+    def __init__(self, hub: Hub, receive: Receive, send: Send, connection: Connection) -> None:
+        self._hub = hub
+        self._receive, self._send, self._connection = receive, send, connection
+        self._link = Link(Role.GATEWAY, trio.current_time())
+        self._out, self._outgoing = trio.open_memory_channel[Message](MAX_WAITING)
+        self._scope = trio.CancelScope()
+        self._ended: _Ended | None = None
+        self._claims: NodeClaims
+
+    def send(self, *messages: Message) -> None:
+        """Have messages sent in this order."""
+        try:
+            for message in messages:
+                self._out.send_nowait(message)
+        except trio.WouldBlock:
+            self.close(CloseCode.HEARTBEAT_TIMEOUT, "the node does not take what it is sent")
+
+    def close(self, code: CloseCode, reason: str) -> None:
+        """End the link."""
+        if self._ended is None:
+            self._ended = _Ended(code, reason)
+            self._scope.cancel()
+
+    async def run(self, claims: NodeClaims) -> None:
+        """Hold the session until it ends, which raises ``_Ended``."""
+        self._claims = claims
+        with self._out, self._outgoing, self._scope:
+            try:
+                await self._greet()
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._write)
+                    await self._read()
+            except* _Ended as group:
+                self._ended = self._ended or _first(group)
+            except* StoreUnavailableError as group:
+                self._ended = self._ended or _Ended(CloseCode.RESTARTING, str(_first(group)))
+            finally:
+                self._hub.network.unlink(claims.node_id, self)
+        assert self._ended is not None
+        if self._ended.code is CloseCode.RESTARTING and self._link.state is State.OPEN:
+            await self._send({"type": "websocket.send", "text": self._link.send(self._bye())})
+        raise self._ended
+
+    async def _greet(self) -> None:
+        (hello, *early) = await self._hear()
+        if not isinstance(hello, Hello) or early:
+            raise _Ended(CloseCode.PROTOCOL_ERROR, "the node says hello, and waits for welcome")
+        if len(hello.capabilities) > MAX_CAPABILITIES or any(
+            not 1 <= len(one) <= MAX_CAPABILITY for one in hello.capabilities
+        ):
+            raise _Ended(CloseCode.PROTOCOL_ERROR, f"a node offers at most {MAX_CAPABILITIES} job types")
+        token = self._renewal()
+        welcome = await self._hub.greet(self._claims.node_id, hello, self, token)
+        await self._send({"type": "websocket.send", "text": self._link.send(welcome)})
+
+    async def _read(self) -> None:
+        while True:
+            messages = await self._hear()
+            # Shielded: what reached the store must reach memory too.  Both take milliseconds.
+            with trio.CancelScope(shield=True):
+                for message in messages:
+                    await self._act(message)
+
+    async def _hear(self) -> tuple[Message, ...]:
+        with trio.move_on_at(self._link.silent_at()) as silence:
+            event = await self._receive()
+        if silence.cancelled_caught:
+            raise _Ended(CloseCode.HEARTBEAT_TIMEOUT, "nothing heard from the node for too long")
+        if event["type"] == "websocket.disconnect":
+            raise _Ended(None, "the node is gone")
+        self._connection.heard()
+        frame = event.get("text")
+        try:
+            return self._link.receive(event["bytes"] if frame is None else frame, trio.current_time())
+        except RemoteProtocolError as error:
+            raise _Ended(CloseCode.PROTOCOL_ERROR, str(error)) from None
+
+    async def _act(self, message: Message) -> None:
+        hub, node_id = self._hub, self._claims.node_id
+        match message:
+            case Heartbeat():
+                await hub.beat(node_id, message, self, self._renewal())
+            case JobAccept():
+                await hub.accept(node_id, message, self)
+            case JobDecline():
+                await hub.decline(node_id, message)
+            case JobProgress():
+                hub.progress(node_id, message)
+            case JobResult():
+                await hub.result(node_id, message, self)
+            case Drain():
+                log.info("Node drains", node_id=node_id, reason=one_line(message.reason))
+                hub.network.drain(node_id)
+            case Bye():
+                await self._send({"type": "websocket.send", "text": self._link.send(Bye(reason="goodbye"))})
+                raise _Ended(CloseCode.NORMAL, "the node said bye")
+
+    async def _write(self) -> None:
+        async for message in self._outgoing:
+            batch = [message]
+            try:
+                while len(batch) < MAX_BATCH:
+                    batch.append(self._outgoing.receive_nowait())
+            except trio.WouldBlock:
+                pass
+            for frame in self._frames(batch):
+                await self._send({"type": "websocket.send", "text": frame})
+
+    def _frames(self, batch: list[Message]) -> list[str]:
+        if self._link.state is not State.OPEN:
+            return []  # the node has said bye
+        try:
+            return [self._link.send(*batch)]
+        except LocalProtocolError:  # too large together
+            return [self._link.send(message) for message in batch]
+
+    def _renewal(self) -> str | None:
+        token = self._hub.tokens.renewal(self._claims)
+        if token is not None:
+            self._claims = self._hub.tokens.check(token)
+        return token
+
+    def _bye(self) -> Bye:
+        # Spread, so that a restarted gateway does not meet all its nodes in the same moment.
+        links = len(self._hub.network.sessions())
+        return Bye(reason="the gateway restarts", back_s=round(1.0 + random.random() * links / 100, 2))  # noqa: S311
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    error = group.exceptions[0]
+    return _first(error) if isinstance(error, BaseExceptionGroup) else error
+
+
+def _node_id(scope: dict[str, Any]) -> str:
+    return unquote(scope["path"].rpartition("/")[2])
+
+
+def _short(reason: str) -> str:
+    """A close frame has room for 123 bytes of reason (RFC 6455, section 5.5)."""
+    return one_line(reason, 120).encode()[:123].decode(errors="ignore")
+
+
+async def _until_gone(receive: Receive) -> None:
+    """Throw away what the peer still sends until it has closed too, for at most ``CLOSE_S``."""
+    with trio.move_on_after(CLOSE_S):
+        while (await receive())["type"] != "websocket.disconnect":
+            pass

@@ -1,0 +1,179 @@
+"""The gateway as a running program: starts what lives long, and stops it in order.
+
+Stopping is one sequence: no new connections, Bye and close code 1012 to every link, requests get a moment to end, then
+the writer commits what waits.  A cancelled gateway skips the courtesies; nothing is lost by that either.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import structlog
+import trio
+
+from edgeagent.errors import EdgeAgentError
+from edgeagent.gateway import api, auth
+from edgeagent.gateway.accounts import make_data_dir
+from edgeagent.gateway.asgi import Server, application
+from edgeagent.gateway.blobs import Blobs
+from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.network import Network
+from edgeagent.gateway.store import Store, StoreUnavailableError
+from edgeagent.wire.link import CloseCode
+
+log = structlog.get_logger()
+
+#: Seconds between two looks for what is due; a fraction of the shortest duration that is swept for.
+SWEEP_S = 1.0
+#: Seconds after which the dispatcher looks even if nobody woke it.
+DISPATCH_S = 5.0
+#: Seconds to wait before the database is tried again.
+RETRY_S = 1.0
+#: Seconds that open requests get when the gateway stops.
+GRACE_S = 3.0
+BACKLOG = 1024
+
+
+async def run(
+    settings: GatewaySettings,
+    *,
+    stop: trio.Event | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a gateway until ``stop`` is set or it is cancelled; started with its address once it is ready.
+
+    Raises:
+        EdgeAgentError: the directory or the port cannot be used, or another gateway uses them; says what to do.
+    """
+    stop = trio.Event() if stop is None else stop
+    with _own_directory(settings.data_dir), _listen(settings.host, settings.port) as listening:
+        key = auth.load_key(settings.data_dir / "gateway_key.pem")
+        store = await trio.to_thread.run_sync(Store, settings.database)
+        try:
+            hub = Hub(
+                settings=settings,
+                store=store,
+                blobs=Blobs(settings.blobs),
+                tokens=auth.NodeTokens(key, store.clock),
+                network=Network(settings),
+            )
+            url = _url(listening)
+            with _announced(settings.data_dir / "gateway.json", url):
+                await _serve(hub, listening, url, stop, task_status)
+        finally:
+            store.close()
+
+
+async def _serve(
+    hub: Hub, listening: socket.socket, url: str, stop: trio.Event, task_status: trio.TaskStatus[str]
+) -> None:
+    server = Server(application(hub, api.application(hub)))
+    async with trio.open_nursery() as writing:
+        await writing.start(hub.store.run)
+        await hub.load()
+        async with trio.open_nursery() as working:
+            working.start_soon(_dispatch, hub)
+            working.start_soon(_sweep, hub)
+            accepting = trio.CancelScope()
+
+            async def accept(*, task_status: trio.TaskStatus[None]) -> None:
+                with accepting:
+                    await server.run(
+                        trio.SocketListener(trio.socket.from_stdlib_socket(listening)),
+                        handler_nursery=working,
+                        task_status=task_status,
+                    )
+
+            await working.start(accept)
+            log.info("Gateway ready", url=url)
+            task_status.started(url)
+            await stop.wait()
+            log.info("Gateway stops")
+            accepting.cancel()
+            for session in hub.network.sessions():
+                session.close(CloseCode.RESTARTING, "the gateway restarts")
+            await server.finish(GRACE_S)
+            working.cancel_scope.cancel()
+        writing.cancel_scope.cancel()
+
+
+async def _dispatch(hub: Hub) -> None:
+    while True:
+        try:
+            while await hub.dispatch():
+                pass
+        except StoreUnavailableError as error:
+            log.warning("Dispatch waits", reason=str(error))
+            await trio.sleep(RETRY_S)
+        await hub.wake.wait(DISPATCH_S)
+
+
+async def _sweep(hub: Hub) -> None:
+    settings = hub.settings
+    interval_s = min(SWEEP_S, settings.lease_s / 4, settings.unhealthy_s / 4, settings.offline_s / 4)
+    while True:
+        try:
+            await hub.sweep()
+        except StoreUnavailableError as error:
+            log.warning("Sweep waits", reason=str(error))
+        await trio.sleep(interval_s)
+
+
+@contextmanager
+def _own_directory(data_dir: Path) -> Iterator[None]:
+    """Hold the directory's lock: two gateways on one database would each believe they are the only one."""
+    try:
+        make_data_dir(data_dir)
+        lock = os.open(data_dir / "gateway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise EdgeAgentError(f"cannot use {data_dir}: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise EdgeAgentError(f"another gateway runs in {data_dir}; stop it or use another directory") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+    except socket.gaierror as error:
+        raise EdgeAgentError(f"cannot listen on {host}: {error.strerror}") from None
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise EdgeAgentError(f"port {port} on {host} is in use; choose another with --port") from None
+        raise EdgeAgentError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+    with listening:
+        yield listening
+
+
+def _url(listening: socket.socket) -> str:
+    """The address a person on this machine can open."""
+    host, port = listening.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def _announced(path: Path, url: str) -> Iterator[None]:
+    """Say in a file where the gateway is, for as long as it runs."""
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps({"pid": os.getpid(), "url": url}) + "\n")
+    partial.rename(path)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
