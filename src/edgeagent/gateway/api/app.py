@@ -1,0 +1,47 @@
+"""Puts the REST API together."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from litestar import Litestar, Router
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
+
+from edgeagent.gateway.api import attempts, errors, guards, jobs, nodes, public
+from edgeagent.gateway.asgi import App
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.store import StoreUnavailableError
+from edgeagent.wire.urls import API_PREFIX
+
+#: Largest body of a request, in bytes, but for files.
+MAX_BODY_BYTES = 256 << 10
+
+
+def application(hub: Hub) -> App:
+    """Return the REST API over ``hub``."""
+    versioned = Router(
+        path=API_PREFIX,
+        route_handlers=[nodes.NodesController, jobs.JobsController, jobs.account, attempts.put_output],
+    )
+    litestar = Litestar(
+        route_handlers=[versioned, public.board, public.page, public.style, public.health, public.ready],
+        state=State({"hub": hub}),
+        dependencies={
+            "hub": Provide(guards.hub),
+            "account_id": Provide(guards.account_id),
+            "node": Provide(guards.node),
+        },
+        exception_handlers={
+            HTTPException: errors.http_error,
+            ValidationException: errors.invalid,
+            SerializationException: errors.not_json,
+            StoreUnavailableError: errors.unavailable,
+            Exception: errors.bug,
+        },
+        request_max_body_size=MAX_BODY_BYTES,
+        openapi_config=None,
+        logging_config=None,
+    )
+    return cast(App, litestar)

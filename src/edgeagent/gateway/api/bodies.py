@@ -1,0 +1,194 @@
+"""What REST requests and answers look like.
+
+These are msgspec structs because Litestar decodes bodies with msgspec, where cattrs' hooks do not run.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from msgspec import Meta, Struct
+
+JobType = Annotated[str, Meta(min_length=1, max_length=100)]
+Load = Annotated[float, Meta(ge=0.0, le=1.0)]
+
+
+class Replaces(Struct):
+    """The node whose key is replaced, and its present key's signature that says so."""
+
+    node_id: Annotated[str, Meta(max_length=100)]
+    signature: Annotated[str, Meta(max_length=200)]
+
+
+class Registration(Struct):
+    """A node that wants to be one; ``public_key`` is Ed25519, SPKI PEM."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    public_key: Annotated[str, Meta(max_length=1000)]
+    capabilities: Annotated[list[JobType], Meta(max_length=64)]
+    metadata: dict[str, Any] = {}
+    replaces: Replaces | None = None
+
+
+class Registered(Struct):
+    """A node that is one now."""
+
+    node_id: str
+    token: str
+    status: str
+
+
+class NodeProfile(Struct):
+    """A node as its operator sees it."""
+
+    node_id: str
+    name: str
+    status: str
+    capabilities: list[str]
+    jobs_completed: int
+    balance_ucr: int
+
+
+class RestHeartbeat(Struct):
+    """A node without a link says that it is alive."""
+
+    current_load: Load
+    metadata: dict[str, Any] = {}
+
+
+class Acknowledged(Struct):
+    """The gateway heard it."""
+
+    node_id: str
+    status: str
+    acknowledged: bool = True
+
+
+class Submission(Struct):
+    """A job as it is submitted; ``limits`` are those of ``wire.messages.Limits`` that are not to be the default."""
+
+    job_type: JobType
+    payload: dict[str, Any] = {}
+    payload_ref: str | None = None
+    limits: dict[str, Any] = {}
+
+
+class ProgressBody(Struct):
+    """How far a job is."""
+
+    fraction: float | None
+    text: str
+
+
+class Attempt(Struct):
+    """One attempt of a job."""
+
+    attempt_id: str
+    node_id: str
+    node_name: str
+    status: str
+    outcome: str | None
+    detail: str
+    usage: dict[str, Any]
+    sandbox: dict[str, Any]
+
+
+class Job(Struct):
+    """A job as its submitter sees it."""
+
+    job_id: str
+    job_type: str
+    status: str
+    price_ucr: int
+    credited_ucr: int
+    created_at: datetime
+    finished_at: datetime | None
+    queued_s: float
+    running_s: float
+    progress: ProgressBody
+    error: str | None
+    attempts: list[Attempt]
+
+
+class JobList(Struct):
+    """Jobs, newest first."""
+
+    jobs: list[Job]
+
+
+class OutputBody(Struct):
+    """A file that a job left; ``download_url`` is a path on this gateway."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    download_url: str
+
+
+class Result(Struct):
+    """What a finished job gave back."""
+
+    job_id: str
+    outcome: str | None
+    detail: str
+    value: Any
+    result_ref: str | None
+    outputs: list[OutputBody]
+
+
+class StoredOutput(Struct):
+    """A file that has arrived."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+
+
+class AccountBody(Struct):
+    """A submitter's account."""
+
+    name: str
+    balance_ucr: int
+    held_ucr: int
+
+
+class Health(Struct):
+    """The gateway answers."""
+
+    status: str = "healthy"
+
+
+class Readiness(Struct):
+    """Whether the gateway can do its work, and what it looked at."""
+
+    status: str
+    checks: dict[str, str]
+
+
+class Row(Struct, rename="camel"):
+    """A node's line on the leaderboard, as RenderTrust's portal reads it."""
+
+    rank: int
+    node_id: str
+    node_name: str
+    jobs_completed: int
+    uptime_percent: float
+    total_earnings: float
+
+
+class Stats(Struct, rename="camel"):
+    """The whole network's figures."""
+
+    total_nodes: int
+    total_jobs: int
+    network_uptime: float
+    total_payouts: float
+
+
+class Board(Struct, rename="camel"):
+    """The leaderboard."""
+
+    leaderboard: list[Row]
+    stats: Stats
+    updated_at: datetime

@@ -1,0 +1,51 @@
+"""Every fault as one line for a person, under ``detail``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException, SerializationException, ValidationException
+
+from edgeagent.gateway.store import StoreUnavailableError
+from edgeagent.gateway.texts import one_line
+
+log = structlog.get_logger()
+
+
+def refuse(status_code: int, detail: str) -> HTTPException:
+    """Return the exception that answers with this status and line."""
+    return HTTPException(status_code=status_code, detail=detail)
+
+
+def http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
+    """Answer what was refused on purpose, by us or by Litestar."""
+    return _answer(error.status_code, error.detail, error.headers)
+
+
+def invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[dict[str, str]]:
+    """Answer a body or parameter of the wrong shape."""
+    wrong = error.extra if isinstance(error.extra, list) else []
+    lines = [f"{one['key']}: {one['message']}" if one.get("key") else one["message"] for one in wrong]
+    return _answer(422, "; ".join(lines[:3]) or error.detail)
+
+
+def not_json(_: Request[Any, Any, Any], error: SerializationException) -> Response[dict[str, str]]:
+    """Answer a body that cannot be read at all."""
+    return _answer(422, f"the body is not the JSON that is expected here: {error}")
+
+
+def unavailable(_: Request[Any, Any, Any], error: StoreUnavailableError) -> Response[dict[str, str]]:
+    """Answer while the database cannot be used."""
+    return _answer(503, f"{error}; try again in a moment", {"Retry-After": "1"})
+
+
+def bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, str]]:
+    """Answer what should not have happened; the log has the rest."""
+    log.error("Request failed", method=request.method, path=request.url.path, exc_info=error)
+    return _answer(500, "the gateway failed at this; its log says why")
+
+
+def _answer(status: int, detail: str, headers: dict[str, str] | None = None) -> Response[dict[str, str]]:
+    return Response({"detail": one_line(detail)}, status_code=status, headers=headers, media_type=MediaType.JSON)

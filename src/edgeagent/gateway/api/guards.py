@@ -1,0 +1,64 @@
+"""Who may call what: guards look at the bearer token before anything of the body is read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from litestar.connection import ASGIConnection, Request
+from litestar.datastructures import State
+from litestar.di import NamedDependency
+from litestar.handlers import BaseRouteHandler
+
+from edgeagent.gateway import auth
+from edgeagent.gateway.api.errors import refuse
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.store import accounts
+from edgeagent.wire.identity import InvalidTokenError, NodeClaims
+
+#: How a handler asks for the gateway's parts, for the account of the token, for the node of the token.
+TheHub = NamedDependency[Hub]
+Account = NamedDependency[str]
+Node = NamedDependency[NodeClaims]
+
+_Connection = ASGIConnection[Any, Any, Any, State]
+
+
+async def submitters_only(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Let an account's token pass."""
+    token = auth.bearer(connection.headers.get("authorization"))
+    hub: Hub = connection.app.state.hub
+    found = await hub.store.read(accounts.of_token, auth.token_sha256(token)) if token else None
+    if found is None:
+        raise refuse(401, "a submitter's token is needed here; make one with: edgeagent gateway token create")
+    connection.scope["user"] = found
+
+
+async def nodes_only(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Let a node's token pass."""
+    token = auth.bearer(connection.headers.get("authorization"))
+    hub: Hub = connection.app.state.hub
+    if token is None:
+        raise refuse(401, "a node's token is needed here")
+    try:
+        claims = hub.tokens.check(token)
+    except InvalidTokenError as error:
+        raise refuse(401, str(error)) from None
+    if claims.node_id not in hub.network.registry:
+        raise refuse(401, "this gateway does not know the node; register again")
+    connection.scope["user"] = claims
+
+
+async def hub(state: State) -> Hub:
+    """Provide the gateway's parts."""
+    found: Hub = state.hub
+    return found
+
+
+async def account_id(request: Request[str, Any, Any]) -> str:
+    """Provide the account that ``submitters_only`` let pass."""
+    return request.user
+
+
+async def node(request: Request[NodeClaims, Any, Any]) -> NodeClaims:
+    """Provide the node that ``nodes_only`` let pass."""
+    return request.user

@@ -1,0 +1,136 @@
+"""What everybody may see: the leaderboard, as a page and as JSON, and whether the gateway is well."""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+from datetime import UTC, datetime
+
+import attrs
+import jinja2
+import trio
+from litestar import Response, get
+from litestar.datastructures import State
+
+from edgeagent import __version__
+from edgeagent.gateway import leaderboard
+from edgeagent.gateway.api.bodies import Board, Health, Readiness, Row, Stats
+from edgeagent.gateway.api.guards import TheHub
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.leaderboard import Ranked
+from edgeagent.gateway.store import StoreUnavailableError, Tx, nodes
+from edgeagent.wire.units import UCR_PER_CREDIT, format_credits
+
+#: Seconds that one look at all nodes is good for; the page asks for itself every 60 s.
+FRESH_S = 2.0
+#: Nodes shown on the page and listed in the JSON.
+MAX_ROWS = 100
+
+_HEADERS = {
+    # Nothing but our own stylesheet: a node's name cannot become a script, whatever it holds.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+_templates = jinja2.Environment(
+    loader=jinja2.PackageLoader("edgeagent.gateway"), autoescape=True, undefined=jinja2.StrictUndefined
+)
+_templates.filters["credits"] = format_credits
+_STYLE = (importlib.resources.files("edgeagent.gateway") / "templates" / "leaderboard.css").read_bytes()
+
+
+@attrs.frozen
+class _Seen:
+    """All nodes, as they stood at one moment."""
+
+    until: float  # on trio's clock
+    at: datetime
+    ranked: list[Ranked]
+    network_uptime: float
+    earned_ucr: int
+
+
+@get("/api/v1/community/leaderboard")
+async def board(hub: TheHub, state: State) -> Board:
+    """Show the leaderboard as RenderTrust's portal reads it; earnings in credits."""
+    seen = await _look(hub, state)
+    return Board(
+        leaderboard=[
+            Row(one.rank, one.node_id, one.name, one.jobs_completed, one.uptime_percent, _credits(one.earned_ucr))
+            for one in seen.ranked[:MAX_ROWS]
+        ],
+        stats=Stats(
+            total_nodes=len(seen.ranked),
+            total_jobs=sum(one.jobs_completed for one in seen.ranked),
+            network_uptime=seen.network_uptime,
+            total_payouts=_credits(seen.earned_ucr),
+        ),
+        updated_at=seen.at,
+    )
+
+
+@get("/")
+async def page(hub: TheHub, state: State) -> Response[str]:
+    """Show the leaderboard to a person."""
+    seen = await _look(hub, state)
+    html = _templates.get_template("leaderboard.html").render(
+        rows=seen.ranked[:MAX_ROWS],
+        nodes=len(seen.ranked),
+        jobs=sum(one.jobs_completed for one in seen.ranked),
+        uptime=seen.network_uptime,
+        earned_ucr=seen.earned_ucr,
+        updated=seen.at,
+        version=__version__,
+    )
+    return Response(html, media_type="text/html", headers=_HEADERS)
+
+
+@get("/static/leaderboard.css", sync_to_thread=False)
+def style() -> Response[bytes]:
+    """Send the page's stylesheet."""
+    headers = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
+    return Response(_STYLE, media_type="text/css", headers=headers)
+
+
+@get(["/health", "/api/v1/health"], sync_to_thread=False)
+def health() -> Health:
+    """Say that the gateway answers."""
+    return Health()
+
+
+@get(["/health/ready", "/api/v1/health/ready"])
+async def ready(hub: TheHub) -> Response[Readiness]:
+    """Say whether the gateway can do its work."""
+    checks = {"database": "ok", "blobs": "ok"}
+    try:
+        await hub.store.write(_nothing)
+    except StoreUnavailableError as error:
+        checks["database"] = str(error)
+    if not os.access(hub.settings.blobs, os.W_OK):
+        checks["blobs"] = "not writable"
+    well = all(check == "ok" for check in checks.values())
+    return Response(Readiness("ready" if well else "degraded", checks), status_code=200 if well else 503)
+
+
+async def _look(hub: Hub, state: State) -> _Seen:
+    seen: _Seen | None = state.get("leaderboard")
+    if seen is None or seen.until <= trio.current_time():
+        standings = await hub.store.read(nodes.standings)
+        seen = state["leaderboard"] = _Seen(
+            until=trio.current_time() + FRESH_S,
+            at=datetime.fromtimestamp(hub.store.clock(), UTC),
+            ranked=leaderboard.rank(standings),
+            network_uptime=leaderboard.network_uptime(standings),
+            earned_ucr=sum(one.earned_ucr for one in standings),
+        )
+    return seen
+
+
+def _nothing(_: Tx) -> None:
+    """The smallest request: the writer begins and commits."""
+
+
+def _credits(ucr: int) -> float:
+    return ucr / UCR_PER_CREDIT
