@@ -13,6 +13,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -72,37 +73,36 @@ async def run(
             store.close()
 
 
+async def work(hub: Hub, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    """Do what needs no port until cancelled: dispatch jobs, and look for what is due."""
+    await hub.load()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_dispatch, hub)
+        nursery.start_soon(_sweep, hub)
+        task_status.started()
+
+
 async def _serve(
     hub: Hub, listening: socket.socket, url: str, stop: trio.Event, task_status: trio.TaskStatus[str]
 ) -> None:
     server = Server(application(hub, api.application(hub)))
+    listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
     async with trio.open_nursery() as writing:
         await writing.start(hub.store.run)
-        await hub.load()
         async with trio.open_nursery() as working:
-            working.start_soon(_dispatch, hub)
-            working.start_soon(_sweep, hub)
-            accepting = trio.CancelScope()
-
-            async def accept(*, task_status: trio.TaskStatus[None]) -> None:
-                with accepting:
-                    await server.run(
-                        trio.SocketListener(trio.socket.from_stdlib_socket(listening)),
-                        handler_nursery=working,
-                        task_status=task_status,
-                    )
-
-            await working.start(accept)
-            log.info("Gateway ready", url=url)
-            task_status.started(url)
-            await stop.wait()
+            await working.start(work, hub)
+            async with trio.open_nursery() as accepting:
+                await accepting.start(partial(server.run, listener, handler_nursery=working))
+                log.info("Gateway ready", url=url)
+                task_status.started(url)
+                await stop.wait()
+                accepting.cancel_scope.cancel(reason="the gateway stops")
             log.info("Gateway stops")
-            accepting.cancel()
             for session in hub.network.sessions():
                 session.close(CloseCode.RESTARTING, "the gateway restarts")
             await server.finish(GRACE_S)
-            working.cancel_scope.cancel()
-        writing.cancel_scope.cancel()
+            working.cancel_scope.cancel(reason="the gateway stops")
+        writing.cancel_scope.cancel(reason="the gateway stops")
 
 
 async def _dispatch(hub: Hub) -> None:

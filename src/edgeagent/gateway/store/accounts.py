@@ -12,6 +12,8 @@ from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import account_tokens, accounts
 
+_OF_TOKEN = sa.select(account_tokens.c.account_id).where(account_tokens.c.token_sha256 == sa.bindparam("token"))
+
 
 @attrs.frozen
 class Balance:
@@ -37,8 +39,7 @@ def add_token(tx: Tx, name: str, token_sha256: str, grant_ucr: int) -> None:
 
 def of_token(tx: Tx, token_sha256: str) -> str | None:
     """Return the id of the account that a token belongs to."""
-    table = account_tokens.c
-    return tx.connection.scalar(sa.select(table.account_id).where(table.token_sha256 == token_sha256))
+    return tx.connection.scalar(_OF_TOKEN, {"token": token_sha256})
 
 
 def balance(tx: Tx, account_id: str) -> Balance:

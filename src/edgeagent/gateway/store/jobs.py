@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import attrs
@@ -28,6 +28,34 @@ MAX_CONFINEMENT_BYTES = 16 << 10
 
 #: A row of which only the names of the columns are known.
 _Row = Any
+
+
+_TYPE = sa.select(job_types.c.job_type).where(job_types.c.job_type == sa.bindparam("name"))
+_ADD_JOB = sa.insert(jobs)
+_SET_JOB = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"))
+_SET_ATTEMPT = sa.update(attempts).where(attempts.c.attempt_id == sa.bindparam("id"))
+_OWN_JOB = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account"))
+_FIND = (
+    sa.select(
+        jobs.c.job_id,
+        jobs.c.account_id,
+        jobs.c.state,
+        jobs.c.retries,
+        jobs.c.price_ucr,
+        jobs.c.credited_ucr,
+        jobs.c.current_attempt,
+        attempts.c.attempt_id,
+        attempts.c.node_id,
+        attempts.c.state.label("attempt_state"),
+    )
+    .join_from(attempts, jobs)
+    .where(attempts.c.attempt_id == sa.bindparam("attempt"), attempts.c.node_id == sa.bindparam("node"))
+)
+_HOLDER = sa.select(attempts.c.node_id).where(attempts.c.attempt_id == sa.bindparam("attempt"))
+_OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
+_FAILED_ON = sa.select(attempts.c.node_id).where(
+    attempts.c.job_id == sa.bindparam("job"), attempts.c.outcome.in_([outcome.value for outcome in rules.BLAMED])
+)
 
 
 class UnknownJobTypeError(Exception):
@@ -94,27 +122,28 @@ def submit(tx: Tx, new: New) -> None:
         UnknownJobTypeError: see there.
         CreditsShortError: the account cannot pay for it.
     """
-    if tx.connection.scalar(sa.select(job_types.c.job_type).where(job_types.c.job_type == new.job_type)) is None:
+    if tx.connection.scalar(_TYPE, {"name": new.job_type}) is None:
         known = ", ".join(nodes.known_job_types(tx)) or "none yet"
         raise UnknownJobTypeError(f"no node has ever offered job type {new.job_type!r}; there are: {known}")
     price_ucr = ledger.price_ucr(new.job_type)
     if price_ucr:
         books.post(tx, ledger.hold(new.account_id, new.job_id, price_ucr))
     tx.connection.execute(
-        sa.insert(jobs).values(
-            job_id=new.job_id,
-            account_id=new.account_id,
-            job_type=new.job_type,
-            payload=_json(new.payload),
-            limits=_json(converter.unstructure(new.limits)),
-            state=JobState.QUEUED.value,
-            retries=0,
-            ready_at=tx.now,
-            price_ucr=price_ucr,
-            credited_ucr=0,
-            progress_text="",
-            created_at=tx.now,
-        )
+        _ADD_JOB,
+        {
+            "job_id": new.job_id,
+            "account_id": new.account_id,
+            "job_type": new.job_type,
+            "payload": _json(new.payload),
+            "limits": _json(converter.unstructure(new.limits)),
+            "state": JobState.QUEUED.value,
+            "retries": 0,
+            "ready_at": tx.now,
+            "price_ucr": price_ucr,
+            "credited_ucr": 0,
+            "progress_text": "",
+            "created_at": tx.now,
+        },
     )
 
 
@@ -134,15 +163,15 @@ def accept(tx: Tx, attempt_id: str, node_id: str) -> bool:
 def give_back(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | None:
     """The attempt never started; None if it is over already."""
     row = _find(tx, attempt_id, node_id)
-    change = rules.declined(_standing(row)) if row is not None else None
-    return _apply(tx, row, change, None, reason) if change is not None else None
+    change = None if row is None else rules.declined(_standing(row))
+    return None if change is None else _apply(tx, row, change, None, reason)
 
 
 def lose(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | None:
     """The attempt is lost; None if it is over already."""
     row = _find(tx, attempt_id, node_id)
-    change = rules.lost(_standing(row)) if row is not None else None
-    return _apply(tx, row, change, Outcome.LOST, reason) if change is not None else None
+    change = None if row is None else rules.lost(_standing(row))
+    return None if change is None else _apply(tx, row, change, Outcome.LOST, reason)
 
 
 def finish(tx: Tx, node_id: str, result: JobResult, progress: Progress) -> Answer | None:
@@ -155,29 +184,19 @@ def finish(tx: Tx, node_id: str, result: JobResult, progress: Progress) -> Answe
     if change is None:
         won = row.current_attempt == result.attempt_id and row.attempt_state == AttemptState.COMPLETED.value
         return Answer(row.credited_ucr if won else 0)
-    _change_attempt(
-        tx,
-        result.attempt_id,
-        usage=_json(converter.unstructure(result.usage)),
-        sandbox=_confinement(result),
-    )
-    done = 1.0 if change.job is JobState.COMPLETED else progress.fraction
-    _change_job(tx, row.job_id, progress_fraction=done, progress_text=progress.text)
-    applied = _apply(tx, row, change, result.outcome, result.detail)
-    if change.money is not Money.SETTLE:
-        return Answer(0, applied)
-    if row.price_ucr:
-        books.post(tx, ledger.settle(row.account_id, row.job_id, node_id, row.price_ucr))
-    nodes.credit(tx, node_id, row.price_ucr)
-    _change_job(
-        tx,
-        row.job_id,
-        current_attempt=result.attempt_id,
-        credited_ucr=row.price_ucr,
-        value=_json(result.value),
-        result_ref=result.result_ref,
-    )
-    return Answer(row.price_ucr, applied)
+    used = {"usage": _json(converter.unstructure(result.usage)), "sandbox": _confinement(result)}
+    won = change.money is Money.SETTLE
+    gave: dict[str, Any] = {
+        "progress_fraction": 1.0 if won else progress.fraction,
+        "progress_text": progress.text,
+    }
+    if won:
+        if row.price_ucr:
+            books.post(tx, ledger.settle(row.account_id, row.job_id, node_id, row.price_ucr))
+        nodes.credit(tx, node_id, row.price_ucr)
+        gave |= {"credited_ucr": row.price_ucr, "value": _json(result.value), "result_ref": result.result_ref}
+    applied = _apply(tx, row, change, result.outcome, result.detail, attempt=used, job=gave)
+    return Answer(row.price_ucr if won else 0, applied)
 
 
 def cancel(tx: Tx, account_id: str, job_id: str) -> Applied | None:
@@ -186,36 +205,19 @@ def cancel(tx: Tx, account_id: str, job_id: str) -> Applied | None:
     Raises:
         LookupError: the account has no such job.
     """
-    row = tx.connection.execute(
-        sa.select(jobs).where(jobs.c.job_id == job_id, jobs.c.account_id == account_id)
-    ).one_or_none()
+    row = tx.connection.execute(_OWN_JOB, {"job": job_id, "account": account_id}).one_or_none()
     if row is None:
         raise LookupError(job_id)
     change = rules.cancelled(JobState(row.state), row.retries)
     if change is None:
         return None
     stop = _stop_current(tx, row, "the submitter cancelled the job") if change.stop_current else None
-    _end_job(tx, row, change, None)
+    _change_job(tx, job_id, **_ended(tx, row, change))
     return Applied(job_id=job_id, job=change.job, stop=stop)
 
 
 def _find(tx: Tx, attempt_id: str, node_id: str) -> _Row | None:
-    return tx.connection.execute(
-        sa.select(
-            jobs.c.job_id,
-            jobs.c.account_id,
-            jobs.c.state,
-            jobs.c.retries,
-            jobs.c.price_ucr,
-            jobs.c.credited_ucr,
-            jobs.c.current_attempt,
-            attempts.c.attempt_id,
-            attempts.c.node_id,
-            attempts.c.state.label("attempt_state"),
-        )
-        .join_from(attempts, jobs)
-        .where(attempts.c.attempt_id == attempt_id, attempts.c.node_id == node_id)
-    ).one_or_none()
+    return tx.connection.execute(_FIND, {"attempt": attempt_id, "node": node_id}).one_or_none()
 
 
 def _standing(row: _Row) -> Standing:
@@ -245,35 +247,37 @@ def _confinement(result: JobResult) -> str:
 def _missing(tx: Tx, attempt_id: str, listed: Collection[Output]) -> list[str]:
     if not listed:
         return []
-    rows = tx.connection.execute(sa.select(outputs).where(outputs.c.attempt_id == attempt_id))
+    rows = tx.connection.execute(_OUTPUTS, {"attempt": attempt_id})
     there = {(row.name, row.size_bytes, row.sha256) for row in rows}
     return [one_line(o.name, 100) for o in listed if (o.name, o.size_bytes, o.sha256) not in there]
 
 
-def _apply(tx: Tx, row: _Row | None, change: Change, outcome: Outcome | None, detail: str) -> Applied:
-    assert row is not None
+def _apply(
+    tx: Tx,
+    row: _Row,
+    change: Change,
+    outcome: Outcome | None,
+    detail: str,
+    *,
+    attempt: Mapping[str, Any] | None = None,
+    job: Mapping[str, Any] | None = None,
+) -> Applied:
+    """Write a change; ``attempt`` and ``job`` are further columns of the two rows."""
     detail = one_line(detail)
     stop = _stop_current(tx, row, "another attempt settled the job") if change.stop_current else None
+    told = None if outcome is None else outcome.value
     _change_attempt(
         tx,
         row.attempt_id,
-        state=change.attempt.value,
-        outcome=None if outcome is None else outcome.value,
-        detail=detail,
-        ended_at=tx.now,
+        **{"state": change.attempt.value, "outcome": told, "detail": detail, "ended_at": tx.now, **(attempt or {})},
     )
     if change.job in OPEN_JOBS:
-        _change_job(
-            tx,
-            row.job_id,
-            state=change.job.value,
-            retries=change.retries,
-            ready_at=tx.now + change.pause_s,
-            current_attempt=None,
-            started_at=None,
-        )
+        columns = _queued(tx, change)
     else:
-        _end_job(tx, row, change, f"{outcome}: {detail}" if detail else str(outcome))
+        columns = {"current_attempt": row.attempt_id, **_ended(tx, row, change)}
+        if change.job is JobState.FAILED:
+            columns["error"] = f"{outcome}: {detail}" if detail else str(outcome)
+    _change_job(tx, row.job_id, **columns, **(job or {}))
     elsewhere = _failed_on(tx, row.job_id) - {row.node_id} if outcome in rules.BLAMED else frozenset()
     return Applied(
         job_id=row.job_id,
@@ -285,46 +289,40 @@ def _apply(tx: Tx, row: _Row | None, change: Change, outcome: Outcome | None, de
     )
 
 
-def _end_job(tx: Tx, row: _Row, change: Change, error: str | None) -> None:
+def _queued(tx: Tx, change: Change) -> dict[str, Any]:
+    return {
+        "state": change.job.value,
+        "retries": change.retries,
+        "ready_at": tx.now + change.pause_s,
+        "current_attempt": None,
+        "started_at": None,
+    }
+
+
+def _ended(tx: Tx, row: _Row, change: Change) -> dict[str, Any]:
+    """Give the price back where it is to be, and return how the job's row ends."""
     if change.money is Money.RELEASE and row.price_ucr:
         books.post(tx, ledger.release(row.account_id, row.job_id, row.price_ucr))
-    _change_job(
-        tx,
-        row.job_id,
-        state=change.job.value,
-        retries=change.retries,
-        finished_at=tx.now,
-        error=error if change.job is JobState.FAILED else None,
-    )
+    return {"state": change.job.value, "retries": change.retries, "finished_at": tx.now}
 
 
-def _stop_current(tx: Tx, row: _Row, reason: str) -> Flight | None:
-    current = tx.connection.execute(
-        sa.select(attempts.c.node_id).where(attempts.c.attempt_id == row.current_attempt)
-    ).one()
-    _change_attempt(
-        tx,
-        row.current_attempt,
-        state=AttemptState.CANCELLED.value,
-        outcome=Outcome.CANCELLED.value,
-        detail=reason,
-        ended_at=tx.now,
-    )
-    return Flight(row.current_attempt, row.job_id, current.node_id)
+def _stop_current(tx: Tx, row: _Row, reason: str) -> Flight:
+    holder = tx.connection.execute(_HOLDER, {"attempt": row.current_attempt}).scalar_one()
+    ended = {"state": AttemptState.CANCELLED.value, "outcome": Outcome.CANCELLED.value, "ended_at": tx.now}
+    _change_attempt(tx, row.current_attempt, detail=reason, **ended)
+    return Flight(row.current_attempt, row.job_id, holder)
 
 
 def _failed_on(tx: Tx, job_id: str) -> frozenset[str]:
-    blamed = [outcome.value for outcome in rules.BLAMED]
-    found = sa.select(attempts.c.node_id).where(attempts.c.job_id == job_id, attempts.c.outcome.in_(blamed))
-    return frozenset(tx.connection.scalars(found))
+    return frozenset(tx.connection.scalars(_FAILED_ON, {"job": job_id}))
 
 
-def _change_job(tx: Tx, job_id: str, **values: Any) -> None:
-    tx.connection.execute(sa.update(jobs).where(jobs.c.job_id == job_id).values(**values))
+def _change_job(tx: Tx, job_id: str, **columns: Any) -> None:
+    tx.connection.execute(_SET_JOB, {"id": job_id, **columns})
 
 
-def _change_attempt(tx: Tx, attempt_id: str, **values: Any) -> None:
-    tx.connection.execute(sa.update(attempts).where(attempts.c.attempt_id == attempt_id).values(**values))
+def _change_attempt(tx: Tx, attempt_id: str, **columns: Any) -> None:
+    tx.connection.execute(_SET_ATTEMPT, {"id": attempt_id, **columns})
 
 
 def _json(value: Any) -> str:

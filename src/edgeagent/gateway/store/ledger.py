@@ -12,6 +12,15 @@ from edgeagent.gateway.ledger import Entry, Posting
 from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import ledger_accounts, ledger_entries, ledger_postings
 
+_BALANCES = sa.select(ledger_accounts.c.account, ledger_accounts.c.balance_ucr).where(
+    ledger_accounts.c.account.in_(sa.bindparam("names", expanding=True))
+)
+_SET_BALANCE = sa.update(ledger_accounts).where(ledger_accounts.c.account == sa.bindparam("name"))
+_TIP = sa.select(ledger_entries.c.seq, ledger_entries.c.hash).order_by(ledger_entries.c.seq.desc()).limit(1)
+_ADD_ACCOUNT, _ADD_ENTRY, _ADD_POSTING = (
+    sa.insert(table) for table in (ledger_accounts, ledger_entries, ledger_postings)
+)
+
 
 def post(tx: Tx, entry: Entry) -> None:
     """Append an entry to the chain and move the balances.
@@ -19,38 +28,25 @@ def post(tx: Tx, entry: Entry) -> None:
     Raises:
         CreditsShortError: an account would go below zero; nothing was written.
     """
-    names = [posting.account for posting in entry.postings]
-    before = balances(tx, names)
+    before = balances(tx, [posting.account for posting in entry.postings])
     after = ledger.apply(before, entry)
-    if missing := [name for name in names if name not in before]:
-        tx.connection.execute(
-            sa.insert(ledger_accounts), [{"account": name, "balance_ucr": after[name]} for name in missing]
-        )
-    for name in before:
-        tx.connection.execute(
-            sa.update(ledger_accounts).where(ledger_accounts.c.account == name).values(balance_ucr=after[name])
-        )
+    if added := [{"account": name, "balance_ucr": ucr} for name, ucr in after.items() if name not in before]:
+        tx.connection.execute(_ADD_ACCOUNT, added)
+    if before:
+        tx.connection.execute(_SET_BALANCE, [{"name": name, "balance_ucr": after[name]} for name in before])
     seq, previous = _tip(tx)
+    made = {"kind": entry.kind.value, "job_id": entry.job_id, "at": tx.now}
+    digest = ledger.chain_hash(previous, entry, tx.now)
+    tx.connection.execute(_ADD_ENTRY, {"seq": seq + 1, "hash": digest, **made})
     tx.connection.execute(
-        sa.insert(ledger_entries).values(
-            seq=seq + 1,
-            kind=entry.kind.value,
-            job_id=entry.job_id,
-            at=tx.now,
-            hash=ledger.chain_hash(previous, entry, tx.now),
-        )
-    )
-    tx.connection.execute(
-        sa.insert(ledger_postings),
-        [{"entry_seq": seq + 1, "account": p.account, "amount_ucr": p.amount_ucr} for p in entry.postings],
+        _ADD_POSTING,
+        [{"entry_seq": seq + 1, "account": one.account, "amount_ucr": one.amount_ucr} for one in entry.postings],
     )
 
 
 def balances(tx: Tx, names: Iterable[str]) -> dict[str, int]:
     """Return the balances, in micro-credits, of those of the named accounts that exist."""
-    table = ledger_accounts.c
-    rows = tx.connection.execute(sa.select(table.account, table.balance_ucr).where(table.account.in_(list(names))))
-    return {row.account: row.balance_ucr for row in rows}
+    return {row.account: row.balance_ucr for row in tx.connection.execute(_BALANCES, {"names": list(names)})}
 
 
 @attrs.frozen
@@ -74,6 +70,5 @@ def entries(tx: Tx) -> Iterator[Recorded]:
 
 
 def _tip(tx: Tx) -> tuple[int, str]:
-    table = ledger_entries.c
-    row = tx.connection.execute(sa.select(table.seq, table.hash).order_by(table.seq.desc()).limit(1)).first()
+    row = tx.connection.execute(_TIP).first()
     return (row.seq, row.hash) if row is not None else (0, ledger.FIRST_HASH)

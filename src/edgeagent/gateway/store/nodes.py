@@ -18,6 +18,12 @@ from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import job_types, node_states, nodes
 from edgeagent.wire.messages import NodeState
 
+_CREDIT = (
+    sa.update(nodes)
+    .where(nodes.c.node_id == sa.bindparam("node"))
+    .values(jobs_completed=nodes.c.jobs_completed + 1, earned_ucr=nodes.c.earned_ucr + sa.bindparam("amount"))
+)
+
 
 class TakenError(Exception):
     """Another node has this name or key; the text says which."""
@@ -181,11 +187,7 @@ def standings(tx: Tx) -> list[Standing]:
 
 def credit(tx: Tx, node_id: str, amount_ucr: int) -> None:
     """Count a completed job and what it earned; the money itself moves in the ledger."""
-    tx.connection.execute(
-        sa.update(nodes)
-        .where(nodes.c.node_id == node_id)
-        .values(jobs_completed=nodes.c.jobs_completed + 1, earned_ucr=nodes.c.earned_ucr + amount_ucr)
-    )
+    tx.connection.execute(_CREDIT, {"node": node_id, "amount": amount_ucr})
 
 
 def known_job_types(tx: Tx) -> list[str]:

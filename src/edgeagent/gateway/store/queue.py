@@ -20,6 +20,24 @@ from edgeagent.wire.messages import Limits
 MAX_READY = 64
 
 
+_READY = (
+    sa.select(jobs)
+    .where(
+        jobs.c.state == JobState.QUEUED.value,
+        jobs.c.job_type == sa.bindparam("type"),
+        sa.or_(jobs.c.ready_at <= sa.bindparam("now"), jobs.c.ready_at > sa.bindparam("later")),
+    )
+    .order_by(jobs.c.seq)
+    .limit(sa.bindparam("most"))
+)
+_TRIED = sa.select(attempts.c.job_id, attempts.c.node_id).where(
+    attempts.c.job_id.in_(sa.bindparam("ids", expanding=True))
+)
+_TAKE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"), jobs.c.state == JobState.QUEUED.value)
+_TAKEN = {"state": JobState.DISPATCHED.value}
+_ADD_ATTEMPT = sa.insert(attempts)
+
+
 @attrs.frozen(kw_only=True)
 class Ready:
     """A job that waits for a node; ``avoid`` are the nodes that had it already."""
@@ -41,16 +59,8 @@ def ready(tx: Tx, free_slots: Mapping[str, int]) -> list[Ready]:
     longest_s = rules.FIRST_PAUSE_S * 2**rules.MAX_RETRIES
     rows: list[sa.Row[Any]] = []
     for job_type, free in free_slots.items():
-        rows += tx.connection.execute(
-            sa.select(jobs)
-            .where(
-                jobs.c.state == JobState.QUEUED.value,
-                jobs.c.job_type == job_type,
-                sa.or_(jobs.c.ready_at <= tx.now, jobs.c.ready_at > tx.now + longest_s),
-            )
-            .order_by(jobs.c.seq)
-            .limit(min(free, MAX_READY))
-        ).all()
+        wanted = {"type": job_type, "now": tx.now, "later": tx.now + longest_s, "most": min(free, MAX_READY)}
+        rows += tx.connection.execute(_READY, wanted).all()
     rows = sorted(rows, key=lambda row: row.seq)[:MAX_READY]
     tried = _tried(tx, [row.job_id for row in rows])
     return [
@@ -71,16 +81,12 @@ def start(tx: Tx, flights: Iterable[Flight]) -> set[str]:
     """Store that these attempts are being dispatched; return the ids of those whose job was still QUEUED."""
     started = []
     for flight in flights:
-        taken = tx.connection.execute(
-            sa.update(jobs)
-            .where(jobs.c.job_id == flight.job_id, jobs.c.state == JobState.QUEUED.value)
-            .values(state=JobState.DISPATCHED.value, current_attempt=flight.attempt_id)
-        )
+        taken = tx.connection.execute(_TAKE, {"id": flight.job_id, "current_attempt": flight.attempt_id, **_TAKEN})
         if taken.rowcount:
             started.append(flight)
     if started:
         tx.connection.execute(
-            sa.insert(attempts),
+            _ADD_ATTEMPT,
             [
                 {
                     "attempt_id": flight.attempt_id,
@@ -111,7 +117,6 @@ def open_attempts(tx: Tx) -> list[Flight]:
 def _tried(tx: Tx, job_ids: Collection[str]) -> dict[str, set[str]]:
     tried: dict[str, set[str]] = {}
     if job_ids:
-        found = sa.select(attempts.c.job_id, attempts.c.node_id).where(attempts.c.job_id.in_(job_ids))
-        for row in tx.connection.execute(found):
+        for row in tx.connection.execute(_TRIED, {"ids": job_ids}):
             tried.setdefault(row.job_id, set()).add(row.node_id)
     return tried
