@@ -193,15 +193,16 @@ class Zygote:
 
     def _introduce(self, control: socket.socket, errors: int) -> None:
         control.settimeout(START_TIMEOUT_S)
-        answer: dict[str, Any] | None = None
-        try:
+        # Whoever dies before it has read everything has often said why: in an answer, or else in the file.
+        with contextlib.suppress(ConnectionError):
             passing.send(control, self._for_launcher)
             passing.send(control, self._for_zygote)
+        try:
             answer, _ = passing.receive(control)
         except TimeoutError:
             raise SandboxUnavailable(f"the zygote did not get ready within {START_TIMEOUT_S:.0f} s") from None
         except ConnectionError:
-            pass  # its last words are in the file
+            answer = None
         control.settimeout(None)
         if answer is None:
             size = os.fstat(errors).st_size

@@ -38,11 +38,14 @@ def receive(sock: socket.socket, max_fds: int = 0) -> tuple[dict[str, Any] | Non
     """Return the next message and its descriptors; None when the other end is gone.
 
     Raises:
-        OSError: the socket's timeout ran out, or the peer vanished with unread data.
+        OSError: the socket's timeout ran out.
     """
     fds = array.array("i")
     space = socket.CMSG_SPACE(max_fds * fds.itemsize) if max_fds else 0
-    data, ancillary, _flags, _address = sock.recvmsg(MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+    try:
+        data, ancillary, _flags, _address = sock.recvmsg(MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+    except ConnectionResetError:  # the peer went with something of ours unread; its own last words come after this
+        data, ancillary, _flags, _address = sock.recvmsg(MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
     for level, kind, payload in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])

@@ -7,6 +7,7 @@ and /proc on top.  What is not listed here does not exist for a job.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -164,10 +165,28 @@ def mount_private(limits: Limits) -> tuple[int, int]:
 
     A descriptor keeps its file system readable after the job, its namespaces and its mounts are gone.
     """
+    kept = {path: linux.clone_tree(path) for path in covered_mounts()}
     scratch = _tmpfs("/scratch", limits.scratch_bytes)
     tmp = _tmpfs("/tmp", limits.tmp_bytes)  # noqa: S108 - a path inside
+    for path, tree in kept.items():
+        _make(path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112
+        linux.attach(tree, path)
+        os.close(tree)
     mount_proc("/proc")
     return scratch, tmp
+
+
+@functools.cache
+def covered_mounts() -> tuple[str, ...]:
+    """Return what of the host lies where a job's own /tmp and /scratch go: an environment in /tmp, for example.
+
+    Called once in the zygote, whose forks inherit the answer.
+    """
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    # Blanks, tabs, newlines and backslashes are written in octal there.
+    points = [line.split(" ")[4].encode().decode("unicode_escape").encode("latin-1").decode() for line in lines]
+    below = sorted(point for point in points if point.startswith(("/tmp/", "/scratch/")))  # noqa: S108
+    return tuple(point for point in below if not _covered(os.path.dirname(point), below))  # noqa: PTH120
 
 
 def _tmpfs(target: str, size_bytes: int) -> int:

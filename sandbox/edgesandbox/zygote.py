@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from edgesandbox import identity, init, job, linux, passing
+from edgesandbox import identity, init, job, linux, passing, root
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.launcher import write_map
 from edgesandbox.spec import Spec
@@ -47,9 +47,13 @@ def prepare(message: dict[str, Any]) -> job.Entry:
     """Import the modules that every job starts with; returns the entry function.
 
     Raises:
-        SandboxUnavailable: a module is missing or broken, or starts threads (a fork would copy only one of them).
+        SandboxUnavailable: a path is unreadable, or a module is missing, broken, or starts threads (a fork would copy
+            only one of them).
     """
     sys.dont_write_bytecode = True
+    for path in message["import_paths"]:
+        if not os.access(path, os.R_OK | os.X_OK):
+            raise SandboxUnavailable(f"jobs run as another user, who may not read {path}; type: chmod o+rx {path}")
     sys.path += message["import_paths"]
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     module = str(message["entry"]).partition(":")[0]
@@ -72,6 +76,7 @@ def prepare(message: dict[str, Any]) -> job.Entry:
         raise SandboxUnavailable(f"no entry {message['entry']}: {problem}") from problem
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
+    root.covered_mounts()  # remembered for every fork
     gc.collect()
     gc.freeze()
     return entry

@@ -1,0 +1,54 @@
+"""One zygote for all sandbox tests, and a way to run one job in it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sandboxing import HERE, LIMITS, Ended, hear, read_all, report_of, say
+
+from edgesandbox import Box, SandboxUnavailable, Spec, Zygote
+
+
+@pytest.fixture(scope="session")
+def zygote() -> Iterator[Zygote]:
+    """A running zygote that has imported the hostile programs."""
+    zygote = Zygote(entry="hostile:noop", import_paths=[HERE])
+    try:
+        zygote.start()
+    except SandboxUnavailable as problem:
+        pytest.skip(str(problem))
+    yield zygote
+    zygote.close()
+
+
+@pytest.fixture
+def spawn(zygote: Zygote) -> Iterator[Callable[..., Box]]:
+    """Start one of the hostile programs; closed at the end of the test."""
+    boxes: list[Box] = []
+
+    def spawn(program: str, **limits: Any) -> Box:
+        box = zygote.spawn(Spec(entry=f"hostile:{program}", limits=dataclasses.replace(LIMITS, **limits)))
+        boxes.append(box)
+        return box
+
+    yield spawn
+    for box in boxes:
+        box.close()
+
+
+@pytest.fixture
+def run(spawn: Callable[..., Box]) -> Callable[..., Ended]:
+    """Run one of the hostile programs to its end; ``asked`` is what it is sent first."""
+
+    def run(program: str, asked: object = None, **limits: Any) -> Ended:
+        box = spawn(program, **limits)
+        if asked is not None:
+            say(box, asked)
+        answer = hear(box)
+        report = report_of(box)
+        return Ended(report, answer, read_all(box.output_fd))
+
+    return run

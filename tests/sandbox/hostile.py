@@ -1,0 +1,322 @@
+"""Jobs that misbehave: entry functions for the sandbox's tests, also run unconfined to prove that they can.
+
+Each takes the channel, as every job does; ``ask`` is how most of them answer.
+"""
+
+# ruff: noqa: PTH109, PTH115, PTH208
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+
+def answer(channel: socket.socket, value: object) -> None:
+    channel.sendall(json.dumps(value).encode() + b"\n")
+
+
+def question(channel: socket.socket):
+    with channel.makefile("r") as stream:
+        return json.loads(stream.readline())
+
+
+def attempt(action, *arguments) -> str:
+    """Return "done", or the name of what was raised."""
+    try:
+        action(*arguments)
+    except OSError as problem:
+        return f"{type(problem).__name__} {problem.errno}"
+    except Exception as problem:
+        return type(problem).__name__
+    return "done"
+
+
+def noop(channel: socket.socket) -> None:
+    answer(channel, "here")
+
+
+def surroundings(channel: socket.socket) -> None:
+    """Say everything a job can learn by looking."""
+    status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
+    answer(
+        channel,
+        {
+            "uid": os.getuid(),
+            "gid": os.getgid(),
+            "groups": os.getgroups(),
+            "cwd": os.getcwd(),
+            "environment": dict(os.environ),
+            "hostname": socket.gethostname(),
+            "root": sorted(os.listdir("/")),
+            "dev": sorted(os.listdir("/dev")),
+            "processes": sorted(int(name) for name in os.listdir("/proc") if name.isdigit()),
+            "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),
+            "interfaces": [name for _, name in socket.if_nameindex()],
+            "stdin": os.read(0, 10).decode(),
+            "status": status,
+            "exe": os.readlink("/proc/self/exe"),
+        },
+    )
+
+
+def read_files(channel: socket.socket) -> None:
+    """Try to read each path asked for."""
+    answer(channel, {path: attempt(Path(path).read_bytes) for path in question(channel)})
+
+
+def write_files(channel: socket.socket) -> None:
+    """Try to write each path asked for."""
+    answer(channel, {path: attempt(Path(path).write_bytes, b"x") for path in question(channel)})
+
+
+def connect(channel: socket.socket) -> None:
+    """Try to reach each address asked for: [port] by TCP, a name by abstract socket."""
+    results = []
+    for address in question(channel):
+        family, where = (
+            (socket.AF_INET, ("127.0.0.1", address)) if isinstance(address, int) else (socket.AF_UNIX, "\0" + address)
+        )
+        with socket.socket(family, socket.SOCK_STREAM) as sock:
+            results.append(attempt(sock.connect, where))
+    answer(channel, results)
+
+
+def signal_pids(channel: socket.socket) -> None:
+    """Try to signal each pid asked for."""
+    answer(channel, [attempt(os.kill, pid, number) for pid, number in question(channel)])
+
+
+def attack_init(channel: socket.socket) -> None:
+    """Try to kill, read and trace PID 1, then go on living."""
+    results = {f"signal {number}": attempt(os.kill, 1, number) for number in (2, 9, 15, 17, 19, 24)}
+    for name in ("mem", "environ", "maps", "fd/0", "root", "cwd"):
+        results[name] = attempt(lambda name=name: os.close(os.open(f"/proc/1/{name}", os.O_RDONLY)))
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    results["ptrace"] = "done" if libc.ptrace(16, 1, None, None) == 0 else f"errno {ctypes.get_errno()}"
+    pidfd = os.pidfd_open(1)
+    results["pidfd_getfd"] = "done" if libc.syscall(438, pidfd, 3, 0) >= 0 else f"errno {ctypes.get_errno()}"
+    answer(channel, results)
+
+
+def nested_namespaces(channel: socket.socket) -> None:
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    results = {}
+    for name, flag in {"user": 0x10000000, "mount": 0x00020000, "net": 0x40000000, "pid": 0x20000000}.items():
+        results[name] = "done" if libc.unshare(flag) == 0 else f"errno {ctypes.get_errno()}"
+    for name, target in {"proc": b"/tmp", "tmpfs": b"/tmp"}.items():
+        done = libc.mount(name.encode(), target, name.encode(), 0, None) == 0
+        results["mount " + name] = "done" if done else f"errno {ctypes.get_errno()}"
+    results["umount /proc"] = "done" if libc.umount2(b"/proc", 2) == 0 else f"errno {ctypes.get_errno()}"
+    results["chroot"] = attempt(os.chroot, "/tmp")
+    results["mknod"] = attempt(os.mknod, "/tmp/sda", 0o60600, os.makedev(8, 0))
+    results["sethostname"] = attempt(socket.sethostname, "mine")
+    results["setuid 0"] = attempt(os.setuid, 0)
+    answer(channel, results)
+
+
+def raise_limits(channel: socket.socket) -> None:
+    import resource
+
+    results = {}
+    for name in ("CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC"):
+        which = getattr(resource, f"RLIMIT_{name}")
+        _, hard = resource.getrlimit(which)
+        results[name] = attempt(resource.setrlimit, which, (hard, hard + 1))
+    answer(channel, results)
+
+
+def outlive(channel: socket.socket) -> None:
+    """Leave a daemon behind: own session, no parent, deaf to SIGTERM."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
+            answer(channel, "daemon")
+            time.sleep(600)
+        os._exit(0)
+    while True:
+        time.sleep(0.01)
+        if Path("/proc/self/task").exists():
+            break
+
+
+def sleep(channel: socket.socket) -> None:
+    answer(channel, "asleep")
+    time.sleep(600)
+
+
+def tidy_up(channel: socket.socket) -> None:
+    """End in good order when asked to."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
+    answer(channel, "ready")
+    time.sleep(600)
+
+
+def deaf(channel: socket.socket) -> None:
+    """Ignore every signal that can be ignored."""
+    for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP, signal.SIGCHLD}:
+        signal.signal(number, signal.SIG_IGN)
+    answer(channel, "deaf")
+    while True:
+        time.sleep(1)
+
+
+def burn(channel: socket.socket) -> None:
+    while True:
+        pass
+
+
+def burn_deaf(channel: socket.socket) -> None:
+    signal.signal(signal.SIGXCPU, signal.SIG_IGN)
+    while True:
+        pass
+
+
+def burn_in_children(channel: socket.socket) -> None:
+    """Use a second of processor time in each of two children."""
+    for _ in range(2):
+        if os.fork() == 0:
+            while time.process_time() < 0.4:
+                pass
+            os._exit(0)
+    os.wait()
+    os.wait()
+
+
+def print_forever(channel: socket.socket) -> None:
+    while True:
+        os.write(1, b"x" * 65536)
+
+
+def print_lines(channel: socket.socket) -> None:
+    print("to stdout")
+    print("to stderr", file=sys.stderr)
+
+
+def fill(channel: socket.socket) -> None:
+    """Fill the file asked for until something stops it."""
+    path = question(channel)
+    written = 0
+    try:
+        with Path(path).open("wb", buffering=0) as file:
+            while written < 1 << 28:
+                written += file.write(b"x" * 65536)
+    finally:
+        answer(channel, written)
+
+
+def many_files(channel: socket.socket) -> None:
+    made = 0
+    try:
+        while made < 1_000_000:
+            Path(f"/scratch/{made}").touch()
+            made += 1
+    finally:
+        answer(channel, made)
+
+
+def many_descriptors(channel: socket.socket) -> None:
+    opened = []
+    try:
+        while len(opened) < 100_000:
+            opened.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError as problem:
+        answer(channel, [len(opened), problem.errno])
+
+
+def allocate(channel: socket.socket) -> None:
+    """Allocate one GiB and touch it."""
+    block = bytearray(1 << 30)
+    answer(channel, len(block))
+
+
+def fork_bomb(channel: socket.socket) -> None:
+    """Have as many processes at once as possible; report how many that were."""
+    children = 0
+    try:
+        while children < 2000:
+            if os.fork() == 0:
+                time.sleep(600)
+            children += 1
+    except OSError as problem:
+        answer(channel, [children, problem.errno])
+
+
+def crash(channel: socket.socket) -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def leave(channel: socket.socket) -> None:
+    sys.exit(question(channel))
+
+
+def fail(channel: socket.socket) -> None:
+    raise ValueError("of its own accord")
+
+
+def forge(channel: socket.socket) -> None:
+    """Write a good report to every descriptor there is."""
+    report = json.dumps({"outcome": "exited", "exit_code": 0}).encode()
+    for fd in range(3, 64):
+        try:
+            os.write(fd, report)
+        except OSError:
+            continue
+    os._exit(9)
+
+
+def shell(channel: socket.socket) -> None:
+    """Run a program, as plugins may."""
+    answer(channel, subprocess.run(["/bin/sh", "-c", "id -u; pwd"], capture_output=True, text=True, check=True).stdout)
+
+
+def outputs(channel: socket.socket) -> None:  # noqa: C901
+    """Leave files behind: a list of [kind, name, ...]."""
+    out = Path("/scratch/output")
+    out.mkdir()
+    for kind, name, *rest in question(channel):
+        path = out / name
+        if kind == "file":
+            path.write_bytes(rest[0].encode())
+        elif kind == "symlink":
+            path.symlink_to(rest[0])
+        elif kind == "hardlink":
+            path.hardlink_to(out / rest[0])
+        elif kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "socket":
+            socket.socket(socket.AF_UNIX).bind(str(path))
+        elif kind == "directory":
+            path.mkdir()
+        elif kind == "sparse":
+            with path.open("wb") as file:
+                file.truncate(rest[0])
+        elif kind == "many":
+            for number in range(rest[0]):
+                (out / f"{name}{number}").touch()
+        elif kind == "raw":
+            Path(os.fsdecode(os.fsencode(out) + b"/" + bytes.fromhex(name))).touch()
+
+
+def replace_output_directory(channel: socket.socket) -> None:
+    Path("/scratch/output").symlink_to(question(channel))
+
+
+def listen_and_wait(channel: socket.socket) -> None:
+    """Listen on an abstract socket."""
+    name = f"edgesandbox-job-{os.getpid()}-{time.monotonic_ns()}"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind("\0" + name)
+        sock.listen()
+        answer(channel, name)
+        time.sleep(600)

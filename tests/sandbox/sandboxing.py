@@ -1,0 +1,61 @@
+"""How the sandbox's tests talk to a job, and what one leaves behind."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import select
+from pathlib import Path
+from typing import Any
+
+from edgesandbox import Box, Limits, Report
+
+HERE = Path(__file__).parent
+LIMITS = Limits(wall_s=20, cpu_s=10, memory_bytes=256 << 20, pids=32)
+
+
+@dataclasses.dataclass
+class Ended:
+    """What one job left: its report, its answer on the channel, its output."""
+
+    report: Report
+    answer: Any
+    output: bytes
+
+
+def read_all(fd: int, limit_s: float = 20.0) -> bytes:
+    """Read a pipe to its end."""
+    data = b""
+    while select.select([fd], [], [], limit_s)[0]:
+        chunk = os.read(fd, 65536)
+        if not chunk:
+            return data
+        data += chunk
+    raise AssertionError(f"the pipe had no end within {limit_s} s")
+
+
+def say(box: Box, value: object) -> None:
+    """Send one line to the job."""
+    box.channel.sendall(json.dumps(value).encode() + b"\n")
+
+
+def hear(box: Box) -> Any:
+    """Receive one line from the job; None when it ended without one."""
+    box.channel.settimeout(20)
+    data = b""
+    while not data.endswith(b"\n"):
+        try:
+            chunk = box.channel.recv(65536)
+        except ConnectionResetError:  # it ended with our question unread
+            chunk = b""
+        if not chunk:
+            break
+        data += chunk
+    return json.loads(data) if data else None
+
+
+def report_of(box: Box) -> Report:
+    """Wait for the report, with a limit."""
+    assert select.select([box.control], [], [], 90)[0], "no report within 90 s"
+    return box.read_report()
