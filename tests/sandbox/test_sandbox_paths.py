@@ -36,6 +36,7 @@ def test_a_directory_under_the_hosts_tmp_stays_readable(name: str) -> None:
         Path(parent).chmod(0o755)
         (directory / "entry.py").write_text(MODULE)
         (directory / "kept.py").write_text("VALUE = 7\n")
+        (directory / "kept.py").chmod(0o666)  # only the read-only mount can refuse now
         with Zygote(entry="entry:main", import_paths=[directory]) as zygote, zygote.spawn(Spec(limits=LIMITS)) as box:
             value, tmp, refused = hear(box)
 
