@@ -148,10 +148,10 @@ async def test_echo_returns_its_payload(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("how", "outcome", "detail"),
     [
-        ("raises", Outcome.FAILED, "the plugin failed: ValueError: not this scene"),
-        ("rejects", Outcome.REJECTED, "the job was rejected: scene_url is missing"),
-        ("says_failed", Outcome.FAILED, "the plugin failed: no licence"),
-        ("returns_a_dict", Outcome.FAILED, "the plugin failed: execute() returned dict, not a WorkerResult"),
+        ("raises", Outcome.FAILED, "ValueError: not this scene"),
+        ("rejects", Outcome.REJECTED, "scene_url is missing"),
+        ("says_failed", Outcome.FAILED, "no licence"),
+        ("returns_a_dict", Outcome.FAILED, "execute() returned dict, not a WorkerResult"),
         ("exits", Outcome.EXITED, "the process exited with code 3 before giving a result"),
         ("crashes", Outcome.SIGNALLED, "the process was killed by SIGSEGV"),
         (

@@ -30,8 +30,8 @@ def judge(report: Report, done: Done | None, channel_fault: str | None, limits: 
     if done.success:
         return Outcome.COMPLETED, ""
     if done.retryable:
-        return Outcome.FAILED, f"the plugin failed: {done.error}"
-    return Outcome.REJECTED, f"the job was rejected: {done.error}"
+        return Outcome.FAILED, done.error or "the plugin gave no reason"
+    return Outcome.REJECTED, done.error or "the plugin gave no reason"
 
 
 def _killed(report: Report, limits: Limits) -> str:

@@ -61,7 +61,7 @@ class SandboxExecutor:
             start = start_line(dispatch.job_id, dispatch.job_type, dispatch.payload)
             spec = Spec(limits=_limits(dispatch.limits))
         except (ChannelError, ValueError) as error:
-            return Finished(outcome=Outcome.REJECTED, detail=f"the job was rejected: {error}")
+            return Finished(outcome=Outcome.REJECTED, detail=str(error))
         try:
             box = await trio.to_thread.run_sync(self._spawn, spec)
         except (SetupFailed, SandboxUnavailable) as error:

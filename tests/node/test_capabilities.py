@@ -1,0 +1,34 @@
+"""What a node announces."""
+
+from __future__ import annotations
+
+import pytest
+
+from edgeagent.node.capabilities import announce
+
+ALL = ("echo", "cpu_benchmark", "render", "mine")
+
+
+@pytest.mark.parametrize(
+    ("named", "announced"),
+    [
+        ((), ("echo", "cpu_benchmark", "mine")),
+        (("render",), ("echo", "cpu_benchmark")),
+        (("mine", "render"), ("mine", "echo", "cpu_benchmark")),
+        (("echo",), ("echo", "cpu_benchmark")),
+        (("unheard_of",), ("echo", "cpu_benchmark")),
+    ],
+)
+def test_what_was_named_and_can_run_and_the_two_basic_types(named: tuple[str, ...], announced: tuple[str, ...]) -> None:
+    """No name at all means everything that runs here."""
+    assert announced == announce(named, ALL, {"render": "mitsuba is not installed"})[0]
+
+
+def test_each_missing_one_is_explained() -> None:
+    """With the plugin's own reason, or that there is none."""
+    _, missing = announce(("render", "unheard_of"), ALL, {"render": "mitsuba is not installed"})
+
+    assert (
+        "'render' is not offered: mitsuba is not installed",
+        "'unheard_of' is not offered: no plugin of that job type is installed",
+    ) == missing
