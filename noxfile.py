@@ -30,6 +30,13 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
+@nox.session(reuse_venv=True)
+def bench(session: nox.Session) -> None:
+    """Measure something beside its peers: `nox -s bench -- NAME [--targets] [--quick]`."""
+    session.install("-e", ".[gateway]")
+    session.run("python", "-m", "benchmarks", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting and the direction of imports."""

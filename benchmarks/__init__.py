@@ -1,0 +1,1 @@
+"""What is measured on this project: ``nox -s bench -- NAME`` runs ``benchmarks/NAME.py`` (docs/benchmarks.md)."""

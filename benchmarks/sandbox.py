@@ -1,0 +1,141 @@
+"""How fast a confined no-op starts, ends, and repeats, against a bare spawn and against other sandboxes.
+
+Every figure is taken twice: *rapid-fire*, one job right after the other, and *50 ms apart*, as a node gets them.  The
+kernel answers differently: what it puts off (grace periods, taking namespaces apart) has either piled up or is done,
+and caches and clocks are warm or not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+import psutil
+
+from benchmarks.harness import BenchmarkError, Run, alternate
+from benchmarks.rows import Target, row_id
+from benchmarks.sandboxes import peers
+from benchmarks.sandboxes.subjects import Command, FromZygote, Subject, Times
+from edgesandbox import SandboxUnavailable, Zygote
+
+JOBS = Path(__file__).parent / "sandboxes" / "jobs"
+MODES = ("rapid-fire", "50 ms apart")
+PAUSE_S = 0.05
+RATE = "jobs per second, 2 at once"
+MEMORY = "memory of an idle zygote"
+BARE = "bare spawn of /bin/true"
+PYTHON = "python -I -S"
+COLD = "edgesandbox, cold"
+WARM = "edgesandbox, warm"
+WARM_CHILDREN = 8
+
+# A burst is this long, of which the first job, which follows a pause, is left out.
+BURST = 8
+# What takes longer than this is run twice in a burst: it would only make the others wait.
+SLOW_S = 0.02
+
+
+def _result(mode: str, name: str) -> str:
+    return row_id(f"start to result, {mode}", name)
+
+
+def _exit(mode: str, name: str) -> str:
+    return row_id(f"start to exit, {mode}", name)
+
+
+TARGETS = (
+    *(Target(row=_result(mode, COLD), per=_exit(mode, BARE), at_most=4) for mode in MODES),
+    *(Target(row=_result(mode, "bubblewrap, python"), per=_result(mode, COLD), at_least=5) for mode in MODES),
+    *(Target(row=_result(mode, WARM), per=_exit(mode, BARE), at_most=0.1) for mode in MODES),
+    Target(row=row_id(RATE, COLD), at_least=600),
+    Target(row=row_id(RATE, COLD), per=row_id(RATE, "bubblewrap, python"), at_least=3),
+)
+
+
+@attrs.frozen(kw_only=True)
+class Effort:
+    """How often things are done."""
+
+    rapid_rounds: int = 40
+    spaced_rounds: int = 60
+    rate_rounds: int = 8
+    rate_s: float = 0.4
+
+
+QUICK = Effort(rapid_rounds=3, spaced_rounds=3, rate_rounds=1, rate_s=0.2)
+
+
+def measure(run: Run) -> None:
+    """Take all figures; about three minutes, half a minute when quick."""
+    effort = QUICK if run.quick else Effort()
+    run.facts["not timed"] = "the zygote's own start, once per node"
+    with contextlib.ExitStack() as stack:
+        subjects: list[Subject] = [_command(BARE, ["/bin/true"]), _command(PYTHON, _python("pass"))]
+        subjects += _ours(run, stack)
+        programs = {"true": ["/bin/true"], "python": _python("import os; os.write(1, b'1')")}
+        subjects += stack.enter_context(peers.installed(programs, run.absent))
+        pace = {subject.name: subject.once().exit_s for subject in subjects}
+        run.say(f"{len(subjects)} ways of starting a no-op: rapid-fire, 50 ms apart, 2 at once")
+        for mode in MODES:
+            run.compare(f"start to result, {mode}", _exit(mode, BARE))
+            run.compare(f"start to exit, {mode}", _exit(mode, BARE))
+        run.compare(RATE, row_id(RATE, BARE))
+        for subject in alternate(subjects, effort.rapid_rounds):
+            time.sleep(PAUSE_S)
+            for place in range(3 if pace[subject.name] > SLOW_S else BURST + 1):
+                _keep(run, MODES[0], subject.name, subject.once(), drop=place == 0)
+        for subject in alternate(subjects, effort.spaced_rounds):
+            time.sleep(PAUSE_S)
+            _keep(run, MODES[1], subject.name, subject.once())
+        for subject in alternate(subjects, effort.rate_rounds):
+            time.sleep(PAUSE_S)
+            run.add(RATE, subject.name, subject.rate(2, effort.rate_s), "jobs/s")
+
+
+def _command(name: str, argv: list[str]) -> Command:
+    return Command(name=name, argv=lambda _worker: argv)
+
+
+def _python(code: str) -> list[str]:
+    """Return this interpreter's command line, past the links and the site-packages of a virtual environment."""
+    return [os.path.realpath(sys.executable), "-I", "-S", "-c", code]
+
+
+def _keep(run: Run, mode: str, name: str, times: Times, *, drop: bool = False) -> None:
+    if drop:
+        return
+    run.add(f"start to exit, {mode}", name, times.exit_s * 1000, "ms")
+    if times.result_s is not None:
+        run.add(f"start to result, {mode}", name, times.result_s * 1000, "ms")
+
+
+def _ours(run: Run, stack: contextlib.ExitStack) -> Iterator[Subject]:
+    yield _zygote(run, stack, COLD)
+    if "warm" in inspect.signature(Zygote).parameters:
+        yield _zygote(run, stack, WARM, warm=WARM_CHILDREN)
+        run.facts["warm children"] = WARM_CHILDREN
+    else:
+        run.absent[WARM] = "this edgesandbox has no warm pool"
+
+
+def _zygote(run: Run, stack: contextlib.ExitStack, name: str, **options: Any) -> FromZygote:
+    before = set(psutil.Process().children(recursive=True))
+    try:
+        zygote = stack.enter_context(Zygote(entry="noop:main", import_paths=[JOBS], **options))
+    except SandboxUnavailable as problem:
+        raise BenchmarkError(str(problem)) from None
+    run.facts["tier"] = f"{zygote.tier}: " + ", ".join(zygote.enforced)
+    subject = FromZygote(name=name, zygote=zygote)
+    subject.once()
+    time.sleep(10 * PAUSE_S)  # what that job was has to be gone, and a pool refilled
+    memory = [process.memory_full_info() for process in set(psutil.Process().children(recursive=True)) - before]
+    run.add(MEMORY, f"{name}, RSS of {len(memory)} processes", sum(each.rss for each in memory) / 2**20, "MiB")
+    run.add(MEMORY, f"{name}, PSS of {len(memory)} processes", sum(each.pss for each in memory) / 2**20, "MiB")
+    return subject
