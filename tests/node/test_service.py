@@ -1,0 +1,355 @@
+"""A whole node against a scripted gateway on loopback: real sockets, real spool, a stand-in for the sandbox."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import httpx2
+import pytest
+import trio
+import trio.testing
+import trio_websocket
+
+from edgeagent.errors import EdgeAgentError, RefusedError
+from edgeagent.node import service
+from edgeagent.node.config import NodeConfig, load
+from edgeagent.node.executor import Finished
+from edgeagent.wire import identity
+from edgeagent.wire.link import SUBPROTOCOL, Link, Role
+from edgeagent.wire.messages import (
+    Bye,
+    Drain,
+    Heartbeat,
+    HeartbeatAck,
+    Hello,
+    JobAccept,
+    JobDecline,
+    JobDispatch,
+    JobProgress,
+    JobResult,
+    JobResultAck,
+    NodeState,
+    Outcome,
+    Welcome,
+)
+from edgeagent.wire.urls import GatewayUrl
+
+NODE_ID = "00000000-0000-4000-8000-000000000001"
+
+
+class Connection:
+    """The gateway's end of one link."""
+
+    def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        self._websocket = websocket
+        self._link = Link(Role.GATEWAY, trio.current_time())
+        self._pending: list[Any] = []
+
+    async def get(self, kind: type[Any]) -> Any:
+        """Return the next message of ``kind``; others are dropped, heartbeats acknowledged."""
+        while True:
+            while self._pending:
+                message = self._pending.pop(0)
+                if isinstance(message, Heartbeat):
+                    await self.say(HeartbeatAck(seq=message.seq, state=NodeState.HEALTHY))
+                if isinstance(message, kind):
+                    return message
+            self._pending += self._link.receive(await self._websocket.get_message(), trio.current_time())
+
+    async def say(self, *messages: Any) -> None:
+        await self._websocket.send_message(self._link.send(*messages))
+
+    async def close(self, code: int, reason: str) -> None:
+        await self._websocket.aclose(code, reason)
+
+    async def welcome(self, **fields: Any) -> Hello:
+        hello: Hello = await self.get(Hello)
+        await self.say(Welcome(**{"heartbeat_s": 15.0, "lease_s": 60.0, **fields}))
+        return hello
+
+
+class Gateway:
+    """A port on loopback, and the links that come in."""
+
+    def __init__(self) -> None:
+        self._offer, self._links = trio.open_memory_channel[Connection](10)
+        self.url = GatewayUrl(False, "")
+
+    async def handle(self, request: trio_websocket.WebSocketRequest) -> None:
+        websocket = await request.accept(subprotocol=SUBPROTOCOL)
+        await self._offer.send(Connection(websocket))
+        await websocket._close_handshake.wait()
+
+    async def accept(self) -> Connection:
+        return await self._links.receive()
+
+
+@pytest.fixture
+async def gateway(nursery: trio.Nursery) -> Gateway:
+    """A gateway that does what the test says."""
+    gateway = Gateway()
+    server = await nursery.start(trio_websocket.serve_websocket, gateway.handle, "127.0.0.1", 0, None)
+    gateway.url = GatewayUrl.parse(f"http://127.0.0.1:{server.port}")
+    return gateway
+
+
+class StandIn:
+    """Runs attempts until the test lets them end."""
+
+    tier = "stand-in"
+
+    def __init__(self) -> None:
+        self.let_go = trio.Event()
+        self.started = trio.Event()
+        self.killed = False
+
+    async def run(
+        self, dispatch: JobDispatch, *, progress: Callable[[JobProgress], None], stop: trio.Event, outputs: Path
+    ) -> Finished:
+        self.started.set()
+        try:
+            async with trio.open_nursery() as nursery:
+                for event in (self.let_go, stop):
+                    nursery.start_soon(self._until, event, nursery.cancel_scope)
+        except BaseException:
+            self.killed = True
+            raise
+        return Finished(outcome=Outcome.CANCELLED if stop.is_set() else Outcome.COMPLETED, value=dispatch.payload)
+
+    async def _until(self, event: trio.Event, scope: trio.CancelScope) -> None:
+        await event.wait()
+        scope.cancel()
+
+
+class Node:
+    """A running node and the ways to end it."""
+
+    def __init__(self, config: NodeConfig) -> None:
+        self.config = config
+        self.executor = StandIn()
+        self.stop = trio.Event()
+        self.scope = trio.CancelScope()
+        self.ended = trio.Event()
+        self.health_url = ""
+        self.grace_s = 60.0
+
+    async def run(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
+        with self.scope:
+            await service.run(
+                self.config,
+                self.executor,
+                ("echo",),
+                stop=self.stop,
+                grace_s=self.grace_s,
+                task_status=task_status,
+            )
+        self.ended.set()
+
+    async def health(self) -> dict[str, Any]:
+        async with httpx2.AsyncClient() as client:
+            document: dict[str, Any] = (await client.get(self.health_url)).json()
+            return document
+
+
+@pytest.fixture
+def config(gateway: Gateway, tmp_path: Path) -> NodeConfig:
+    """A node of that gateway."""
+    return NodeConfig(
+        home=tmp_path / "home", gateway=gateway.url, node_id=NODE_ID, token="the-token", slots=2, health_port=0
+    )
+
+
+@pytest.fixture
+async def node(config: NodeConfig, nursery: trio.Nursery) -> AsyncIterator[Node]:
+    """A running node."""
+    node = Node(config)
+    node.health_url = await nursery.start(node.run)
+    return node
+
+
+@contextlib.contextmanager
+def _in_time() -> Any:
+    with trio.fail_after(20):
+        yield
+
+
+def _dispatch() -> JobDispatch:
+    return JobDispatch(job_id=str(uuid.uuid4()), attempt_id=str(uuid.uuid4()), job_type="echo", payload={"a": 1})
+
+
+async def test_a_job_goes_through(gateway: Gateway, node: Node) -> None:
+    """Dispatch, accept, result, acknowledgement; health follows the link."""
+    with _in_time():
+        link = await gateway.accept()
+        hello = await link.welcome()
+        await link.get(Heartbeat)
+        dispatch = _dispatch()
+        await link.say(dispatch)
+        accepted = await link.get(JobAccept)
+        node.executor.let_go.set()
+        result = await link.get(JobResult)
+        health = await node.health()
+
+    assert (("echo",), 2, "stand-in", ()) == (hello.capabilities, hello.slots, hello.sandbox_tier, hello.held)
+    assert dispatch.attempt_id == accepted.attempt_id == result.attempt_id
+    assert (Outcome.COMPLETED, {"a": 1}) == (result.outcome, result.value)
+    assert ("healthy", True) == (health["status"], health["relay_connected"])
+
+
+async def test_a_job_survives_the_loss_of_its_link(gateway: Gateway, node: Node) -> None:
+    """It is held at the next Hello, and so is its result until that is acknowledged."""
+    with _in_time():
+        link = await gateway.accept()
+        await link.welcome()
+        dispatch = _dispatch()
+        await link.say(dispatch)
+        await link.get(JobAccept)
+        await link.close(1012, "restarting")
+        link = await gateway.accept()
+        running = await link.welcome(keep=(dispatch.attempt_id,))
+        node.executor.let_go.set()
+        await link.get(JobResult)
+        await link.close(1012, "restarting before it was stored")
+        link = await gateway.accept()
+        unacknowledged = await link.welcome(keep=(dispatch.attempt_id,))
+        again = await link.get(JobResult)
+        await link.say(JobResultAck(attempt_id=again.attempt_id))
+        await link.close(1012, "restarting once more")
+        settled = await (await gateway.accept()).welcome()
+
+    assert (dispatch.attempt_id,) == running.held == unacknowledged.held
+    assert () == settled.held
+    assert {"a": 1} == again.value
+
+
+async def test_draining_lets_jobs_finish_and_leaves_in_order(gateway: Gateway, node: Node) -> None:
+    """Drain, decline what still comes, finish, deliver, bye, and only then end."""
+    with _in_time():
+        link = await gateway.accept()
+        await link.welcome()
+        await link.say(_dispatch())
+        await link.get(JobAccept)
+        node.stop.set()
+        await link.get(Drain)
+        await link.say(_dispatch())
+        declined = await link.get(JobDecline)
+        assert not node.ended.is_set()
+        node.executor.let_go.set()
+        result = await link.get(JobResult)
+        await link.say(JobResultAck(attempt_id=result.attempt_id))
+        await link.get(Bye)
+        assert not node.ended.is_set()
+        await link.say(Bye(reason="goodbye"))
+        await node.ended.wait()
+
+    assert "being stopped" in declined.reason
+    assert Outcome.COMPLETED is result.outcome
+    assert not node.executor.killed
+
+
+async def test_jobs_that_outlast_the_grace_are_given_back(
+    gateway: Gateway, config: NodeConfig, nursery: trio.Nursery
+) -> None:
+    """Reported as lost, so that another node gets them."""
+    node = Node(config)
+    node.grace_s = 0.05
+    await nursery.start(node.run)
+    with _in_time():
+        link = await gateway.accept()
+        await link.welcome()
+        await link.say(_dispatch())
+        await link.get(JobAccept)
+        node.stop.set()
+        result = await link.get(JobResult)
+        await link.say(JobResultAck(attempt_id=result.attempt_id))
+        await link.get(Bye)
+        await link.say(Bye(reason="goodbye"))
+        await node.ended.wait()
+
+    assert Outcome.LOST is result.outcome
+    assert "stopped" in result.detail
+
+
+async def test_cancelling_ends_at_once_and_the_next_start_says_what_was_lost(
+    gateway: Gateway, config: NodeConfig, nursery: trio.Nursery
+) -> None:
+    """A second signal; as far as the spool goes, a kill -9."""
+    node = Node(config)
+    await nursery.start(node.run)
+    with _in_time():
+        link = await gateway.accept()
+        await link.welcome()
+        dispatch = _dispatch()
+        await link.say(dispatch)
+        await link.get(JobAccept)
+        await node.executor.started.wait()
+        node.scope.cancel()
+        await node.ended.wait()
+        await nursery.start(Node(config).run)
+        link = await gateway.accept()
+        hello = await link.welcome(drop=(dispatch.attempt_id,))
+        result = await link.get(JobResult)
+
+    assert node.executor.killed
+    assert (dispatch.attempt_id,) == hello.held
+    assert (dispatch.job_id, Outcome.LOST) == (result.job_id, result.outcome)
+
+
+async def test_a_stopped_node_ends_although_no_gateway_is_there(
+    gateway: Gateway, config: NodeConfig, nursery: trio.Nursery
+) -> None:
+    """Nobody to say Bye to."""
+    node = Node(attrs.evolve(config, gateway=GatewayUrl.parse("http://127.0.0.1:1")))
+    node.health_url = await nursery.start(node.run)
+    with _in_time():
+        health = await node.health()
+        node.stop.set()
+        await node.ended.wait()
+
+    assert ("degraded", False) == (health["status"], health["relay_connected"])
+
+
+async def test_a_refused_token_ends_the_node_with_one_fault(gateway: Gateway, config: NodeConfig) -> None:
+    """Out of all the groups that the rings put around it."""
+    async with trio.open_nursery() as nursery:
+
+        async def refuse() -> None:
+            await (await gateway.accept()).close(4001, "token expired")
+
+        nursery.start_soon(refuse)
+        with _in_time(), pytest.raises(RefusedError, match=r"4001.*token expired.*edgeagent register --force"):
+            await service.run(config, StandIn(), ("echo",), stop=trio.Event())
+
+
+async def test_a_health_port_in_use_ends_the_node_with_one_fault(gateway: Gateway, node: Node, tmp_path: Path) -> None:
+    """Before it connects anywhere."""
+    port = int(node.health_url.split(":")[2].split("/")[0])
+    other = attrs.evolve(node.config, health_port=port, home=tmp_path / "other")
+
+    with _in_time(), pytest.raises(EdgeAgentError, match=f"port {port}"):
+        await service.run(other, StandIn(), ("echo",), stop=trio.Event())
+
+
+async def test_a_fresh_token_is_used_and_stored(gateway: Gateway, nursery: trio.Nursery, tmp_path: Path) -> None:
+    """Renewed on the link, so that no person need do it."""
+    key = identity.new_private_key()
+    old, new = (identity.issue_node_token(key, "k", NODE_ID, (), time.time() + shift) for shift in (0, 100))
+    document = {"node_id": NODE_ID, "gateway_url": str(gateway.url), "jwt_token": old, "name": "n"}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    node = Node(load(tmp_path, {"HEALTH_PORT": "0"}))
+    await nursery.start(node.run)
+    with _in_time():
+        link = await gateway.accept()
+        await link.welcome(token=new)
+        while json.loads((tmp_path / "config.json").read_text())["jwt_token"] == old:
+            await trio.testing.wait_all_tasks_blocked()
+
+    assert {**document, "jwt_token": new} == json.loads((tmp_path / "config.json").read_text())
+    assert 0o600 == (tmp_path / "config.json").stat().st_mode & 0o777
