@@ -1,0 +1,154 @@
+"""The rules of a job: one table per event."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeagent.gateway import jobs
+from edgeagent.gateway.jobs import (
+    BLAMED,
+    LATE_ATTEMPTS,
+    MAX_RETRIES,
+    OPEN_ATTEMPTS,
+    OPEN_JOBS,
+    AttemptState,
+    Change,
+    JobState,
+    Money,
+    Standing,
+)
+from edgeagent.wire.messages import Outcome
+
+#: What can be stored: an open attempt is the one its job waits for.
+STANDINGS = [
+    Standing(job=JobState.DISPATCHED, attempt=AttemptState.DISPATCHED),
+    Standing(job=JobState.RUNNING, attempt=AttemptState.RUNNING),
+    *(
+        Standing(job=job, attempt=attempt)
+        for job in JobState
+        for attempt in AttemptState
+        if attempt not in OPEN_ATTEMPTS
+    ),
+]
+
+
+def standing(job: JobState, attempt: AttemptState, retries: int = 0) -> Standing:
+    return Standing(job=job, attempt=attempt, retries=retries)
+
+
+def test_accepting_starts_a_dispatched_attempt() -> None:
+    """DISPATCHED becomes RUNNING, for the job and for its attempt."""
+    change = jobs.accepted(standing(JobState.DISPATCHED, AttemptState.DISPATCHED, 2))
+
+    assert Change(attempt=AttemptState.RUNNING, job=JobState.RUNNING, retries=2) == change
+
+
+@pytest.mark.parametrize("before", [one for one in STANDINGS if one.attempt is not AttemptState.DISPATCHED])
+def test_accepting_anything_else_changes_nothing(before: Standing) -> None:
+    """An attempt that runs, ended or was given up is not started again."""
+    assert jobs.accepted(before) is None
+
+
+def test_declining_puts_the_job_back_without_taking_a_retry() -> None:
+    """A decline is nobody's failure; the job rests a second."""
+    change = jobs.declined(standing(JobState.DISPATCHED, AttemptState.DISPATCHED, 1))
+
+    assert Change(attempt=AttemptState.DECLINED, job=JobState.QUEUED, retries=1, pause_s=1.0) == change
+
+
+@pytest.mark.parametrize(("retries", "pause_s"), [(0, 1.0), (1, 2.0), (2, 4.0)])
+@pytest.mark.parametrize("outcome", [*sorted(BLAMED), Outcome.CANCELLED, Outcome.LOST])
+def test_a_failed_attempt_is_retried_after_1_2_4_seconds(retries: int, pause_s: float, outcome: Outcome) -> None:
+    """Whatever went wrong, the job goes back to the queue, and each time rests twice as long."""
+    change = jobs.ended(standing(JobState.RUNNING, AttemptState.RUNNING, retries), outcome)
+
+    assert change is not None
+    assert (JobState.QUEUED, retries + 1, pause_s, None) == (change.job, change.retries, change.pause_s, change.money)
+
+
+@pytest.mark.parametrize("outcome", sorted(BLAMED))
+def test_the_fourth_failed_attempt_fails_the_job(outcome: Outcome) -> None:
+    """Three retries, then FAILED, and the price goes back."""
+    change = jobs.ended(standing(JobState.RUNNING, AttemptState.RUNNING, MAX_RETRIES), outcome)
+
+    assert Change(attempt=AttemptState.FAILED, job=JobState.FAILED, retries=MAX_RETRIES, money=Money.RELEASE) == change
+
+
+def test_a_lost_attempt_is_retried_like_a_failed_one() -> None:
+    """A lease that ended takes a retry, and the last one fails the job."""
+    first = jobs.lost(standing(JobState.DISPATCHED, AttemptState.DISPATCHED))
+    last = jobs.lost(standing(JobState.RUNNING, AttemptState.RUNNING, MAX_RETRIES))
+
+    assert first is not None
+    assert last is not None
+    assert (AttemptState.LOST, JobState.QUEUED, 1.0) == (first.attempt, first.job, first.pause_s)
+    assert (AttemptState.LOST, JobState.FAILED, Money.RELEASE) == (last.attempt, last.job, last.money)
+
+
+def test_a_rejected_job_fails_at_once() -> None:
+    """When the plugin says that the job itself is bad, no retry can help."""
+    change = jobs.ended(standing(JobState.RUNNING, AttemptState.RUNNING), Outcome.REJECTED)
+
+    assert Change(attempt=AttemptState.FAILED, job=JobState.FAILED, retries=0, money=Money.RELEASE) == change
+
+
+@pytest.mark.parametrize("attempt", sorted(OPEN_ATTEMPTS))
+def test_a_completed_attempt_completes_and_pays(attempt: AttemptState) -> None:
+    """Also without a JobAccept, which can be lost with a link."""
+    change = jobs.ended(standing(JobState(attempt.value), attempt), Outcome.COMPLETED)
+
+    assert Change(attempt=AttemptState.COMPLETED, job=JobState.COMPLETED, retries=0, money=Money.SETTLE) == change
+
+
+@pytest.mark.parametrize("attempt", sorted(LATE_ATTEMPTS))
+@pytest.mark.parametrize(
+    ("job", "stop"), [(JobState.QUEUED, False), (JobState.DISPATCHED, True), (JobState.RUNNING, True)]
+)
+def test_a_late_result_wins_while_the_job_is_open(attempt: AttemptState, job: JobState, stop: bool) -> None:
+    """It completes and pays; the attempt that runs instead is stopped."""
+    change = jobs.ended(standing(job, attempt), Outcome.COMPLETED)
+
+    assert change is not None
+    assert (JobState.COMPLETED, Money.SETTLE, stop) == (change.job, change.money, change.stop_current)
+
+
+@pytest.mark.parametrize("attempt", sorted(LATE_ATTEMPTS))
+def test_a_late_failure_changes_nothing(attempt: AttemptState) -> None:
+    """The attempt was counted when it was given up."""
+    assert jobs.ended(standing(JobState.RUNNING, attempt), Outcome.FAILED) is None
+
+
+@pytest.mark.parametrize("job", sorted(set(JobState) - OPEN_JOBS))
+@pytest.mark.parametrize("attempt", sorted(set(AttemptState) - OPEN_ATTEMPTS))
+@pytest.mark.parametrize("outcome", list(Outcome))
+def test_nothing_moves_a_job_that_has_ended(job: JobState, attempt: AttemptState, outcome: Outcome) -> None:
+    """A second result, whatever it says, neither pays nor changes the job."""
+    assert jobs.ended(standing(job, attempt), outcome) is None
+    assert jobs.cancelled(job, 0) is None
+
+
+@pytest.mark.parametrize(
+    ("job", "stop"), [(JobState.QUEUED, False), (JobState.DISPATCHED, True), (JobState.RUNNING, True)]
+)
+def test_cancelling_gives_the_price_back_and_stops_what_runs(job: JobState, stop: bool) -> None:
+    """An open job can be cancelled at any time."""
+    change = jobs.cancelled(job, 1)
+
+    assert change is not None
+    assert (JobState.CANCELLED, Money.RELEASE, stop) == (change.job, change.money, change.stop_current)
+
+
+@given(st.sampled_from(STANDINGS), st.sampled_from(list(Outcome)), st.integers(0, MAX_RETRIES))
+def test_money_moves_exactly_when_a_job_ends(before: Standing, outcome: Outcome, retries: int) -> None:
+    """No event both leaves a job open and moves its price, and none ends it without."""
+    before = standing(before.job, before.attempt, retries)
+    events = (jobs.accepted(before), jobs.declined(before), jobs.lost(before), jobs.ended(before, outcome))
+
+    for change in [*events, jobs.cancelled(before.job, retries)]:
+        if change is not None:
+            assert before.job in OPEN_JOBS
+            assert (change.job not in OPEN_JOBS) == (change.money is not None)
+            assert (change.money is Money.SETTLE) == (change.job is JobState.COMPLETED)
+            assert change.retries <= MAX_RETRIES

@@ -1,0 +1,77 @@
+"""The books: balanced, never overdrawn, chained."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeagent.gateway import ledger
+from edgeagent.gateway.ledger import ISSUER, CreditsShortError, Entry, Kind, Posting
+from edgeagent.wire.units import UCR_PER_CREDIT
+
+AMOUNTS = st.integers(1, 10**12)
+ENTRIES = st.one_of(
+    st.builds(ledger.grant, st.sampled_from("ab"), AMOUNTS),
+    st.builds(ledger.hold, st.sampled_from("ab"), st.just("job"), AMOUNTS),
+    st.builds(ledger.settle, st.sampled_from("ab"), st.just("job"), st.sampled_from("xy"), AMOUNTS),
+    st.builds(ledger.release, st.sampled_from("ab"), st.just("job"), AMOUNTS),
+)
+
+
+@pytest.mark.parametrize(
+    ("job_type", "credits"), [("render", 10), ("inference", 5), ("cpu_benchmark", 1), ("echo", 0), ("anything", 1)]
+)
+def test_prices_are_the_operator_guides(job_type: str, credits: int) -> None:  # noqa: A002
+    """Render 10, inference 5, cpu_benchmark 1, echo 0, anything else 1."""
+    assert credits * UCR_PER_CREDIT == ledger.price_ucr(job_type)
+
+
+@given(ENTRIES)
+def test_every_entry_sums_to_zero(entry: Entry) -> None:
+    """Credits are moved, never made."""
+    assert sum(posting.amount_ucr for posting in entry.postings) == 0
+
+
+@given(st.lists(ENTRIES, max_size=40))
+def test_no_balance_goes_negative_and_all_sum_to_zero(entries: list[Entry]) -> None:
+    """Whatever is posted in whatever order: what cannot be paid is refused and changes nothing."""
+    balances: dict[str, int] = {}
+    for entry in entries:
+        try:
+            balances |= ledger.apply(balances, entry)
+        except CreditsShortError:
+            continue
+
+    assert all(balance >= 0 for account, balance in balances.items() if account != ISSUER)
+    assert sum(balances.values()) == 0
+
+
+@pytest.mark.parametrize(
+    "postings",
+    [
+        (Posting("a", 1), Posting("b", -2)),
+        (Posting("a", 1),),
+        (Posting("a", 1), Posting("a", -1)),
+        (Posting("a", 0), Posting("b", 0)),
+    ],
+)
+def test_an_entry_that_does_not_balance_cannot_be_made(postings: tuple[Posting, ...]) -> None:
+    """Nor one that posts twice to an account, or nothing."""
+    with pytest.raises(ValueError, match="entry"):
+        Entry(Kind.GRANT, "", postings)
+
+
+def test_short_credits_are_said_in_credits() -> None:
+    """The person reads how much is needed and how much is there."""
+    with pytest.raises(CreditsShortError, match=r"^10 credits are needed and 2\.5 are there$"):
+        ledger.apply({"submitter:a": 2_500_000}, ledger.hold("a", "job", 10 * UCR_PER_CREDIT))
+
+
+@given(st.text(), ENTRIES, ENTRIES, st.floats(0, 2e9), st.floats(0, 2e9))
+def test_the_chain_hash_tells_every_difference(previous: str, one: Entry, other: Entry, at: float, then: float) -> None:
+    """Another entry, another time or another past gives another hash."""
+    same = (one, at) == (other, then)
+
+    assert same == (ledger.chain_hash(previous, one, at) == ledger.chain_hash(previous, other, then))
+    assert ledger.chain_hash(previous, one, at) != ledger.chain_hash(previous + "x", one, at)
