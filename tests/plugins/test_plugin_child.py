@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -33,6 +34,8 @@ class BlenderRenderPlugin(BaseWorkerPlugin):
         except Exception as e:
             return WorkerResult(success=False, error=str(e))
 """
+
+DOCUMENTATION = Path(__file__).parents[2] / "docs" / "plugins.md"
 
 HEAD = """\
 import os, sys, threading, trio
@@ -88,6 +91,20 @@ def test_the_guides_example_works_as_it_is(scratch: Path, plugin_dir: Path) -> N
     ran = run_job(scratch, "blender_render", {"scene_url": "s3://scenes/1"}, plugin_dir)
 
     assert Done(success=True, result_ref="s3://results/output.png") == ran.done
+
+
+def test_the_documented_examples_work_as_they_are(scratch: Path, plugin_dir: Path) -> None:
+    """What a reader copies from docs/plugins.md is what was run."""
+    guide, thumbnails, *_ = re.findall(r"```python\n(.*?)```", DOCUMENTATION.read_text(), re.DOTALL)
+    assert GUIDE_EXAMPLE == guide
+    (plugin_dir / "thumbnails.py").write_text(thumbnails)
+
+    ran = run_job(scratch, "thumbnails", {"count": 3}, plugin_dir)
+
+    assert Done(success=True, value={"count": 3}) == ran.done
+    assert ["0.txt", "1.txt", "2.txt"] == sorted(file.name for file in (scratch / "output").iterdir())
+    assert "made 0\nmade 1\nmade 2\n" == ran.printed
+    assert Progress(fraction=1.0, text="3 of 3") == ran.progress[-1]
 
 
 @pytest.mark.parametrize(

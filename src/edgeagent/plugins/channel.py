@@ -103,15 +103,15 @@ def done_line(
     """
     if nested_deeper(value, MAX_DEPTH):
         raise ChannelError(f"the value is nested deeper than {MAX_DEPTH} levels")
-    encoded = _dumps(value, "value")
-    if len(encoded) > MAX_VALUE_BYTES:
+    size_bytes = len(_dumps(value, "value"))
+    if size_bytes > MAX_VALUE_BYTES:
         raise ChannelError(
-            f"the value is {len(encoded)} bytes of JSON, over the limit of {MAX_VALUE_BYTES}; "
+            f"the value is {size_bytes} bytes of JSON, over the limit of {MAX_VALUE_BYTES}; "
             "write it to a file in current_job().output_dir instead"
         )
     body = {
         "success": success,
-        "value": orjson.Fragment(encoded),
+        "value": value,
         "result_ref": None if result_ref is None else one_line(result_ref, MAX_REF_CHARS),
         "error": None if error is None else one_line(error),
         "retryable": retryable,
