@@ -17,11 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import psutil
 
 from benchmarks.harness import BenchmarkError, Run, alternate
 from benchmarks.rows import Target, row_id
-from benchmarks.sandboxes import peers
+from benchmarks.sandboxes import memory, peers
 from benchmarks.sandboxes.subjects import Command, FromZygote, Subject, Times
 from edgesandbox import SandboxUnavailable, Zygote
 
@@ -126,7 +125,7 @@ def _ours(run: Run, stack: contextlib.ExitStack) -> Iterator[Subject]:
 
 
 def _zygote(run: Run, stack: contextlib.ExitStack, name: str, **options: Any) -> FromZygote:
-    before = set(psutil.Process().children(recursive=True))
+    before = set(memory.descendants(os.getpid()))
     try:
         zygote = stack.enter_context(Zygote(entry="noop:main", import_paths=[JOBS], **options))
     except SandboxUnavailable as problem:
@@ -135,7 +134,11 @@ def _zygote(run: Run, stack: contextlib.ExitStack, name: str, **options: Any) ->
     subject = FromZygote(name=name, zygote=zygote)
     subject.once()
     time.sleep(10 * PAUSE_S)  # what that job was has to be gone, and a pool refilled
-    memory = [process.memory_full_info() for process in set(psutil.Process().children(recursive=True)) - before]
-    run.add(MEMORY, f"{name}, RSS of {len(memory)} processes", sum(each.rss for each in memory) / 2**20, "MiB")
-    run.add(MEMORY, f"{name}, PSS of {len(memory)} processes", sum(each.pss for each in memory) / 2**20, "MiB")
+    processes = set(memory.descendants(os.getpid())) - before
+    for kind in ("Rss", "Pss"):
+        what = f"{name}, {kind.upper()} of {len(processes)} processes"
+        try:
+            run.add(MEMORY, what, sum(memory.bytes_of(pid, kind) for pid in processes) / 2**20, "MiB")
+        except OSError as problem:
+            run.absent[what] = str(problem)
     return subject
