@@ -6,6 +6,10 @@ own ``detail`` line is what the person gets to read.
 
 from __future__ import annotations
 
+import errno
+import os
+import socket
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Self
@@ -54,7 +58,7 @@ class Rest:
                     await response.aread()
                     raise self._fault(response)
                 yield response
-        except httpx2.TransportError as error:
+        except (httpx2.TransportError, UnicodeError) as error:  # UnicodeError: a label that no host name may have
             why = explain(error)
             raise UnreachableError(f"no answer from the gateway at {self.gateway} ({why}); check the address") from None
 
@@ -80,8 +84,13 @@ class Rest:
 
 def explain(error: BaseException) -> str:
     """Return the reason at the bottom of a network fault, in the words of the system: ``Connection refused``."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
+    while True:
+        inner = error.exceptions[0] if isinstance(error, BaseExceptionGroup) else error.__cause__ or error.__context__
+        if inner is None:
+            break
+        error = inner
     if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+        # trio writes the address into strerror; TLS and name lookups have numbers of their own.
+        by_system = error.errno in errno.errorcode and not isinstance(error, ssl.SSLError | socket.gaierror)
+        return os.strerror(error.errno) if by_system and error.errno else error.strerror
     return str(error) or type(error).__name__

@@ -185,8 +185,8 @@ async def test_force_over_an_unusable_identity_is_a_new_node(
         (422, {"detail": "two\nlines"}, RefusedError, "two lines"),
         (404, b"<html>no</html>", RefusedError, "HTTP 404"),
         (500, {"detail": "a bug"}, UnreachableError, "cannot serve this now: a bug"),
-        (201, b"<html>welcome</html>", UnreachableError, "did not answer as a gateway does"),
-        (201, {"node_id": 7}, UnreachableError, "did not answer as a gateway does"),
+        (201, b"<html>welcome</html>", UnreachableError, "does not answer as an edgeagent gateway does"),
+        (201, {"node_id": 7}, UnreachableError, "does not answer as an edgeagent gateway does"),
     ],
 )
 async def test_a_refusal_leaves_the_old_identity_byte_for_byte(

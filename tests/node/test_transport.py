@@ -223,9 +223,10 @@ async def test_a_refused_connection_says_so() -> None:
     assert (1006, "Connection refused") == (lost.code, lost.reason)
 
 
-async def test_an_unknown_host_says_so() -> None:
-    """``.invalid`` never resolves (RFC 2606)."""
-    lost = await _lost("ws://gateway.invalid/")
+@pytest.mark.parametrize("host", ["gateway.invalid", "gateway..invalid", "x" * 70 + ".invalid"])
+async def test_an_unknown_host_says_so(host: str) -> None:
+    """``.invalid`` never resolves (RFC 2606), and the others are no host names at all."""
+    lost = await _lost(f"ws://{host}/")
 
     assert 1006 == lost.code
     assert lost.reason

@@ -21,7 +21,7 @@ import trio
 import trio_websocket
 import wsproto.utilities
 
-from edgeagent.node.api import explain
+from edgeagent.rest import explain
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.link import HANDSHAKE_S, SUBPROTOCOL, CloseCode
 
@@ -190,7 +190,7 @@ async def _open_stream(url: str) -> trio.SocketStream | trio.SSLStream[trio.Sock
         except BaseException:
             await trio.aclose_forcefully(stream)
             raise
-    except (OSError, trio.BrokenResourceError) as error:
+    except (OSError, UnicodeError, trio.BrokenResourceError) as error:  # UnicodeError: no host can have that name
         raise LinkLost(ABNORMAL, explain(error)) from None
     return stream
 
