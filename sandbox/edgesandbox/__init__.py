@@ -7,15 +7,35 @@
 
 Linux only.  A job is a Python function, called with one end of a socket in a process of its own that sees a private
 file tree, no network and nobody else.  ``Report`` says how it ended and what held it in.
+
+The names are imported when they are first used: the zygote needs none of them, and every page it has costs each job.
 """
 
 from __future__ import annotations
 
-from edgesandbox.client import Box, Zygote
-from edgesandbox.collect import CollectedFile, collect
-from edgesandbox.errors import OutputRefused, SandboxUnavailable, SetupFailed
-from edgesandbox.report import Outcome, Report
-from edgesandbox.spec import Limits, Spec
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edgesandbox.client import Box, Zygote
+    from edgesandbox.errors import OutputRefused, SandboxUnavailable, SetupFailed
+    from edgesandbox.outputs import CollectedFile, collect
+    from edgesandbox.report import Outcome, Report
+    from edgesandbox.spec import Limits, Spec
+
+_HOMES = {
+    "Box": "client",
+    "CollectedFile": "outputs",
+    "Limits": "spec",
+    "Outcome": "report",
+    "OutputRefused": "errors",
+    "Report": "report",
+    "SandboxUnavailable": "errors",
+    "SetupFailed": "errors",
+    "Spec": "spec",
+    "Zygote": "client",
+    "collect": "outputs",
+}
 
 __all__ = [
     "Box",
@@ -30,3 +50,10 @@ __all__ = [
     "Zygote",
     "collect",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"edgesandbox.{_HOMES[name]}"), name)

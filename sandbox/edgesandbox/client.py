@@ -219,12 +219,13 @@ class Zygote:
                 with box.channel.makefile("rw") as stream:
                     stream.write(json.dumps(probe_question()) + "\n")
                     stream.flush()
-                    answer = json.loads(stream.readline() or '["the probe died"]')
+                    answer = json.loads(stream.readline() or '[["private_root", "the probe died"]]')
                 report = box.read_report()
         except (SetupFailed, OSError) as problem:
             raise SandboxUnavailable(advise(str(problem))) from problem
-        if answer or report.outcome is not Outcome.EXITED:
-            found = "; ".join(answer) or report.detail or report.outcome
+        broken = [what for protection, what in answer if protection in report.enforced]
+        if broken or report.outcome is not Outcome.EXITED:
+            found = "; ".join(broken) or report.detail or report.outcome
             raise SandboxUnavailable(f"the sandbox does not hold on this host: {found}")
         self.tier, self.enforced, self.not_enforced = report.tier, report.enforced, report.not_enforced
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 import math
 import os
 import resource
-from pathlib import Path
 
-from edgesandbox import linux
+from edgesandbox import landlock, linux
 from edgesandbox.report import CPU_GRACE_S
 from edgesandbox.spec import Limits
 
@@ -41,16 +40,19 @@ def set_rlimits(limits: Limits) -> None:
             raise OSError(f"RLIMIT_{name} of {pair[0]}: {problem}") from None
 
 
-def give_up_privileges() -> None:
-    """Drop every capability, for ever, and let no program bring any back."""
-    linux.drop_bounding_capabilities()
+def give_up_privileges(landlock_version: int) -> None:
+    """Drop every capability, and wall the files off a second time where Landlock is there (a version above 0).
+
+    The supervisor has emptied the bounding set, set ``no_new_privs`` and installed the filter: they are inherited.
+    """
     linux.keep_capabilities()
-    linux.set_no_new_privileges()
+    if landlock_version:
+        landlock.restrict(landlock_version)
 
 
 def be_first_to_die() -> None:
     """Have the kernel prefer this process and its children when the machine is out of memory."""
-    Path("/proc/self/oom_score_adj").write_text("1000")
+    linux.write_file("/proc/self/oom_score_adj", "1000")
 
 
 def use_descriptors(channel: int, words: int, output: int) -> None:

@@ -11,10 +11,10 @@ import contextlib
 import os
 import signal
 import socket
-from pathlib import Path
 from typing import NoReturn
 
-from edgesandbox import identity, job, linux, passing, protections, root
+from edgesandbox import identity, job, linux, passing, root, seccomp
+from edgesandbox.features import Features
 from edgesandbox.spec import Spec
 from edgesandbox.supervise import Relay, Supervisor
 
@@ -28,7 +28,7 @@ NAMESPACES = (
 )
 
 
-def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, *, separate_ids: bool) -> NoReturn:
+def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, features: Features) -> NoReturn:
     """Be a job's PID 1, from the clone on.
 
     Args:
@@ -36,33 +36,38 @@ def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, *, sep
         entry: what to call in it.
         fds: the job's channel, this process's control socket, the pipe that the agent reads output from.
         mapped: readable once the user ids are mapped.
-        separate_ids: whether those ids belong to this job alone.
+        features: what this host can enforce.
     """
     channel, control_fd, sink = fds
     control = socket.socket(fileno=control_fd)
     try:
-        disks = _build(spec, control, mapped, separate_ids=separate_ids)
+        disks = _build(spec, control, mapped, features)
     except OSError as problem:
         with contextlib.suppress(OSError):
             passing.send(control, {"failed": problem.strerror or str(problem)})
         os._exit(1)
     with contextlib.suppress(OSError):  # nobody is there any more to report to
-        _supervise(spec, entry, channel, control, sink, disks, separate_ids=separate_ids)
+        _supervise(spec, entry, channel, control, sink, disks, features)
     os._exit(0)
 
 
-def _build(spec: Spec, control: socket.socket, mapped: int, *, separate_ids: bool) -> tuple[int, int]:
+def _build(spec: Spec, control: socket.socket, mapped: int, features: Features) -> tuple[int, int]:
     if not os.read(mapped, 1):
         raise OSError("the user ids of the sandbox could not be mapped")
-    if separate_ids:
+    if features.separate_ids:
         os.setgroups([])
     os.setresgid(identity.JOB_ID, identity.JOB_ID, identity.JOB_ID)
     os.setresuid(identity.JOB_ID, identity.JOB_ID, identity.JOB_ID)
     linux.set_dumpable(True)  # else the kernel's files in /proc belong to somebody else
     disks = root.mount_private(spec.limits)
-    # A user namespace inside would give the job every capability over whatever else it can create.
-    Path("/proc/sys/user/max_user_namespaces").write_text("0")
+    if "nested_namespaces_denied" not in spec.without:
+        # One of its own would give the job every capability over whatever else it can create.
+        linux.write_file("/proc/sys/user/max_user_namespaces", "0")
     linux.set_dumpable(False)
+    linux.drop_bounding_capabilities()
+    linux.set_no_new_privileges()
+    if features.filter and "seccomp" not in spec.without:
+        seccomp.install(features.filter)
     pidfd = os.pidfd_open(os.getpid())
     passing.send(control, {"ready": True}, [pidfd, disks[0]])
     os.close(pidfd)
@@ -76,17 +81,16 @@ def _supervise(
     control: socket.socket,
     sink: int,
     disks: tuple[int, int],
-    *,
-    separate_ids: bool,
+    features: Features,
 ) -> None:
     output_read, output_write = os.pipe()
     words_read, words_write = os.pipe()
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     pid = os.fork()
     if pid == 0:
-        job.run(spec.limits, entry, channel, words_write, output_write)
+        landlock_version = 0 if "landlock" in spec.without else features.landlock
+        job.run(spec.limits, entry, channel, words_write, output_write, landlock_version)
     linux.close_all_except([0, 1, 2, control.fileno(), sink, output_read, words_read, *disks])
-    linux.drop_bounding_capabilities()
     linux.keep_capabilities([linux.CAP_KILL, linux.CAP_SYS_PTRACE])
     supervisor = Supervisor(
         pid=pid,
@@ -97,12 +101,7 @@ def _supervise(
         disks=disks,
     )
     supervisor.watch()
-    enforced: tuple[str, ...] = protections.ALWAYS
-    not_enforced = dict(protections.NOT_BUILT)
-    if separate_ids:
-        enforced += ("separate_user_id",)
-    else:
-        not_enforced["separate_user_id"] = protections.SHARED_USER
+    enforced, not_enforced = features.account(spec.without)
     report = supervisor.finish(tier="B", enforced=enforced, not_enforced=not_enforced)
     passing.send(control, report.to_json())
     supervisor.deliver_output()

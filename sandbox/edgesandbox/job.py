@@ -36,7 +36,7 @@ def load_entry(name: str) -> Entry:
     return entry
 
 
-def run(limits: Limits, entry: Entry | str, channel: int, words: int, output: int) -> NoReturn:
+def run(limits: Limits, entry: Entry | str, channel: int, words: int, output: int, landlock_version: int) -> NoReturn:
     """Become the job and end with it."""
     try:
         os.setsid()
@@ -46,7 +46,7 @@ def run(limits: Limits, entry: Entry | str, channel: int, words: int, output: in
         confine.use_descriptors(channel, words, output)
         os.chdir("/scratch")
         confine.set_rlimits(limits)
-        confine.give_up_privileges()
+        confine.give_up_privileges(landlock_version)
     except OSError as problem:
         os.write(words, (problem.strerror or str(problem)).encode()[:1000])
         os._exit(1)

@@ -24,7 +24,11 @@ _ROOT_CAPABILITIES = 1 << 6 | 1 << 7 | 1 << 21
 _ZYGOTE_NAMESPACES = (
     linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 )
-BOOT = "import sys; sys.path.append(sys.argv[1]); from edgesandbox import {0}; {0}.main(int(sys.argv[2]))"
+# The package is found first, and its directory, which may be full of others, is then no place to find more.
+BOOT = (
+    "import sys; sys.path.insert(0, sys.argv[1]); from edgesandbox import {0}; "
+    "del sys.path[0]; {0}.main(int(sys.argv[2]))"
+)
 
 
 def command(module: str, fd: int) -> list[str]:
@@ -38,7 +42,7 @@ def main(fd: int) -> NoReturn:
     status = 1
     try:
         linux.close_all_except([0, 1, 2, fd])
-        message, _ = passing.receive(control)
+        message, _ = passing.receive(control, max_bytes=passing.MAX_BYTES)
         if message is not None:
             os.setsid()
             linux.new_session_keyring()
@@ -91,19 +95,15 @@ def take_ids() -> identity.Ids:
             "(in a container: --user 1000:1000), or as root with CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN"
         )
     linux.unshare(linux.CLONE_NEWUSER)
-    Path("/proc/self/setgroups").write_text("deny")
-    Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-    Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+    linux.write_file("/proc/self/setgroups", "deny")
+    linux.write_file("/proc/self/uid_map", f"0 {uid} 1")
+    linux.write_file("/proc/self/gid_map", f"0 {gid} 1")
     return identity.Ids(0, 1)
 
 
 def write_map(pid: int, kind: str, inside: int, outside: int, count: int) -> None:
     """Write a process's uid_map or gid_map."""
-    fd = os.open(f"/proc/{pid}/{kind}_map", os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        os.write(fd, f"{inside} {outside} {count}".encode())
-    finally:
-        os.close(fd)
+    linux.write_file(f"/proc/{pid}/{kind}_map", f"{inside} {outside} {count}")
 
 
 def _effective_capabilities() -> int:

@@ -51,10 +51,12 @@ _KEYCTL = 219 if _ARM else 250
 # From 424 on, every architecture has the same numbers.
 _OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
 _CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
+_LANDLOCK = 444
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
+_PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -168,6 +170,15 @@ def open_beneath(dir_fd: int, path: str, flags: int) -> int:
     return _check(int(result), f"openat2 {path}")
 
 
+def write_file(path: str, text: str) -> None:
+    """Write a file of the kernel's in one call, as those want it."""
+    fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+
+
 def close_all_except(keep: Iterable[int]) -> None:
     """Close every descriptor that is not in ``keep``."""
     first = 0
@@ -178,10 +189,11 @@ def close_all_except(keep: Iterable[int]) -> None:
     _syscall("close_range", _CLOSE_RANGE, first, 0xFFFFFFFF, 0)
 
 
-def prctl(option: int, value: int = 0) -> int:
-    """Call prctl(2) with one argument."""
+def prctl(option: int, value: int = 0, second: int = 0) -> int:
+    """Call prctl(2) with one argument, or two."""
     zero = ctypes.c_ulong(0)
-    return _check(_libc.prctl(ctypes.c_int(option), ctypes.c_ulong(value), zero, zero, zero), f"prctl {option}")
+    words = (ctypes.c_ulong(value), ctypes.c_ulong(second))
+    return _check(_libc.prctl(ctypes.c_int(option), *words, zero, zero), f"prctl {option}")
 
 
 def die_with_parent() -> None:
@@ -230,3 +242,24 @@ def signal_descriptor(number: int) -> int:
     mask = (ctypes.c_uint64 * 16)(1 << (number - 1))
     flags = os.O_CLOEXEC | os.O_NONBLOCK
     return _check(_libc.signalfd(ctypes.c_int(-1), ctypes.byref(mask), ctypes.c_int(flags)), "signalfd")
+
+
+def set_seccomp_filter(length: int, address: int) -> None:
+    """Install a seccomp filter of ``length`` instructions."""
+    program = (ctypes.c_uint64 * 2)(length, address)  # struct sock_fprog: a short, padding, a pointer
+    prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(program))
+
+
+def landlock_create_ruleset(attributes: bytes, flags: int) -> int:
+    """Return a descriptor of a new ruleset; with flags 1, the ABI version."""
+    return _syscall("landlock_create_ruleset", _LANDLOCK, attributes or None, len(attributes), flags)
+
+
+def landlock_allow_beneath(ruleset: int, rule: bytes) -> None:
+    """Add a rule for a directory and all below it."""
+    _syscall("landlock_add_rule", _LANDLOCK + 1, ruleset, 1, rule, 0)
+
+
+def landlock_restrict_self(ruleset: int) -> None:
+    """Put a ruleset on this thread."""
+    _syscall("landlock_restrict_self", _LANDLOCK + 2, ruleset, 0)

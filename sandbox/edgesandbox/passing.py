@@ -14,6 +14,8 @@ from typing import Any
 
 # The kernel's default for net.core.wmem_default is 212,992 bytes; a packet has to fit into that.
 MAX_BYTES = 160 * 1024
+# What a job's spec and report need; a larger buffer would be mapped and unmapped for each.
+SMALL_BYTES = 16 * 1024
 
 
 def pair() -> tuple[socket.socket, socket.socket]:
@@ -34,7 +36,9 @@ def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) 
     sock.sendmsg([data], rights, socket.MSG_NOSIGNAL)
 
 
-def receive(sock: socket.socket, max_fds: int = 0) -> tuple[dict[str, Any] | None, list[int]]:
+def receive(
+    sock: socket.socket, max_fds: int = 0, *, max_bytes: int = SMALL_BYTES
+) -> tuple[dict[str, Any] | None, list[int]]:
     """Return the next message and its descriptors; None when the other end is gone.
 
     Raises:
@@ -43,9 +47,9 @@ def receive(sock: socket.socket, max_fds: int = 0) -> tuple[dict[str, Any] | Non
     fds = array.array("i")
     space = socket.CMSG_SPACE(max_fds * fds.itemsize) if max_fds else 0
     try:
-        data, ancillary, _flags, _address = sock.recvmsg(MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _flags, _address = sock.recvmsg(max_bytes, space, socket.MSG_CMSG_CLOEXEC)
     except ConnectionResetError:  # the peer went with something of ours unread; its own last words come after this
-        data, ancillary, _flags, _address = sock.recvmsg(MAX_BYTES, space, socket.MSG_CMSG_CLOEXEC)
+        data, ancillary, _flags, _address = sock.recvmsg(max_bytes, space, socket.MSG_CMSG_CLOEXEC)
     for level, kind, payload in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])

@@ -1,11 +1,12 @@
 """A job that looks around: the proof, on this very host, that a sandbox is what it claims to be.
 
-It runs confined as any other job, reads one line that says what the agent sees, and answers with a list of what does
-not hold; an empty list is the good answer.
+It runs confined as any other job, reads one line that says what the agent sees, tries what each protection is there to
+stop, and answers with pairs of a protection and what does not hold; an empty list is the good answer.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import resource
@@ -15,6 +16,18 @@ from pathlib import Path
 from typing import Any
 
 from edgesandbox.identity import JOB_ID
+from edgesandbox.seccomp import NUMBERS
+
+Finding = tuple[str, str]
+
+_NAMESPACES = {
+    "user": "user_namespace",
+    "mnt": "mount_namespace",
+    "pid": "pid_namespace",
+    "net": "network_namespace",
+    "ipc": "ipc_namespace",
+    "uts": "uts_namespace",
+}
 
 
 def main(channel: socket.socket) -> None:
@@ -24,41 +37,67 @@ def main(channel: socket.socket) -> None:
         stream.write(json.dumps(list(findings(question))) + "\n")
 
 
-def findings(question: dict[str, Any]) -> Iterator[str]:
-    """Yield one line for each thing that does not hold."""
+def findings(question: dict[str, Any]) -> Iterator[Finding]:
+    """Yield each thing that does not hold, with the protection that should have made it."""
     for kind, outside in question["namespaces"].items():
         if str(Path(f"/proc/self/ns/{kind}").readlink()) == outside:
-            yield f"the {kind} namespace is the host's"
+            yield _NAMESPACES[kind], f"the {kind} namespace is the host's"
+    yield from _surroundings(question)
+    yield from _privileges()
+    yield from _limits()
+    yield from _calls()
+
+
+def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
     if os.getuid() != JOB_ID or os.getgid() != JOB_ID:
-        yield f"the job runs as user {os.getuid()}"
+        yield "user_namespace", f"the job runs as user {os.getuid()}"
     for path in question["host_paths"]:
         if os.path.exists(path):  # noqa: PTH110
-            yield f"{path} of the host is visible"
-    yield from _privileges()
-    yield from _writable_root()
-    if resource.getrlimit(resource.RLIMIT_CORE) != (0, 0):
-        yield "core files are not off"
+            yield "private_root", f"{path} of the host is visible"
+    for directory in ("/", "/etc", "/usr", "/dev"):
+        if _works(Path(directory, "probe").touch):
+            yield "private_root", f"{directory} is writable"
     pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
     if len(pids) != 2:
-        yield f"{len(pids)} processes are visible instead of two"
+        yield "pid_namespace", f"{len(pids)} processes are visible instead of two"
     others = {name for _index, name in socket.if_nameindex()} & set(question["interfaces"]) - {"lo"}
     if others:
-        yield f"network interfaces {sorted(others)} are visible"
+        yield "network_namespace", f"network interfaces {sorted(others)} are visible"
 
 
-def _privileges() -> Iterator[str]:
+def _privileges() -> Iterator[Finding]:
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
     for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
         if int(status[name], 16):
-            yield f"capabilities are left ({name} {status[name]})"
+            yield "capabilities_dropped", f"capabilities are left ({name} {status[name]})"
     if status["NoNewPrivs"] != "1":
-        yield "new privileges are possible"
+        yield "no_new_privileges", "new privileges are possible"
+    if status.get("Seccomp") != "2":
+        yield "seccomp", "system calls are not filtered"
 
 
-def _writable_root() -> Iterator[str]:
-    for directory in ("/", "/etc", "/usr", "/dev"):
-        try:
-            Path(directory, "probe").touch()
-        except OSError:
-            continue
-        yield f"{directory} is writable"
+def _limits() -> Iterator[Finding]:
+    for name in ("CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC"):
+        if resource.RLIM_INFINITY in resource.getrlimit(getattr(resource, f"RLIMIT_{name}")):
+            yield f"rlimit_{name.lower()}", f"RLIMIT_{name} is not set"
+    for name, path in (("scratch_cap", "/scratch"), ("tmp_cap", "/tmp")):  # noqa: S108
+        state = os.statvfs(path)
+        if not 0 < state.f_blocks * state.f_frsize < 1 << 40:
+            yield name, f"{path} is not capped"
+
+
+def _calls() -> Iterator[Finding]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    column = 0 if os.uname().machine == "x86_64" else 1
+    if libc.syscall(NUMBERS["keyctl"][column], 0, -3, 0) >= 0:  # KEYCTL_GET_KEYRING_ID of the session
+        yield "seccomp", "the kernel's keyrings can be used"
+    if libc.unshare(0x10000000) == 0:
+        yield "nested_namespaces_denied", "a job can make user namespaces"
+
+
+def _works(action: Any, *arguments: object) -> bool:
+    try:
+        action(*arguments)
+    except OSError:
+        return False
+    return True

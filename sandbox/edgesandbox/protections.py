@@ -25,15 +25,24 @@ ALWAYS = (
     "rlimit_nproc",
     "capabilities_dropped",
     "no_new_privileges",
+    "cpu_watchdog",
+    "memory_watchdog",
     "output_limit",
     "wall_timeout",
 )
 
-NOT_BUILT = {
-    "cgroup_memory": "memory is limited for each process, not for all processes of a job together",
-    "cgroup_cpu": "processor time is limited for each process, not for all processes of a job together",
-    "seccomp": "system calls are not filtered; namespaces and missing capabilities are what confines",
-    "landlock": "file access is confined by the private root alone",
+# The others, each with what it means to be without it.
+MISSING = {
+    "cgroup_memory": "a watchdog adds up the memory of a job's processes four times a second instead; "
+    "what the kernel holds for them, such as socket buffers, is not counted",
+    "cgroup_cpu": "a watchdog adds up the processor time of a job's processes instead; "
+    "children whose parent disowns them (SIGCHLD ignored) are missed when they end between two looks",
+    "separate_user_id": "all jobs run as the user who started the sandbox; started by root, each gets an id of its own",
+    "nested_namespaces_denied": "jobs may make user namespaces of their own",
+    "seccomp": "there is no table of system calls for this machine's instruction set",
+    "landlock": "this kernel has no Landlock of version 2 or later (it needs Linux 5.19 and landlock in the lsm= list)",
 }
+LEFT_OUT = "left out, as the job's spec says"
 
-SHARED_USER = "all jobs run as the user who started the sandbox; started by root, each gets a user id of its own"
+# What a spec may leave out: for proofs that the protection is what stops an attack.
+OPTIONAL = ("landlock", "nested_namespaces_denied", "seccomp")

@@ -10,6 +10,8 @@ import dataclasses
 import math
 from typing import Any
 
+from edgesandbox.protections import OPTIONAL
+
 MIB = 1 << 20
 
 
@@ -64,10 +66,21 @@ class Spec:
     Attributes:
         limits: the most it may use.
         entry: ``"module:function"`` called with the job's end of the channel; unset, the zygote's.
+        without: protections to leave out, of ``protections.OPTIONAL``; the report says so.
+
+    Raises:
+        ValueError: a protection that cannot be left out.
     """
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     entry: str | None = None
+    without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse to leave out what everything else rests on."""
+        for name in self.without:
+            if name not in OPTIONAL:
+                raise ValueError(f"{name} cannot be left out; these can: {', '.join(OPTIONAL)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that ``from_json`` reads."""
@@ -81,4 +94,4 @@ class Spec:
             ValueError: a limit makes no sense.
             TypeError: a field is unknown.
         """
-        return cls(**{**data, "limits": Limits(**data["limits"])})
+        return cls(**{**data, "limits": Limits(**data["limits"]), "without": tuple(data["without"])})

@@ -14,12 +14,16 @@ import socket
 import time
 from collections.abc import Sequence
 
-from edgesandbox import job, linux, passing
+from edgesandbox import job, linux, passing, tree
 from edgesandbox.report import Ending, Outcome, Report, classify, describe
 from edgesandbox.spec import Limits
 
 # A cancelled job may tidy up for this long.
 GRACE_S = 2.0
+# How often the watchdog looks, unless a look takes so long that it would cost more than a tenth of the time.
+LOOK_EVERY_S = 0.25
+# So that the kernel's own SIGXCPU, which a program may handle, comes first where one process has used it all.
+CPU_SLACK_S = 0.5
 # How long the last output is offered to an agent that does not read it.
 LAST_OUTPUT_S = 10.0
 _CHUNK_BYTES = 65_536
@@ -84,11 +88,13 @@ class Supervisor:
         self.children = linux.signal_descriptor(signal.SIGCHLD)
         self.started = time.monotonic()
         self.kill_at = self.started + limits.wall_s
+        self.look_at = self.started + LOOK_EVERY_S
+        self.peak_bytes = 0
 
     def watch(self) -> None:
         """Return when the job's first process has ended; kill it where it must not go on."""
         while self.status is None:
-            for fd in self._wait(max(0.0, self.kill_at - time.monotonic())):
+            for fd in self._wait(max(0.0, min(self.kill_at, self.look_at) - time.monotonic())):
                 if fd == self.children:
                     self._reap()
                 elif fd == self.control.fileno():
@@ -98,6 +104,8 @@ class Supervisor:
             self.relay.drain()
             if self.relay.over:
                 self._stop(Outcome.OUTPUT_LIMIT)
+            if time.monotonic() >= self.look_at:
+                self._look()
             if time.monotonic() >= self.kill_at and self.status is None:
                 self._stop(Outcome.TIMEOUT)
 
@@ -122,6 +130,22 @@ class Supervisor:
                     return
                 if pid == self.pid:
                     self.status = status
+
+    def _look(self) -> None:
+        """Stop a job whose processes together use more than it may."""
+        before = time.monotonic()
+        usage = tree.look()
+        used_bytes = usage.rss_bytes
+        if used_bytes > min(self.limits.memory_bytes, max(self.peak_bytes, 1)) and len(usage.pids) > 1:
+            used_bytes = tree.proportional_bytes(usage)
+        self.peak_bytes = max(self.peak_bytes, used_bytes)
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if used_bytes > self.limits.memory_bytes:
+            self._stop(Outcome.MEMORY_LIMIT)
+        elif usage.cpu_s + ended.ru_utime + ended.ru_stime > self.limits.cpu_s + CPU_SLACK_S:
+            self._stop(Outcome.CPU_LIMIT)
+        now = time.monotonic()
+        self.look_at = now + max(LOOK_EVERY_S, 10 * (now - before))
 
     def _obey(self) -> None:
         """Cancel the job as the agent asks; without an agent, end at once with all that is in here."""
@@ -174,8 +198,8 @@ class Supervisor:
             detail=detail,
             wall_s=wall_s,
             cpu_s=ending.cpu_s,
-            memory_peak_bytes=used.ru_maxrss * 1024,
-            memory_source="largest process (ru_maxrss)",
+            memory_peak_bytes=max(self.peak_bytes, used.ru_maxrss * 1024),
+            memory_source="largest process, or all together as sampled (RSS, PSS)",
             tier=tier,
             enforced=enforced,
             not_enforced=not_enforced,

@@ -15,7 +15,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from edgesandbox import identity, init, job, linux, passing, root
+from edgesandbox import features, identity, init, job, linux, passing, root
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.launcher import write_map
 from edgesandbox.spec import Spec
@@ -27,7 +27,7 @@ def main(fd: int) -> NoReturn:
     control = socket.socket(fileno=fd)
     control.set_inheritable(False)
     try:
-        message, _ = passing.receive(control)
+        message, _ = passing.receive(control, max_bytes=passing.MAX_BYTES)
         if message is None:
             os._exit(0)
         entry = prepare(message)
@@ -92,6 +92,7 @@ class Nursery:
         extents = identity.parse_map(_read("/proc/self/uid_map"))
         self._last_id = extents[0][2] - 1  # inside ids are 0 (this process) to this one; 0 when there is only one
         self._next_id = 1
+        self._features = features.detect(separate_ids=self._last_id > 0)
         self._alive: dict[int, int] = {}  # pid of a namespace's init -> the id its job has
 
     def serve(self) -> None:
@@ -136,7 +137,7 @@ class Nursery:
             user = self._free_id()
             pid = linux.clone(init.NAMESPACES)
             if pid == 0:
-                self._become_init(spec, fds, mapped_read, mapped_write, separate_ids=bool(user))
+                self._become_init(spec, fds, mapped_read, mapped_write)
             self._alive[pid] = user
             for kind in ("uid", "gid"):
                 write_map(pid, kind, identity.JOB_ID, user, 1)
@@ -146,12 +147,12 @@ class Nursery:
         finally:
             passing.close_all([mapped_read, mapped_write, *fds])
 
-    def _become_init(self, spec: Spec, fds: list[int], mapped: int, unused: int, *, separate_ids: bool) -> NoReturn:
+    def _become_init(self, spec: Spec, fds: list[int], mapped: int, unused: int) -> NoReturn:
         """Be the clone; whatever happens, it must not come back as a second zygote."""
         try:
             os.close(unused)
             self._control.close()
-            init.main(spec, spec.entry or self._entry, fds, mapped, separate_ids=separate_ids)
+            init.main(spec, spec.entry or self._entry, fds, mapped, self._features)
         finally:
             os._exit(1)
 

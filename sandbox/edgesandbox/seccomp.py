@@ -1,0 +1,215 @@
+"""The system calls that a job cannot make.
+
+Pure but for ``install``.  A deny list, closed at its end: what is named here fails with EPERM, what is newer than this
+module fails with ENOSYS, a foreign instruction set ends the process, and the rest is allowed.  A list of allowed calls
+would be shorter to trust, but jobs are anything from numpy to Blender, and each of those would be a new hole cut by
+hand; what matters is that everything by which a process without privileges has broken out of namespaces is here:
+
+* whole subsystems with a history (io_uring, bpf, perf, userfaultfd, keyrings, user namespaces, new mount calls);
+* what the kernel does not divide by namespace (AF_VSOCK and AF_ALG sockets, kernel log, clock, swap, modules);
+* what looks into other processes (ptrace, pidfd_getfd, kcmp), and typing into terminals (TIOCSTI);
+* memory that belongs to no process, where no cgroup counts it (memfd, shared anonymous, System V).
+
+``clone3`` fails with ENOSYS since its flags lie in memory that a filter cannot read; C libraries then use ``clone``,
+whose flags are checked.  Arguments are compared in their lower 32 bits where the kernel takes an int: the upper ones
+are the caller's to choose and the kernel's to ignore.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import platform
+import struct
+from collections.abc import Iterable
+
+from edgesandbox import linux
+
+# Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64); None: not there.
+NUMBERS: dict[str, tuple[int | None, int | None]] = {
+    "acct": (163, 89),
+    "add_key": (248, 217),
+    "adjtimex": (159, 171),
+    "bpf": (321, 280),
+    "chroot": (161, 51),
+    "clock_adjtime": (305, 266),
+    "clock_settime": (227, 112),
+    "clone": (56, 220),
+    "clone3": (435, 435),
+    "delete_module": (176, 106),
+    "fanotify_init": (300, 262),
+    "finit_module": (313, 273),
+    "fsconfig": (431, 431),
+    "fsmount": (432, 432),
+    "fsopen": (430, 430),
+    "fspick": (433, 433),
+    "init_module": (175, 105),
+    "io_uring_enter": (426, 426),
+    "io_uring_register": (427, 427),
+    "io_uring_setup": (425, 425),
+    "ioctl": (16, 29),
+    "ioperm": (173, None),
+    "iopl": (172, None),
+    "kcmp": (312, 272),
+    "kexec_file_load": (320, 294),
+    "kexec_load": (246, 104),
+    "keyctl": (250, 219),
+    "lookup_dcookie": (212, 18),
+    "lsm_set_self_attr": (460, 460),
+    "memfd_create": (319, 279),
+    "memfd_secret": (447, 447),
+    "migrate_pages": (256, 238),
+    "mmap": (9, 222),
+    "modify_ldt": (154, None),
+    "mount": (165, 40),
+    "mount_setattr": (442, 442),
+    "move_mount": (429, 429),
+    "move_pages": (279, 239),
+    "msgget": (68, 186),
+    "name_to_handle_at": (303, 264),
+    "nfsservctl": (180, 42),
+    "open_by_handle_at": (304, 265),
+    "open_tree": (428, 428),
+    "open_tree_attr": (467, 467),
+    "perf_event_open": (298, 241),
+    "personality": (135, 92),
+    "pidfd_getfd": (438, 438),
+    "pivot_root": (155, 41),
+    "ptrace": (101, 117),
+    "quotactl": (179, 60),
+    "quotactl_fd": (443, 443),
+    "reboot": (169, 142),
+    "request_key": (249, 218),
+    "setdomainname": (171, 162),
+    "sethostname": (170, 161),
+    "setns": (308, 268),
+    "settimeofday": (164, 170),
+    "shmget": (29, 194),
+    "socket": (41, 198),
+    "swapoff": (168, 225),
+    "swapon": (167, 224),
+    "syslog": (103, 116),
+    "umount2": (166, 39),
+    "unshare": (272, 97),
+    "userfaultfd": (323, 282),
+    "uselib": (134, None),
+    "vhangup": (153, 58),
+}
+LAST_KNOWN = 467
+
+DENIED = (
+    *("acct", "add_key", "adjtimex", "bpf", "chroot", "clock_adjtime", "clock_settime", "delete_module"),
+    *("fanotify_init", "finit_module", "fsconfig", "fsmount", "fsopen", "fspick", "init_module", "ioperm", "iopl"),
+    *("kcmp", "kexec_file_load", "kexec_load", "keyctl", "lookup_dcookie", "lsm_set_self_attr", "memfd_secret"),
+    *("migrate_pages", "modify_ldt", "mount", "mount_setattr", "move_mount", "move_pages", "name_to_handle_at"),
+    *("nfsservctl", "open_by_handle_at", "open_tree", "open_tree_attr", "perf_event_open", "pidfd_getfd"),
+    *("pivot_root", "ptrace", "quotactl", "quotactl_fd", "reboot", "request_key", "setdomainname", "sethostname"),
+    *("setns", "settimeofday", "swapoff", "swapon", "syslog", "umount2", "userfaultfd", "uselib", "vhangup"),
+)
+# Programs take these for "not in this kernel" and do without.
+ABSENT = ("clone3", "io_uring_enter", "io_uring_register", "io_uring_setup")
+UNCOUNTED_MEMORY = ("memfd_create", "msgget", "shmget")
+
+FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: any protocol; an empty network namespace has nobody to talk to
+_AF_NETLINK = 16  # with NETLINK_ROUTE alone, for if_nameindex and getifaddrs
+_CLONE_NEW = 0x7E020080  # every CLONE_NEW flag, CLONE_NEWTIME included
+_TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_MAP_SHARED_ANONYMOUS = 0x21
+
+_ARCHES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_*, column of NUMBERS
+_X32_BIT = 0x40000000
+
+_RET_ALLOW = 0x7FFF0000
+_RET_ERRNO = 0x00050000
+_RET_KILL_PROCESS = 0x80000000
+
+# struct seccomp_data: nr, arch, instruction_pointer, args[6]
+_NR, _ARCH = 0, 4
+_LD, _AND, _JEQ, _JGE, _RET = 0x20, 0x54, 0x15, 0x35, 0x06
+
+Instruction = tuple[int, int, int, int]
+
+
+def program(*, count_memory: bool, machine: str | None = None) -> bytes:
+    """Return the filter.
+
+    Args:
+        count_memory: something else, a cgroup, counts memory that belongs to no process.
+        machine: as ``platform.machine`` spells it; this one's where unset.
+
+    Raises:
+        KeyError: an instruction set that this module has no numbers for.
+    """
+    arch, column = _ARCHES[machine or platform.machine()]
+
+    def number(name: str) -> int | None:
+        return NUMBERS[name][column]
+
+    code: list[Instruction] = [
+        *_load(_ARCH),
+        (_JEQ, 1, 0, arch),
+        _ret(_RET_KILL_PROCESS),
+        *_load(_NR),
+        (_JGE, 0, 1, _X32_BIT),
+        _ret(_RET_KILL_PROCESS),
+        (_JGE, 0, 1, LAST_KNOWN + 1),
+        _ret(_RET_ERRNO | errno.ENOSYS),
+    ]
+    absent = (*ABSENT, *(() if count_memory else UNCOUNTED_MEMORY))
+    for names, error in ((DENIED, errno.EPERM), (absent, errno.ENOSYS)):
+        code += _refuse(filter(None, map(number, names)), error)
+    checks = {
+        "clone": [*_argument(0), (_AND, 0, 0, _CLONE_NEW), *_only([0], errno.EPERM)],
+        "unshare": [*_argument(0), (_AND, 0, 0, _CLONE_NEW), *_only([0], errno.EPERM)],
+        "ioctl": [*_argument(1), *_refuse([_TIOCSTI, _TIOCLINUX], errno.EPERM), _ret(_RET_ALLOW)],
+        "personality": [*_argument(0), *_only([0, 0xFFFFFFFF], errno.EPERM)],
+        "socket": _socket(),
+    }
+    if not count_memory:
+        shared = (_AND, 0, 0, _MAP_SHARED_ANONYMOUS)
+        checks["mmap"] = [*_argument(3), shared, *_refuse([_MAP_SHARED_ANONYMOUS], errno.EPERM), _ret(_RET_ALLOW)]
+    for name, block in checks.items():
+        wanted = number(name)
+        assert wanted is not None
+        code += [(_JEQ, 0, len(block), wanted), *block]
+    code.append(_ret(_RET_ALLOW))
+    return b"".join(struct.pack("=HBBI", *each) for each in code)
+
+
+def _load(offset: int) -> list[Instruction]:
+    return [(_LD, 0, 0, offset)]
+
+
+def _argument(index: int) -> list[Instruction]:
+    return _load(16 + 8 * index)  # the lower half, on the little-endian machines above
+
+
+def _ret(action: int) -> Instruction:
+    return (_RET, 0, 0, action)
+
+
+def _refuse(values: Iterable[int], error: int) -> list[Instruction]:
+    """Fail with ``error`` where the accumulator is one of ``values``; go on otherwise."""
+    return [each for value in values for each in ((_JEQ, 0, 1, value), _ret(_RET_ERRNO | error))]
+
+
+def _only(values: Iterable[int], error: int) -> list[Instruction]:
+    """Allow where the accumulator is one of ``values``; fail with ``error`` otherwise."""
+    allowed = [each for value in values for each in ((_JEQ, 0, 1, value), _ret(_RET_ALLOW))]
+    return [*allowed, _ret(_RET_ERRNO | error)]
+
+
+def _socket() -> list[Instruction]:
+    families = [each for family in FAMILIES for each in ((_JEQ, 0, 1, family), _ret(_RET_ALLOW))]
+    refused = _ret(_RET_ERRNO | errno.EAFNOSUPPORT)
+    return [*_argument(0), *families, (_JEQ, 1, 0, _AF_NETLINK), refused, *_argument(2), *_only([0], errno.EPERM)]
+
+
+def install(code: bytes) -> None:
+    """Put the filter on this process and all it will start, for ever; needs ``no_new_privs``.
+
+    Raises:
+        OSError: a kernel without seccomp.
+    """
+    buffer = ctypes.create_string_buffer(code, len(code))
+    linux.set_seccomp_filter(len(code) // 8, ctypes.addressof(buffer))
