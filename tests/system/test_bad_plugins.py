@@ -15,7 +15,7 @@ BAD = {
     "crashes": ("os.kill(os.getpid(), 11)", "SIGSEGV"),
     "returns": ("return {'success': True}", "WorkerResult"),
     "nojson": ("return WorkerResult(success=True, value={1, 2})", "JSON"),
-    "huge": ("return WorkerResult(success=True, value='x' * 10_000_000)", "large"),
+    "huge": ("return WorkerResult(success=True, value='x' * 10_000_000)", "over the limit"),
     "says_no": ("return WorkerResult(success=False, error='the scene is empty')", "the scene is empty"),
     "prints": ("while True: print('x' * 1000)", "output"),
     "hoards": ("x = bytearray(64 << 30)", "memory"),

@@ -304,7 +304,9 @@ async def test_what_the_gateway_refuses_is_told_to_the_submitter(tmp_path: Path)
     """A wrong token, an unknown type, no credits, an unknown job: exit 3 and the reason."""
     with trio.fail_after(LIMIT_S):
         async with gateway(tmp_path) as url:
-            await edgeagent("register", "--gateway-url", url, "--name", "n", EDGEAGENT_HOME=str(tmp_path / "home"))
+            offered = ("--capabilities", "cpu_benchmark")
+            home = {"EDGEAGENT_HOME": str(tmp_path / "home")}
+            await edgeagent("register", "--gateway-url", url, "--name", "n", *offered, **home)
             token = await trio.to_thread.run_sync(create_token, tmp_path / "data", "poor", UCR_PER_CREDIT // 2)
             good = {"GATEWAY_URL": url, "EDGEAGENT_TOKEN": token}
             wrong = await edgeagent("job", "submit", "echo", **{**good, "EDGEAGENT_TOKEN": "ea_" + "x" * 43})
