@@ -24,8 +24,7 @@ from edgeagent.plugins.channel import ChannelError, Done, LineDecoder, Progress,
 from edgeagent.plugins.loading import PLUGIN_DIR_VARIABLE
 from edgeagent.wire import messages
 from edgeagent.wire.messages import Confinement, JobDispatch, JobProgress, Outcome, Output, Usage
-from edgesandbox import Box, Limits, OutputRefused, Report, SandboxUnavailable, SetupFailed, Spec, Zygote
-from edgesandbox.collect import collect
+from edgesandbox import Box, Limits, OutputRefused, Report, SandboxUnavailable, SetupFailed, Spec, Zygote, collect
 
 log = structlog.get_logger()
 
