@@ -1,0 +1,97 @@
+"""Runs on the other side, in the guest or the container: ``edgesandbox check``, then the sandbox's tests.
+
+Says how it went in one line of JSON that starts with ``@@``; the side that started it believes only that line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).parents[2]
+#: From best to worst; "none" is a host on which the sandbox refuses to start.
+TIERS = ("A", "B", "C", "none")
+ENVIRONMENT = {
+    "PYTHONPATH": f"{PROJECT}/sandbox:{PROJECT}/site",
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "HYPOTHESIS_STORAGE_DIRECTORY": "/tmp/hypothesis",
+}
+
+
+def main() -> int:
+    """Check, test, and say so; returns 0 when all went well."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--name", required=True)
+    parser.add_argument("--least", choices=TIERS, required=True, help="the worst tier that will do here")
+    parser.add_argument("--check-only", action="store_true")
+    asked = parser.parse_args()
+    os.environ.update(ENVIRONMENT)
+    os.chdir(PROJECT)
+    print(f"\n==== {asked.name}", flush=True)
+    started = time.monotonic()
+    wrong, found = _check(asked.least)
+    if not wrong and found["tier"] and not asked.check_only:
+        wrong, counts = _test()
+        found |= counts
+    facts = " ".join(f"{name}={value}" for name, value in found.items())
+    text = f"{'FAILED: ' + wrong if wrong else 'ok'}  {facts}  {time.monotonic() - started:.0f} s"
+    print("@@ " + json.dumps({"name": asked.name, "good": not wrong, "text": text}), flush=True)
+    return 1 if wrong else 0
+
+
+def _check(least: str) -> tuple[str, dict[str, Any]]:
+    """Return what is wrong with this host's tier (or nothing), and the tier."""
+    command = [sys.executable, "-m", "edgesandbox", "check"]
+    plain = subprocess.run(command, capture_output=True, text=True, check=False)
+    print(plain.stdout + plain.stderr, flush=True)
+    facts = json.loads(subprocess.run([*command, "--json"], capture_output=True, check=False).stdout)
+    tier = facts["tier"]
+    found: dict[str, Any] = {"tier": tier}
+    if TIERS.index(tier or "none") > TIERS.index(least):
+        return f"at least tier {least} was expected: {facts['problem'] or facts['not_enforced']}", found
+    if not tier and (plain.returncode != 1 or len(plain.stderr.splitlines()) != 1):
+        return "a refusal is exit code 1 and one line", found
+    if not tier:
+        found["refused"] = plain.stderr.strip()
+    return "", found
+
+
+def _test() -> tuple[str, dict[str, Any]]:
+    """Run pytest; return what is wrong (or nothing), and the counts."""
+    arguments = json.loads((PROJECT / "arguments.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-v",
+            "--tb=short",
+            "--durations=15",
+            "--junitxml",
+            f"{scratch}/xml",
+        ]
+        code = subprocess.run([*command, *(arguments or ["tests/sandbox"])], check=False).returncode
+        try:
+            (suite,) = ET.parse(f"{scratch}/xml").getroot()
+        except (OSError, ET.ParseError, ValueError) as problem:
+            return f"pytest ended with {code} and left no result: {problem}", {}
+    counts = {name: int(suite.attrib[name]) for name in ("tests", "skipped", "failures", "errors")}
+    passed = counts.pop("tests") - sum(counts.values())
+    found = {"passed": passed, **counts}
+    if code:
+        return f"pytest ended with exit code {code}", found
+    return ("" if passed else "no test ran"), found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
