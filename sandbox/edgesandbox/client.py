@@ -147,7 +147,12 @@ class Zygote:
             "hidden": [str(each) for each in hidden],
             "env": ENVIRONMENT | dict(env or {}),
         }
-        self._for_zygote = {"entry": entry, "preload": list(preload), "import_paths": paths}
+        self._for_zygote = {
+            "entry": entry,
+            "preload": list(preload),
+            "import_paths": paths,
+            "read_only": self._for_launcher["read_only"],
+        }
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self.tier = ""

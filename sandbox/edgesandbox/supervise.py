@@ -136,7 +136,7 @@ class Supervisor:
         before = time.monotonic()
         usage = tree.look()
         used_bytes = usage.rss_bytes
-        if used_bytes > min(self.limits.memory_bytes, max(self.peak_bytes, 1)) and len(usage.pids) > 1:
+        if used_bytes > min(self.limits.memory_bytes, self.peak_bytes) or len(usage.pids) > 1:
             used_bytes = tree.proportional_bytes(usage)
         self.peak_bytes = max(self.peak_bytes, used_bytes)
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)

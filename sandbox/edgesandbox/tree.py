@@ -1,8 +1,9 @@
 """What all processes of a job use together, read from /proc by the supervisor.
 
-For hosts without writable cgroups.  A sum of PSS counts each shared page once, and leaves mapped files out, which
-the kernel can drop; it is read only when the cheaper sum of RSS is higher than ever.  A process that closes itself off
-from that look is counted by what of its RSS is its own.
+For hosts without writable cgroups.  Memory is the sum of what is private or copied (Pss_Anon), each shared page
+counted once.  Mapped files are left out: the kernel can drop those of the host, and the caps on scratch and /tmp count
+the others; shared memory that is in no file is denied by the filter.  The sum of RSS, which is cheaper and never less,
+is looked at first.  A process that closes itself off from that look is counted by what of its RSS is its own.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def _pss_bytes(pid: str) -> int:
         return _own_bytes(pid)
     except OSError:  # gone meanwhile
         return 0
-    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss_Anon:"))
 
 
 def _own_bytes(pid: str) -> int:

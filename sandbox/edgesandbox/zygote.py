@@ -51,9 +51,9 @@ def prepare(message: dict[str, Any]) -> job.Entry:
             only one of them).
     """
     sys.dont_write_bytecode = True
-    for path in message["import_paths"]:
-        if not os.access(path, os.R_OK | os.X_OK):
-            raise SandboxUnavailable(f"jobs run as another user, who may not read {path}; type: chmod o+rx {path}")
+    for path in (*message["import_paths"], *message["read_only"]):
+        if not os.access(path, os.R_OK):
+            raise SandboxUnavailable(f"jobs run as another user, who may not read {path}; type: chmod -R o+rX {path}")
     sys.path += message["import_paths"]
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     module = str(message["entry"]).partition(":")[0]

@@ -29,8 +29,9 @@ def spawn(zygote: Zygote) -> Iterator[Callable[..., Box]]:
     """Start one of the hostile programs; closed at the end of the test."""
     boxes: list[Box] = []
 
-    def spawn(program: str, **limits: Any) -> Box:
-        box = zygote.spawn(Spec(entry=f"hostile:{program}", limits=dataclasses.replace(LIMITS, **limits)))
+    def spawn(program: str, without: tuple[str, ...] = (), **limits: Any) -> Box:
+        spec = Spec(entry=f"hostile:{program}", limits=dataclasses.replace(LIMITS, **limits), without=without)
+        box = zygote.spawn(spec)
         boxes.append(box)
         return box
 

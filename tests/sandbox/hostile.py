@@ -109,7 +109,7 @@ def nested_namespaces(channel: socket.socket) -> None:
     import ctypes
 
     libc = ctypes.CDLL(None, use_errno=True)
-    results = {}
+    results: dict[str, str] = {}
     for name, flag in {"user": 0x10000000, "mount": 0x00020000, "net": 0x40000000, "pid": 0x20000000}.items():
         results[name] = "done" if libc.unshare(flag) == 0 else f"errno {ctypes.get_errno()}"
     for name, target in {"proc": b"/tmp", "tmpfs": b"/tmp"}.items():
@@ -136,18 +136,17 @@ def raise_limits(channel: socket.socket) -> None:
 
 def outlive(channel: socket.socket) -> None:
     """Leave a daemon behind: own session, no parent, deaf to SIGTERM."""
+    read, write = os.pipe()
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
             answer(channel, "daemon")
+            os.write(write, b"up")
             time.sleep(600)
         os._exit(0)
-    while True:
-        time.sleep(0.01)
-        if Path("/proc/self/task").exists():
-            break
+    os.read(read, 2)
 
 
 def sleep(channel: socket.socket) -> None:
@@ -320,3 +319,78 @@ def listen_and_wait(channel: socket.socket) -> None:
         sock.listen()
         answer(channel, name)
         time.sleep(600)
+
+
+def system_calls(channel: socket.socket) -> None:
+    """Make each call asked for, [number, argument, ...]; 0 for done, else the error's number."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    results = []
+    for number, *arguments in question(channel):
+        words = [ctypes.c_long(each) for each in arguments] + [ctypes.c_long(0)] * (6 - len(arguments))
+        results.append(0 if libc.syscall(ctypes.c_long(number), *words) >= 0 else ctypes.get_errno())
+    answer(channel, results)
+
+
+def foreign_calls(channel: socket.socket) -> None:
+    """Call getpid by the 32-bit entry, int 0x80."""
+    import ctypes
+    import mmap
+
+    code = mmap.mmap(-1, 4096, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, prot=7)
+    code.write(bytes.fromhex("b814000000cd80c3"))  # mov eax, 20; int 0x80; ret
+    getpid = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+    answer(channel, getpid() == os.getpid())
+
+
+def sockets(channel: socket.socket) -> None:
+    """Open a socket of each family and protocol asked for."""
+    answer(channel, [attempt(lambda a=a: socket.socket(*a).close()) for a in question(channel)])
+
+
+def allocate_in_children(channel: socket.socket) -> None:
+    """Allocate 100 MiB in each of four children, none of which is over any limit of its own."""
+    children = []
+    for _ in range(4):
+        child = os.fork()
+        if child == 0:
+            block = bytearray(100 << 20)
+            time.sleep(5)
+            os._exit(len(block) & 1)
+        children.append(child)
+    answer(channel, [os.waitpid(child, 0)[1] for child in children])
+
+
+def allocate_in_hiding(channel: socket.socket) -> None:
+    """As above, by processes that cannot be looked into."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)
+    allocate_in_children(channel)
+
+
+def burn_in_a_chain(channel: socket.socket) -> None:
+    """Use 0.4 s of processor time in each of ten processes, one after the other."""
+    for _ in range(10):
+        if os.fork() == 0:
+            while time.process_time() < 0.4:
+                pass
+            os._exit(0)
+        os.wait()
+    answer(channel, "done")
+
+
+def map_a_large_file(channel: socket.socket) -> None:
+    """Have more of a file in memory than one may allocate, as readers of large models do."""
+    import mmap
+
+    path = Path("/scratch/model")
+    with path.open("wb") as file:
+        for _ in range(96):
+            file.write(b"x" * (1 << 20))
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as model:
+        total = sum(model[at] for at in range(0, len(model), 4096))
+        time.sleep(0.6)
+    answer(channel, total)

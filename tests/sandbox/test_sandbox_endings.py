@@ -66,12 +66,38 @@ def test_processor_time_is_limited(run, program):
     report = run(program, cpu_s=1, wall_s=60).report
 
     assert "cpu_limit" == report.outcome
-    assert 0.9 <= report.cpu_s < 8
+    assert 0.8 <= report.cpu_s < 3
 
 
 def test_processor_time_of_children_is_counted(run):
     """Two children of 0.4 s each make at least 0.8 s."""
     assert run("burn_in_children").report.cpu_s >= 0.8
+
+
+def test_a_chain_of_processes_has_one_processor_limit(run):
+    """Ten times 0.4 s, one after the other, none of them over the limit of 1 s; with 10 s it gets through."""
+    short, long = run("burn_in_a_chain", cpu_s=1), run("burn_in_a_chain", cpu_s=10)
+
+    assert ("cpu_limit", None) == (short.report.outcome, short.answer)
+    assert short.report.cpu_s < 3
+    assert ("exited", "done") == (long.report.outcome, long.answer)
+
+
+@pytest.mark.parametrize("program", ["allocate_in_children", "allocate_in_hiding"])
+def test_children_have_one_memory_limit_together(run, program):
+    """Four times 100 MiB do not go into 256 MiB, whether they can be looked into or not; they do into 1 GiB."""
+    small, large = run(program), run(program, memory_bytes=1 << 30)
+
+    assert ("memory_limit", None) == (small.report.outcome, small.answer)
+    assert ("exited", [0] * 4) == (large.report.outcome, large.answer)
+    assert large.report.memory_peak_bytes > 400 << 20
+
+
+def test_a_mapped_file_is_not_the_jobs_memory(run):
+    """What the kernel can drop at any time does not count, nor does what the cap on scratch counts already."""
+    ended = run("map_a_large_file", memory_bytes=64 << 20, scratch_bytes=128 << 20)
+
+    assert ("exited", 0) == (ended.report.outcome, ended.report.exit_code)
 
 
 def test_a_job_that_allocates_too_much_has_hit_the_memory_limit(run):
