@@ -37,6 +37,20 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(name="sandbox-v2")
+def sandbox_v2(session: nox.Session) -> None:
+    """Run the sandbox's tests in a virtual machine that has nothing but cgroup v2 (as root; Debian)."""
+    session.install("pip")
+    session.run("python", "tests/hosts/qemu_guest.py", "--cache", f"{session.cache_dir}/hosts", *session.posargs)
+
+
+@nox.session(name="sandbox-docker")
+def sandbox_docker(session: nox.Session) -> None:
+    """Run the sandbox's tests in containers, with this project's profile and with Docker's (as root; Debian)."""
+    session.install("pip")
+    session.run("python", "tests/hosts/docker_host.py", "--cache", f"{session.cache_dir}/hosts", *session.posargs)
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting and the direction of imports."""
