@@ -33,6 +33,7 @@ class Ledger(Protocol):
 
     def outputs(self, attempt_id: str) -> Path:
         """Return where output files go."""
+        ...
 
     async def begin(self, dispatch: JobDispatch) -> None:
         """Note that an attempt runs."""

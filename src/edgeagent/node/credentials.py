@@ -13,6 +13,7 @@ import trio
 
 from edgeagent.errors import UsageError
 from edgeagent.node import files
+from edgeagent.wire.identity import InvalidTokenError, read_node_token
 
 log = structlog.get_logger()
 
@@ -43,8 +44,8 @@ class Credentials:
 
 def _store(home: Path, token: str) -> None:
     try:
-        document = files.read_config(home)
-        if document is not None:
+        document = files.read_config(home) or {}
+        if document.get("node_id") == read_node_token(token).node_id:  # else the machine was registered anew meanwhile
             files.write_config(home, {**document, "jwt_token": token})
-    except (UsageError, OSError) as error:
+    except (UsageError, InvalidTokenError, OSError) as error:
         log.warning("Token not stored", reason=str(error))

@@ -45,30 +45,37 @@ async def register(
         RefusedError: the gateway says no: the name is in use, for example.
         UnreachableError: the gateway did not answer.
     """
-    held = [one for one in (files.PRIVATE_KEY, files.CONFIG) if (home / one).exists()]
-    if held and not force:
-        raise EdgeAgentError(f"this machine is already registered ({_who(home)}); to replace that, add --force")
-    files.ensure_directory(home)
+    with _written():
+        held = any((home / one).exists() for one in (files.PRIVATE_KEY, files.CONFIG))
+        if held and not force:
+            raise EdgeAgentError(f"this machine is already registered ({_who(home)}); to replace that, add --force")
+        files.ensure_directory(home)
+        with files.staging(home) as stage:
+            return await _register(home, stage, gateway, name, tuple(capabilities), replace=held)
+
+
+async def _register(
+    home: Path, stage: Path, gateway: GatewayUrl, name: str, capabilities: tuple[str, ...], *, replace: bool
+) -> Registered:
     private_pem = identity.new_private_key()
     public_pem = identity.public_key_of(private_pem)
+    files.write(stage / files.PRIVATE_KEY, private_pem, 0o600)
+    files.write(stage / files.PUBLIC_KEY, public_pem.encode(), 0o644)
     body: dict[str, Any] = {"name": name, "public_key": public_pem, "capabilities": list(capabilities)}
-    replaces = _replaces(home, gateway, public_pem) if held else None
+    replaces = _replaces(home, gateway, public_pem) if replace else None
     if replaces is not None:
         body["replaces"] = replaces
-    with _written(), files.staging(home) as stage:
-        files.write(stage / files.PRIVATE_KEY, private_pem, 0o600)
-        files.write(stage / files.PUBLIC_KEY, public_pem.encode(), 0o644)
-        async with Api(gateway) as api:
-            answer = await api.register(body)
-        with trio.CancelScope(shield=True):  # the gateway has forgotten the old key: what follows is all or nothing
-            registered = Registered(
-                node_id=answer["node_id"],
-                token=answer["token"],
-                status=str(answer.get("status", "REGISTERED")),
-                name=name,
-                replaced=replaces is not None,
-            )
-            await trio.to_thread.run_sync(_install, home, stage, registered, gateway, tuple(capabilities))
+    async with Api(gateway) as api:
+        answer = await api.register(body)
+    registered = Registered(
+        node_id=answer["node_id"],
+        token=answer["token"],
+        status=str(answer.get("status", "REGISTERED")),
+        name=name,
+        replaced=replaces is not None,
+    )
+    with trio.CancelScope(shield=True):  # the gateway has forgotten the old key: what follows is all or nothing
+        await trio.to_thread.run_sync(_install, home, stage, registered, gateway, capabilities)
     return registered
 
 

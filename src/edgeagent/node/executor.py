@@ -35,6 +35,7 @@ class Executor(Protocol):
     @property
     def tier(self) -> str:
         """The sandbox's tier, for Hello."""
+        ...
 
     async def run(
         self, dispatch: JobDispatch, *, progress: Callable[[JobProgress], None], stop: trio.Event, outputs: Path
@@ -47,3 +48,4 @@ class Executor(Protocol):
                 Cancelling this call instead kills the job at once.
             outputs: an empty directory for the job's output files.
         """
+        ...

@@ -22,6 +22,8 @@ log = structlog.get_logger()
 
 #: Seconds that the gateway's answer to Bye is waited for.
 BYE_S = 3.0
+#: Most seconds that a gateway can send a node away for; beyond it, asking again costs nobody anything.
+MOST_AWAY_S = 600.0
 
 
 class Losable(Protocol):
@@ -79,7 +81,7 @@ class Relay:
             _raise_if_final(lost)
             if self._session.welcomed:
                 self._backoff.reset()
-            delay_s = lost.back_s + self._backoff.next_s()
+            delay_s = min(lost.back_s, MOST_AWAY_S) + self._backoff.next_s()
             event = (
                 "Connection lost, reconnecting..." if self._session.welcomed else "Gateway not reached, trying again"
             )

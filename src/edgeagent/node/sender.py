@@ -37,6 +37,7 @@ class Shelf(Protocol):
 
     def outputs(self, attempt_id: str) -> Path:
         """Return where the files lie."""
+        ...
 
     async def finish(self, result: JobResult) -> None:
         """Store a result, instead of what was stored."""

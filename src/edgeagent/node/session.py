@@ -38,9 +38,11 @@ class Node(Protocol):
 
     def hello(self) -> Hello:
         """Return the first message of a link."""
+        ...
 
     def heartbeat(self, seq: int) -> Heartbeat:
         """Return how the node is now."""
+        ...
 
     def dispatched(self, dispatch: JobDispatch) -> None:
         """The gateway wants this run."""

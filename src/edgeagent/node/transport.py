@@ -64,6 +64,7 @@ class Transport(Protocol):
 
     async def receive(self) -> str | bytes:
         """Return the next frame; raises ``LinkLost``."""
+        ...
 
     async def close(self, code: int, reason: str) -> None:
         """Close with this code; never raises, takes at most ``CLOSE_S``."""
