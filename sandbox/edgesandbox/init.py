@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import socket
 from typing import NoReturn
 
@@ -85,7 +84,6 @@ def _supervise(
 ) -> None:
     output_read, output_write = os.pipe()
     words_read, words_write = os.pipe()
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     pid = os.fork()
     if pid == 0:
         landlock_version = 0 if "landlock" in spec.without else features.landlock

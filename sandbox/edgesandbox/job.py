@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import os
-import signal
 import socket
 import sys
 import traceback
@@ -40,7 +39,7 @@ def run(limits: Limits, entry: Entry | str, channel: int, words: int, output: in
     """Become the job and end with it."""
     try:
         os.setsid()
-        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        linux.block_signals()
         linux.set_dumpable(True)  # its files in /proc are its own; the supervisor's are not
         confine.be_first_to_die()
         confine.use_descriptors(channel, words, output)

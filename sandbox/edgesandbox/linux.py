@@ -236,9 +236,14 @@ def new_session_keyring() -> None:
         _syscall("keyctl", _KEYCTL, _KEYCTL_JOIN_SESSION_KEYRING, None)
 
 
+def block_signals(numbers: Iterable[int] = ()) -> None:
+    """Block these signals and no others; ``signal.pthread_sigmask`` would build enums, page by page, in each child."""
+    mask = (ctypes.c_uint64 * 16)(sum(1 << (number - 1) for number in numbers))
+    _check(_libc.sigprocmask(ctypes.c_int(2), ctypes.byref(mask), None), "sigprocmask")  # SIG_SETMASK
+
+
 def signal_descriptor(number: int) -> int:
-    """Block a signal and return a descriptor that is readable while it is pending."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    """Return a descriptor that is readable while a blocked signal is pending."""
     mask = (ctypes.c_uint64 * 16)(1 << (number - 1))
     flags = os.O_CLOEXEC | os.O_NONBLOCK
     return _check(_libc.signalfd(ctypes.c_int(-1), ctypes.byref(mask), ctypes.c_int(flags)), "signalfd")

@@ -55,7 +55,7 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
         if os.path.exists(path):  # noqa: PTH110
             yield "private_root", f"{path} of the host is visible"
     for directory in ("/", "/etc", "/usr", "/dev"):
-        if _works(Path(directory, "probe").touch):
+        if not os.statvfs(directory).f_flag & os.ST_RDONLY:
             yield "private_root", f"{directory} is writable"
     pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
     if len(pids) != 2:
@@ -81,9 +81,8 @@ def _limits() -> Iterator[Finding]:
         if resource.RLIM_INFINITY in resource.getrlimit(getattr(resource, f"RLIMIT_{name}")):
             yield f"rlimit_{name.lower()}", f"RLIMIT_{name} is not set"
     for name, path in (("scratch_cap", "/scratch"), ("tmp_cap", "/tmp")):  # noqa: S108
-        state = os.statvfs(path)
-        if not 0 < state.f_blocks * state.f_frsize < 1 << 40:
-            yield name, f"{path} is not capped"
+        if not os.path.ismount(path):
+            yield name, f"{path} is not a file system of its own"
 
 
 def _calls() -> Iterator[Finding]:
@@ -93,11 +92,3 @@ def _calls() -> Iterator[Finding]:
         yield "seccomp", "the kernel's keyrings can be used"
     if libc.unshare(0x10000000) == 0:
         yield "nested_namespaces_denied", "a job can make user namespaces"
-
-
-def _works(action: Any, *arguments: object) -> bool:
-    try:
-        action(*arguments)
-    except OSError:
-        return False
-    return True

@@ -97,6 +97,7 @@ class Nursery:
 
     def serve(self) -> None:
         """Fork on request and reap, until the agent closes its end."""
+        linux.block_signals([signal.SIGCHLD])  # in every child too, until it becomes the job
         children = linux.signal_descriptor(signal.SIGCHLD)
         poll = select.poll()
         poll.register(self._control, select.POLLIN)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import os
 import select
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -59,3 +60,36 @@ def report_of(box: Box) -> Report:
     """Wait for the report, with a limit."""
     assert select.select([box.control], [], [], 90)[0], "no report within 90 s"
     return box.read_report()
+
+
+NOBODY = 65534
+
+
+def as_nobody(*command: str) -> list[str]:
+    """Return a command line that root runs so that an ordinary user runs ``command``.
+
+    The interpreter may live in root's home, so the user gets a mount namespace in which the way there is open: each
+    closed directory on it is covered by an empty one with just the next step bound into it.
+    """
+    script = "\n".join([*_open_the_way(Path(os.path.realpath(sys.executable)).parents[1]), 'exec "$@"'])
+    return [
+        *("unshare", "--mount", "sh", "-ec", script, "sh"),
+        *("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"),
+        *("env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={os.pathsep.join(filter(None, sys.path))}"),
+        *("PYTHONDONTWRITEBYTECODE=1", "HOME=/nonexistent", "CI=" + os.environ.get("CI", "")),
+        *command,
+    ]
+
+
+def _open_the_way(wanted: Path) -> list[str]:
+    """Return shell lines that make ``wanted`` reachable for everybody in a mount namespace of its own."""
+    closed = [parent for parent in wanted.parents if not parent.stat().st_mode & 0o001]
+    if not closed:
+        return []
+    outermost = closed[-1]
+    return [
+        "mkdir -p /mnt && mount -t tmpfs stage /mnt && mkdir /mnt/kept",
+        f"mount --rbind '{wanted}' /mnt/kept",
+        f"mount -t tmpfs -o mode=755 opened '{outermost}' && mkdir -p '{wanted}'",
+        f"mount --rbind /mnt/kept '{wanted}'",
+    ]
