@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -85,14 +84,13 @@ class Misbehave(BaseWorkerPlugin):
 
 
 @pytest.fixture(scope="module")
-def executor() -> Iterator[SandboxExecutor]:
+def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SandboxExecutor]:
     """An executor over a zygote that knows the plugin file above."""
-    with tempfile.TemporaryDirectory(dir="/opt") as home:  # a job's /tmp is its own
-        plugin_dir = Path(home, "plugins")
-        plugin_dir.mkdir()
-        (plugin_dir / "misbehave.py").write_text(PLUGINS)
-        with zygote_for(plugin_dir) as zygote:
-            yield SandboxExecutor(zygote)
+    plugin_dir = tmp_path_factory.mktemp("home") / "plugins"
+    plugin_dir.mkdir()
+    (plugin_dir / "misbehave.py").write_text(PLUGINS)
+    with zygote_for(plugin_dir) as zygote:
+        yield SandboxExecutor(zygote)
 
 
 class Bench:
