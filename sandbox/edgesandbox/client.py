@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from edgesandbox import launcher, passing
+from edgesandbox import launcher, passing, probe
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
 from edgesandbox.report import Outcome, Report
@@ -308,5 +308,5 @@ def probe_question() -> dict[str, Any]:
     return {
         "namespaces": {kind: str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in kinds},
         "interfaces": [name for _index, name in socket.if_nameindex()],
-        "host_paths": [path for path in HOST_PATHS if os.path.exists(path)],  # noqa: PTH110 - Path.exists raises where it may not look
+        "host_paths": {path: identity for path in HOST_PATHS if (identity := probe.file_identity(path))},
     }

@@ -51,8 +51,8 @@ def findings(question: dict[str, Any]) -> Iterator[Finding]:
 def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
     if os.getuid() != JOB_ID or os.getgid() != JOB_ID:
         yield "user_namespace", f"the job runs as user {os.getuid()}"
-    for path in question["host_paths"]:
-        if os.path.exists(path):  # noqa: PTH110
+    for path, identity in question["host_paths"].items():
+        if file_identity(path) == identity:
             yield "private_root", f"{path} of the host is visible"
     for directory in ("/", "/etc", "/usr", "/dev"):
         if not os.statvfs(directory).f_flag & os.ST_RDONLY:
@@ -63,6 +63,18 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
     others = {name for _index, name in socket.if_nameindex()} & set(question["interfaces"]) - {"lo"}
     if others:
         yield "network_namespace", f"network interfaces {sorted(others)} are visible"
+
+
+def file_identity(path: str) -> list[int] | None:
+    """Return what tells this file from every other of the machine; None where there is none to be seen.
+
+    A directory that only leads to something below it, in the job's own tree, is not the host's of that name.
+    """
+    try:
+        status = os.stat(path)  # noqa: PTH116
+    except OSError:
+        return None
+    return [status.st_dev, status.st_ino]
 
 
 def _privileges() -> Iterator[Finding]:

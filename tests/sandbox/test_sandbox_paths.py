@@ -43,3 +43,21 @@ def test_a_directory_under_the_hosts_tmp_stays_readable(name: str) -> None:
     assert value == 7
     assert tmp == [Path(parent).name]
     assert refused == "Read-only file system"
+
+
+@pytest.mark.needs("sandbox")
+def test_a_directory_under_var_is_shown_without_the_rest_of_it() -> None:
+    """An environment below /home or /var is no reason to refuse; the rest of that tree stays out of sight."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as parent:
+        directory = Path(parent) / "modules"
+        directory.mkdir()
+        Path(parent).chmod(0o755)
+        (directory / "entry.py").write_text(
+            "import json, os\n"
+            "def main(channel):\n"
+            "    channel.sendall(json.dumps([os.listdir('/var'), os.listdir('/var/tmp')]).encode() + b'\\n')\n"
+        )
+        with Zygote(entry="entry:main", import_paths=[directory]) as zygote, zygote.spawn(Spec(limits=LIMITS)) as box:
+            seen = hear(box)
+
+    assert seen == [["tmp"], [Path(parent).name]]
