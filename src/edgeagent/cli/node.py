@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.option("--gateway-url", "gateway", type=GatewayParam(), required=True, help="For example https://host.")
 @click.option("--name", required=True, help="What the leaderboard calls this node.")
 @click.option(
-    "--capabilities", default="", help="Job types to offer, separated by commas, beside echo and cpu_benchmark."
+    "--capabilities",
+    default="",
+    help="Job types to offer beside echo and cpu_benchmark, separated by commas.  [default: all that can run here]",
 )
 @click.option("--force", is_flag=True, help="Replace the keys and configuration that are there.")
 @as_json

@@ -12,7 +12,7 @@ import attrs
 
 from edgeagent.wire.messages import Outcome
 
-#: Attempts after the first (DESIGN.md section 5).
+#: Attempts after the first.
 MAX_RETRIES = 3
 #: Seconds before the first retry; each later one waits twice as long: 1, 2, 4.
 FIRST_PAUSE_S = 1.0

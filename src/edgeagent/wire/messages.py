@@ -47,7 +47,7 @@ class NodeState(enum.StrEnum):
 
 @attrs.frozen(kw_only=True)
 class Limits:
-    """What one attempt may use.  The defaults are the operator guide's, and SANDBOX's where it is silent."""
+    """What one attempt may use.  The defaults are the operator guide's; the rest leaves room for a render."""
 
     wall_s: float = attrs.field(default=300.0, validator=gt(0))
     cpu_s: float = attrs.field(default=600.0, validator=gt(0))
