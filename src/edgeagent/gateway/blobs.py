@@ -5,15 +5,27 @@ obstore's asynchronous calls need asyncio, so its synchronous ones run in thread
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import obstore
+import structlog
 import trio
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore
+
+from edgeagent.gateway.texts import one_line
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: What one hop to a thread carries, in bytes.
 PIECE_BYTES = 1 << 20
@@ -22,6 +34,10 @@ _INCOMING = "incoming"
 
 class TooLargeError(Exception):
     """More arrived than was allowed."""
+
+
+class BlobsUnavailableError(Exception):
+    """Files cannot be stored now: the disk is full, or gone."""
 
 
 class DigestError(Exception):
@@ -52,9 +68,10 @@ class Blobs:
         Raises:
             TooLargeError: more than ``most_bytes``.
             DigestError: the digest is another one.
+            BlobsUnavailableError: it cannot be stored now.
         """
         path = f"{_INCOMING}/{uuid.uuid4()}"
-        writer = await trio.to_thread.run_sync(lambda: obstore.open_writer(self._store, path, buffer_size=PIECE_BYTES))
+        writer = await _in_thread(partial(obstore.open_writer, self._store, path, buffer_size=PIECE_BYTES))
         digest, size, waiting = hashlib.sha256(), 0, bytearray()
 
         def flush(piece: bytes) -> None:
@@ -64,48 +81,69 @@ class Blobs:
             writer.write(piece)
 
         try:
-            async for piece in _limited(pieces, most_bytes):
+            async for piece in pieces:
                 waiting += piece
+                _limit(size + len(waiting), most_bytes)
                 if len(waiting) >= PIECE_BYTES:
-                    await trio.to_thread.run_sync(flush, bytes(waiting))
+                    await _in_thread(flush, bytes(waiting))
                     waiting.clear()
-            await trio.to_thread.run_sync(flush, bytes(waiting))
+            await _in_thread(flush, bytes(waiting))
             _check(digest.hexdigest(), sha256)
         except BaseException:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(self._discard, writer, path)
             raise
         with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._keep, writer, path, sha256)
+            await _in_thread(self._keep, writer, path, sha256)
         return Blob(sha256, size)
 
     async def get(self, sha256: str) -> AsyncIterator[bytes]:
-        """Yield a stored file's bytes.
+        """Return a stored file's bytes, in pieces.
 
         Raises:
             FileNotFoundError: there is no such file.
         """
         found = await trio.to_thread.run_sync(obstore.get, self._store, _path(sha256))
-        stream = iter(found.stream(min_chunk_size=PIECE_BYTES))
-        while (piece := await trio.to_thread.run_sync(next, stream, None)) is not None:
-            yield bytes(piece)
+        return _Reading(found.stream(min_chunk_size=PIECE_BYTES))
 
     def _keep(self, writer: obstore.WritableFile, path: str, sha256: str) -> None:
         writer.close()
         obstore.rename(self._store, path, _path(sha256))
 
     def _discard(self, writer: obstore.WritableFile, path: str) -> None:
-        writer.close()
-        obstore.delete(self._store, path)
+        # What cannot be removed now is removed at the next start.
+        with contextlib.suppress(OSError, BaseError):
+            writer.close()
+            obstore.delete(self._store, path)
 
 
-async def _limited(pieces: AsyncIterator[bytes], most_bytes: int) -> AsyncIterator[bytes]:
-    size = 0
-    async for piece in pieces:
-        size += len(piece)
-        if size > most_bytes:
-            raise TooLargeError(f"more than {most_bytes} bytes")
-        yield piece
+class _Reading:
+    """An iterator, not a generator: a reader that goes away leaves nothing to be finalised."""
+
+    def __init__(self, stream: obstore.BytesStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> _Reading:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await trio.to_thread.run_sync(next, self._stream, None)
+        if piece is None:
+            raise StopAsyncIteration
+        return bytes(piece)
+
+
+async def _in_thread(work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
+    try:
+        return await trio.to_thread.run_sync(work, *args)
+    except (OSError, BaseError) as error:
+        log.warning("Files cannot be stored", reason=one_line(str(error)))
+        raise BlobsUnavailableError("files cannot be stored now") from error
+
+
+def _limit(size: int, most_bytes: int) -> None:
+    if size > most_bytes:
+        raise TooLargeError(f"more than {most_bytes} bytes")
 
 
 def _check(arrived: str, announced: str) -> None:

@@ -158,7 +158,9 @@ class Hub:
         """Do what is due: leases that ended, nodes that fell silent."""
         now = trio.current_time()
         for flight in self.network.expired(now):
-            await self._lost(flight, "the lease ended without a word from the node")
+            reason = "the lease ended without a word from the node"
+            self._stop(flight, reason)
+            self._applied(await self.store.write(jobs.lose, flight.attempt_id, flight.node_id, reason))
         await self._record(self.network.silent(now))
 
     async def dispatch(self) -> bool:
@@ -201,16 +203,12 @@ class Hub:
 
     async def _forgotten(self, flight: Flight) -> None:
         """The node does not hold the attempt: it never got it, or lost it."""
-        if flight.accepted:
-            await self._lost(flight, "the node came back without it")
-            return
         self.network.land(flight.attempt_id, flight.node_id)
-        reason = "the dispatch did not reach the node"
-        self._applied(await self.store.write(jobs.give_back, flight.attempt_id, flight.node_id, reason))
-
-    async def _lost(self, flight: Flight, reason: str) -> None:
-        self._stop(flight, reason)
-        self._applied(await self.store.write(jobs.lose, flight.attempt_id, flight.node_id, reason))
+        if flight.accepted:
+            request, reason = jobs.lose, "the node came back without it"
+        else:
+            request, reason = jobs.give_back, "the dispatch did not reach the node"
+        self._applied(await self.store.write(request, flight.attempt_id, flight.node_id, reason))
 
     def _stop(self, flight: Flight, reason: str) -> None:
         self.network.disown(flight)

@@ -124,7 +124,7 @@ def apply(balances_ucr: Mapping[str, int], entry: Entry) -> dict[str, int]:
 
 def chain_hash(previous: str, entry: Entry, at: float) -> str:
     """Return the SHA-256 in hex that ties ``entry``, made ``at`` seconds since the epoch, to the one before it."""
-    lines = [[posting.account, posting.amount_ucr] for posting in entry.postings]
+    lines = sorted([posting.account, posting.amount_ucr] for posting in entry.postings)
     document = json.dumps([previous, entry.kind, entry.job_id, repr(at), lines], separators=(",", ":"))
     return hashlib.sha256(document.encode()).hexdigest()
 

@@ -62,6 +62,7 @@ async def relay(hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, c
     """Serve one WebSocket from its handshake to its close."""
     if (await receive())["type"] != "websocket.connect":
         return
+    connection.heard()
     offered = SUBPROTOCOL in scope["subprotocols"]
     await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
     try:

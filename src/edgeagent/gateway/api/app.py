@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException, SerializationException, Validatio
 
 from edgeagent.gateway.api import attempts, errors, guards, jobs, nodes, public
 from edgeagent.gateway.asgi import App
+from edgeagent.gateway.blobs import BlobsUnavailableError
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.wire.urls import API_PREFIX
@@ -38,6 +39,7 @@ def application(hub: Hub) -> App:
             ValidationException: errors.invalid,
             SerializationException: errors.not_json,
             StoreUnavailableError: errors.unavailable,
+            BlobsUnavailableError: errors.unavailable,
             Exception: errors.bug,
         },
         request_max_body_size=MAX_BODY_BYTES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import aclosing
 from typing import Any
 
 from litestar import Request, put
@@ -38,7 +39,8 @@ async def put_output(
     if not await hub.store.read(views.writes_outputs, attempt_id, node.node_id):
         raise refuse(404, "this node holds no such attempt, or its job has ended")
     try:
-        blob = await hub.blobs.put(request.stream(), sha256, MAX_OUTPUT_BYTES)
+        async with aclosing(request.stream()) as pieces:
+            blob = await hub.blobs.put(pieces, sha256, MAX_OUTPUT_BYTES)
     except DigestError as error:
         raise refuse(422, f"{error}, not the sha256 announced") from None
     except TooLargeError:

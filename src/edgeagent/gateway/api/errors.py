@@ -8,6 +8,7 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
 
+from edgeagent.gateway.blobs import BlobsUnavailableError
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.gateway.texts import one_line
 
@@ -36,8 +37,10 @@ def not_json(_: Request[Any, Any, Any], error: SerializationException) -> Respon
     return _answer(422, f"the body is not the JSON that is expected here: {error}")
 
 
-def unavailable(_: Request[Any, Any, Any], error: StoreUnavailableError) -> Response[dict[str, str]]:
-    """Answer while the database cannot be used."""
+def unavailable(
+    _: Request[Any, Any, Any], error: StoreUnavailableError | BlobsUnavailableError
+) -> Response[dict[str, str]]:
+    """Answer while the database or the files cannot be used."""
     return _answer(503, f"{error}; try again in a moment", {"Retry-After": "1"})
 
 

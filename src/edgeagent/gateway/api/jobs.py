@@ -109,7 +109,7 @@ class JobsController(Controller):
         for there, size, sha256 in found.outputs:
             if there == name:
                 return Stream(
-                    hub.blobs.get(sha256),
+                    await hub.blobs.get(sha256),
                     media_type="application/octet-stream",
                     headers={
                         "Content-Length": str(size),

@@ -65,7 +65,7 @@ def entries(tx: Tx) -> Iterator[Recorded]:
     for row in tx.connection.execute(sa.select(ledger_postings)):
         postings.setdefault(row.entry_seq, []).append(Posting(row.account, row.amount_ucr))
     for row in tx.connection.execute(sa.select(ledger_entries).order_by(ledger_entries.c.seq)):
-        entry = Entry(ledger.Kind(row.kind), row.job_id, tuple(sorted(postings[row.seq], key=lambda p: p.amount_ucr)))
+        entry = Entry(ledger.Kind(row.kind), row.job_id, tuple(postings[row.seq]))
         yield Recorded(row.seq, entry, row.at, row.hash)
 
 

@@ -1,0 +1,303 @@
+"""The other side of the gateway, spelled out: a node that says what the test says, and a submitter over real HTTP."""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import attrs
+import httpx2
+import trio
+import trio.testing
+import trio_websocket
+
+from edgeagent.gateway import api, auth, service
+from edgeagent.gateway.accounts import create_token
+from edgeagent.gateway.asgi import Server, application
+from edgeagent.gateway.blobs import Blobs
+from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.network import Network
+from edgeagent.gateway.store import Store, accounts, nodes, views
+from edgeagent.gateway.store.jobs import New
+from edgeagent.gateway.store.views import JobView
+from edgeagent.wire import identity
+from edgeagent.wire.link import SUBPROTOCOL, Link, Role
+from edgeagent.wire.messages import (
+    Heartbeat,
+    HeartbeatAck,
+    Hello,
+    JobAccept,
+    JobDispatch,
+    JobResult,
+    JobResultAck,
+    Limits,
+    Message,
+    NodeState,
+    Outcome,
+    Welcome,
+)
+
+M = TypeVar("M", bound=Message)
+CAPABILITIES = ("echo", "render")
+#: Real seconds after which a test that waits for something has failed.
+PATIENCE_S = 20.0
+
+
+@attrs.frozen
+class Operator:
+    """A registered node's identity."""
+
+    node_id: str
+    token: str
+    private_key: bytes = b""
+
+
+class Closed(Exception):  # noqa: N818
+    """The gateway closed the link."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code, self.reason = code, reason
+
+
+class Node:
+    """One link of a scripted node."""
+
+    def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
+        self.websocket = websocket
+        self.link = Link(Role.NODE, trio.current_time())
+        self._heard: deque[Message] = deque()
+
+    async def say(self, *messages: Message) -> None:
+        """Send messages in one frame."""
+        await self.websocket.send_message(self.link.send(*messages))
+
+    async def next(self) -> Message:
+        """Return the next message; raises ``Closed``."""
+        while not self._heard:
+            try:
+                frame = await self.websocket.get_message()
+            except trio_websocket.ConnectionClosed:
+                closed = self.websocket.closed
+                raise Closed(closed.code, closed.reason or "") from None
+            self._heard += self.link.receive(frame, trio.current_time())
+        return self._heard.popleft()
+
+    async def hear(self, kind: type[M]) -> M:
+        """Return the next message, which is of this kind; acknowledged heartbeats in between are passed over."""
+        while True:
+            message = await self.next()
+            if isinstance(message, kind):
+                return message
+            assert isinstance(message, HeartbeatAck), f"expected {kind.__name__}, heard {message}"
+
+    async def closed(self) -> Closed:
+        """Return how the gateway closes the link; whatever it says before is passed over."""
+        try:
+            while True:
+                await self.next()
+        except Closed as closed:
+            return closed
+
+    async def greet(
+        self, *, slots: int = 1, held: tuple[str, ...] = (), capabilities: tuple[str, ...] = CAPABILITIES
+    ) -> Welcome:
+        """Say hello and return the welcome."""
+        await self.say(Hello(version="1", capabilities=capabilities, slots=slots, held=held))
+        return await self.hear(Welcome)
+
+    async def beat(self, *running: str, free_slots: int = 1, load: float = 0.0, seq: int = 1) -> HeartbeatAck:
+        """Say a heartbeat and return its acknowledgement."""
+        await self.say(Heartbeat(seq=seq, load=load, free_slots=free_slots, running=running))
+        return await self.hear(HeartbeatAck)
+
+    async def beat_after(self, pause_s: float) -> HeartbeatAck:
+        """Wait, then say a heartbeat and return its acknowledgement."""
+        await trio.sleep(pause_s)
+        return await self.beat()
+
+    async def beat_for_ever(self, free_slots: int = 1) -> None:
+        """Beat every 15 s, whatever the gateway says to it."""
+        while True:
+            await trio.sleep(15)
+            await self.say(Heartbeat(seq=1, load=0.0, free_slots=free_slots))
+
+    async def ready(self, *, slots: int = 1, capabilities: tuple[str, ...] = CAPABILITIES) -> None:
+        """Be HEALTHY, with nothing to do."""
+        await self.greet(slots=slots, capabilities=capabilities)
+        await self.beat(free_slots=slots)
+
+    async def accept(self) -> JobDispatch:
+        """Wait for a dispatch and accept it."""
+        dispatch = await self.hear(JobDispatch)
+        await self.say(JobAccept(attempt_id=dispatch.attempt_id))
+        return dispatch
+
+    async def finish(self, dispatch: JobDispatch, outcome: Outcome = Outcome.COMPLETED, **result: Any) -> JobResultAck:
+        """Report how an attempt ended, and wait until that is acknowledged."""
+        await self.say(JobResult(job_id=dispatch.job_id, attempt_id=dispatch.attempt_id, outcome=outcome, **result))
+        return await self.hear(JobResultAck)
+
+
+class Gateway:
+    """A running gateway of this process."""
+
+    async def open(self, nursery: trio.Nursery, path: str, options: Any) -> trio_websocket.WebSocketConnection:
+        """Open a WebSocket."""
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def connect(
+        self, node_id: str, token: str, *, subprotocols: tuple[str, ...] = (SUBPROTOCOL,), query: str = ""
+    ) -> AsyncIterator[Node]:
+        """Open a link and give its scripted end."""
+        headers = [(b"Authorization", f"Bearer {token}".encode())] if token else []
+        options = {"subprotocols": subprotocols, "extra_headers": headers}
+        async with trio.open_nursery() as nursery:
+            websocket = await self.open(nursery, f"/api/v1/relay/ws/{node_id}{query}", options)
+            try:
+                yield Node(websocket)
+            finally:
+                with trio.CancelScope(deadline=trio.current_time() + 1, shield=True):
+                    await websocket.aclose()
+                nursery.cancel_scope.cancel()
+
+    def as_node(self, operator: Operator) -> AbstractAsyncContextManager[Node]:
+        """Open a link as this node."""
+        return self.connect(operator.node_id, operator.token)
+
+
+@attrs.define
+class Wall:
+    """A wall clock that goes with trio's, and can be set."""
+
+    ahead_s: float = 1e9
+
+    def __call__(self) -> float:
+        """Return the time."""
+        return self.ahead_s + trio.current_time()
+
+
+@attrs.define
+class MemoryGateway(Gateway):
+    """A gateway without port, threads or real time; its parts are at hand."""
+
+    hub: Hub
+    server: Server
+    wall: Wall
+
+    async def open(self, nursery: trio.Nursery, path: str, options: Any) -> trio_websocket.WebSocketConnection:
+        """Open a WebSocket over a pair of streams."""
+        ours, theirs = trio.testing.memory_stream_pair()
+        nursery.start_soon(self.server.serve, theirs, NoSocket())
+        return await trio_websocket.wrap_client_stream(nursery, ours, "gateway", path, **options)
+
+    async def enlist(self, name: str = "node", capabilities: tuple[str, ...] = CAPABILITIES) -> Operator:
+        """Register a node."""
+        key = identity.new_private_key()
+        node_id = await self.hub.register(nodes.Applicant(name, identity.public_key_of(key), capabilities, {}))
+        return Operator(node_id, self.hub.tokens.issue(node_id, capabilities), key)
+
+    async def account(self, name: str = "studio", grant_ucr: int = 1_000_000_000) -> str:
+        """Make an account; return its id."""
+        token = auth.new_account_token()
+        await self.hub.store.write(accounts.add_token, name, auth.token_sha256(token), grant_ucr)
+        account_id = await self.hub.store.read(accounts.of_token, auth.token_sha256(token))
+        assert account_id is not None
+        return account_id
+
+    async def submit(self, account_id: str, job_type: str = "render", **payload: Any) -> str:
+        """Submit a job; return its id."""
+        job_id = str(uuid.uuid4())
+        new = New(job_id=job_id, account_id=account_id, job_type=job_type, payload=payload, limits=Limits())
+        await self.hub.submit(new)
+        return job_id
+
+    async def job(self, account_id: str, job_id: str) -> JobView:
+        """Return a job as it stands."""
+        job = await self.hub.store.read(views.show, account_id, job_id)
+        assert job is not None
+        return job
+
+    def state(self, operator: Operator) -> NodeState:
+        """Return how a node stands."""
+        return self.hub.network.registry[operator.node_id].state
+
+
+@attrs.define
+class PortGateway(Gateway):
+    """A gateway as its command runs it, on a port of loopback."""
+
+    data_dir: Path
+    url: str
+
+    async def open(self, nursery: trio.Nursery, path: str, options: Any) -> trio_websocket.WebSocketConnection:
+        """Open a WebSocket over TCP."""
+        host, port = self.url.removeprefix("http://").split(":")
+        return await trio_websocket.connect_websocket(nursery, host, int(port), path, use_ssl=False, **options)
+
+    def http(self, token: str = "", prefix: str = "/api/v1") -> httpx2.AsyncClient:
+        """Return a client of the REST API."""
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx2.AsyncClient(base_url=self.url + prefix, headers=headers, timeout=PATIENCE_S)
+
+    async def enlist(self, name: str = "node", capabilities: tuple[str, ...] = CAPABILITIES) -> Operator:
+        """Register a node over HTTP."""
+        key = identity.new_private_key()
+        body = {"name": name, "public_key": identity.public_key_of(key), "capabilities": list(capabilities)}
+        async with self.http() as http:
+            answer = (await http.post("/nodes/register", json=body)).raise_for_status().json()
+        return Operator(answer["node_id"], answer["token"], key)
+
+    async def account(self, name: str = "studio", grant_ucr: int = 1_000_000_000) -> str:
+        """Make an account; return a token."""
+        return await trio.to_thread.run_sync(create_token, self.data_dir, name, grant_ucr)
+
+
+class NoSocket:
+    """What hypercorn asks a socket, of a stream in memory that has none."""
+
+    family = None
+
+    def getpeername(self) -> None:
+        """Nobody."""
+
+    def getsockname(self) -> None:
+        """Nowhere."""
+
+
+@asynccontextmanager
+async def in_memory(data_dir: Path, **settings: Any) -> AsyncIterator[MemoryGateway]:
+    """Run a gateway on trio's clock alone."""
+    given = GatewaySettings(data_dir=data_dir, **settings)
+    wall = Wall()
+    store = Store(given.database, clock=wall, inline=True)
+    tokens = auth.NodeTokens(auth.load_key(data_dir / "gateway_key.pem"), store.clock)
+    hub = Hub(settings=given, store=store, blobs=Blobs(given.blobs), tokens=tokens, network=Network(given))
+    try:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(service.work, hub)
+            yield MemoryGateway(hub, Server(application(hub, api.application(hub))), wall)
+            nursery.cancel_scope.cancel()
+    finally:
+        store.close()
+
+
+@asynccontextmanager
+async def on_a_port(data_dir: Path, **settings: Any) -> AsyncIterator[PortGateway]:
+    """Run a gateway as its command does; leaving stops it in order."""
+    stop = trio.Event()
+    given = GatewaySettings(data_dir=data_dir, **{"port": 0, **settings})
+    with trio.fail_after(5 * PATIENCE_S):
+        async with trio.open_nursery() as nursery:
+            url: str = await nursery.start(partial(service.run, given, stop=stop))
+            try:
+                yield PortGateway(data_dir, url)
+            finally:
+                stop.set()
