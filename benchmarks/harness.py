@@ -16,7 +16,7 @@ import os
 import platform
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -72,15 +72,19 @@ class Run:
         print(what, file=sys.stderr, flush=True)
 
 
-def alternate(subjects: Sequence[T], rounds: int, *, seed: int = 1) -> Iterator[T]:
+def alternate(
+    subjects: Sequence[T], rounds: int, *, every: Callable[[T], int] = lambda _: 1, seed: int = 1
+) -> Iterator[T]:
     """Yield every subject once a round: first as they stand, then each round in another order.
 
     The order is shuffled, from a fixed seed, since in a fixed one a subject would always pay for the same
-    neighbour's left-overs (the kernel takes namespaces apart after their last process is gone).
+    neighbour's left-overs (the kernel takes namespaces apart after their last process is gone).  A subject for which
+    ``every`` returns 3 has a turn in every third round only; the slow ones would make the others wait.
     """
     order = random.Random(seed)
     for number in range(rounds):
-        yield from order.sample(subjects, len(subjects)) if number else subjects
+        turns = order.sample(subjects, len(subjects)) if number else subjects
+        yield from (subject for subject in turns if number % every(subject) == 0)
 
 
 def machine() -> dict[str, Any]:

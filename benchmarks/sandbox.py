@@ -32,13 +32,14 @@ MEMORY = "memory of an idle zygote"
 BARE = "bare spawn of /bin/true"
 PYTHON = "python -I -S"
 COLD = "edgesandbox, cold"
+COLD_NODE = "edgesandbox, cold, as a node has it"
 WARM = "edgesandbox, warm"
 WARM_CHILDREN = 8
 
 # A burst is this long, of which the first job, which follows a pause, is left out.
 BURST = 8
-# What takes longer than this is run twice in a burst: it would only make the others wait.
-SLOW_S = 0.02
+# What takes longer than this has fewer turns, and what takes a fifth of it shorter bursts: the others would wait.
+SLOW_S = 0.1
 
 
 def _result(mode: str, name: str) -> str:
@@ -75,26 +76,31 @@ def measure(run: Run) -> None:
     """Take all figures; about three minutes, half a minute when quick."""
     effort = QUICK if run.quick else Effort()
     run.facts["not timed"] = "the zygote's own start, once per node"
+    for mode in MODES:
+        run.compare(f"start to result, {mode}", _exit(mode, BARE))
+        run.compare(f"start to exit, {mode}", _exit(mode, BARE))
+    run.compare(RATE, row_id(RATE, BARE))
     with contextlib.ExitStack() as stack:
-        subjects: list[Subject] = [_command(BARE, ["/bin/true"]), _command(PYTHON, _python("pass"))]
+        talk = _python("import posix; posix.write(1, b'1')")
+        subjects: list[Subject] = [_command(BARE, ["/bin/true"]), _command(PYTHON, talk)]
         subjects += _ours(run, stack)
-        programs = {"true": ["/bin/true"], "python": _python("import os; os.write(1, b'1')")}
-        subjects += stack.enter_context(peers.installed(programs, run.absent))
-        pace = {subject.name: subject.once().exit_s for subject in subjects}
-        run.say(f"{len(subjects)} ways of starting a no-op: rapid-fire, 50 ms apart, 2 at once")
-        for mode in MODES:
-            run.compare(f"start to result, {mode}", _exit(mode, BARE))
-            run.compare(f"start to exit, {mode}", _exit(mode, BARE))
-        run.compare(RATE, row_id(RATE, BARE))
-        for subject in alternate(subjects, effort.rapid_rounds):
-            time.sleep(PAUSE_S)
-            for place in range(3 if pace[subject.name] > SLOW_S else BURST + 1):
+        subjects += stack.enter_context(peers.installed({"true": ["/bin/true"], "python": talk}, run.absent))
+        pace_s = {subject.name: subject.once().exit_s for subject in subjects}
+
+        def turns(rounds: int) -> Iterator[Subject]:
+            for subject in alternate(subjects, rounds, every=lambda each: 1 + int(pace_s[each.name] / SLOW_S)):
+                time.sleep(PAUSE_S)
+                yield subject
+
+        run.say(f"{len(subjects)} ways of starting a no-op, in turns: {MODES[0]}")
+        for subject in turns(effort.rapid_rounds):
+            for place in range(BURST + 1 if pace_s[subject.name] < SLOW_S / 5 else 3):
                 _keep(run, MODES[0], subject.name, subject.once(), drop=place == 0)
-        for subject in alternate(subjects, effort.spaced_rounds):
-            time.sleep(PAUSE_S)
+        run.say(MODES[1])
+        for subject in turns(effort.spaced_rounds):
             _keep(run, MODES[1], subject.name, subject.once())
-        for subject in alternate(subjects, effort.rate_rounds):
-            time.sleep(PAUSE_S)
+        run.say(RATE)
+        for subject in turns(effort.rate_rounds):
             run.add(RATE, subject.name, subject.rate(2, effort.rate_s), "jobs/s")
 
 
@@ -117,6 +123,7 @@ def _keep(run: Run, mode: str, name: str, times: Times, *, drop: bool = False) -
 
 def _ours(run: Run, stack: contextlib.ExitStack) -> Iterator[Subject]:
     yield _zygote(run, stack, COLD)
+    yield _zygote(run, stack, COLD_NODE, preload=["edgeagent.plugins.child"])
     if "warm" in inspect.signature(Zygote).parameters:
         yield _zygote(run, stack, WARM, warm=WARM_CHILDREN)
         run.facts["warm children"] = WARM_CHILDREN

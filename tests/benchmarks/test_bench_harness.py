@@ -49,6 +49,14 @@ def test_everybody_has_one_turn_in_each_round():
     assert len(set(rounds)) > 10
 
 
+def test_a_slow_subject_has_fewer_turns():
+    """In every third round, from the first on."""
+    turns = "".join(alternate("fs", 7, every=lambda each: 3 if each == "s" else 1))
+
+    assert (7, 3) == (turns.count("f"), turns.count("s"))
+    assert turns.startswith("fs")
+
+
 def test_two_runs_take_the_same_turns():
     """The order is shuffled, but not by chance."""
     assert list(alternate("abcdef", 20)) == list(alternate("abcdef", 20))
