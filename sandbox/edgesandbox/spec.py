@@ -7,7 +7,6 @@ nothing.
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 from edgesandbox.protections import OPTIONAL
@@ -49,12 +48,12 @@ class Limits:
     def __post_init__(self) -> None:
         """Refuse what no kernel call would take."""
         for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
+            value: object = getattr(self, field.name)
             if value is None and field.name == "address_space_bytes":
                 continue
             seconds = field.name.endswith("_s")
-            kind_fits = isinstance(value, (int, float) if seconds else int) and not isinstance(value, bool)
-            if not kind_fits or not math.isfinite(value) or not 0 < value < 1 << 53:
+            kinds = (int, float) if seconds else int
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < 1 << 53:  # no NaN is
                 what = "number" if seconds else "whole number"
                 raise ValueError(f"limit {field.name} must be a positive {what}, not {value!r}")
 
