@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import attrs
 import httpx2
@@ -45,6 +47,8 @@ from edgeagent.wire.messages import (
 
 M = TypeVar("M", bound=Message)
 CAPABILITIES = ("echo", "render")
+FILE = bytes(range(256)) * 1000
+DIGEST = hashlib.sha256(FILE).hexdigest()
 #: Real seconds after which a test that waits for something has failed.
 PATIENCE_S = 20.0
 
@@ -301,3 +305,46 @@ async def on_a_port(data_dir: Path, **settings: Any) -> AsyncIterator[PortGatewa
                 yield PortGateway(data_dir, url)
             finally:
                 stop.set()
+
+
+def refused(response: httpx2.Response, status: int, *words: str) -> None:
+    """Check that a call was refused with one line that says why."""
+    assert response.status_code == status, response.text
+    body = response.json()
+    assert list(body) == ["detail"]
+    assert body["detail"]
+    assert "\n" not in body["detail"]
+    for word in words:
+        assert word in body["detail"]
+
+
+def registration(name: str = "node", **changes: Any) -> dict[str, Any]:
+    """Return what a node with a fresh key registers with."""
+    key = identity.public_key_of(identity.new_private_key())
+    return {"name": name, "public_key": key, "capabilities": ["echo"], **changes}
+
+
+async def submit(http: httpx2.AsyncClient, job_type: str = "render", **body: Any) -> dict[str, Any]:
+    """Submit a job, and return it."""
+    answer = await http.post("/jobs", json={"job_type": job_type, **body})
+    assert answer.status_code == 201, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+async def upload(
+    gateway: PortGateway, operator: Operator, attempt_id: str, name: str, *, data: bytes = FILE, sha256: str = DIGEST
+) -> httpx2.Response:
+    """Hand over a file of an attempt."""
+    path = f"/attempts/{attempt_id}/outputs/{quote(name, safe='')}"
+    async with gateway.http(operator.token) as http:
+        return await http.put(path, params={"sha256": sha256}, content=data)
+
+
+async def raw(gateway: PortGateway, request: str) -> str:
+    """Send a request's first bytes, and return what comes back until the gateway closes."""
+    host, port = gateway.url.removeprefix("http://").split(":")
+    stream = await trio.open_tcp_stream(host, int(port))
+    async with stream:
+        await stream.send_all(request.encode())
+        return b"".join([bytes(piece) async for piece in stream]).decode()

@@ -29,6 +29,8 @@ RELAY_PREFIX = f"{API_PREFIX}/relay/ws/"
 RECEIVE_S = 30.0
 #: Seconds that a refused request may go on sending its body.
 DRAIN_S = 5.0
+#: Seconds without a piece of it after which it is not waited for.
+PAUSE_S = 0.5
 
 Scope = dict[str, Any]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -79,10 +81,16 @@ class _Request:
     async def send(self, event: dict[str, Any]) -> None:
         """Send, but first let the peer finish: closing on what it is still sending would lose it the answer."""
         if event["type"] == "http.response.start" and not self._complete:
-            with trio.move_on_after(DRAIN_S):
-                while not self._complete:
-                    await self.receive()
+            await self._drain()
         await self._send(event)
+
+    async def _drain(self) -> None:
+        with trio.move_on_after(DRAIN_S):
+            while not self._complete:
+                with trio.move_on_after(PAUSE_S) as pause:
+                    await self.receive()
+                if pause.cancelled_caught:
+                    return  # it waits for the answer before it sends more
 
 
 class Server:

@@ -7,7 +7,7 @@ from typing import cast
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException, SerializationException, ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 
 from edgeagent.gateway.api import attempts, errors, guards, jobs, nodes, public
 from edgeagent.gateway.asgi import App
@@ -37,7 +37,6 @@ def application(hub: Hub) -> App:
         exception_handlers={
             HTTPException: errors.http_error,
             ValidationException: errors.invalid,
-            SerializationException: errors.not_json,
             StoreUnavailableError: errors.unavailable,
             BlobsUnavailableError: errors.unavailable,
             Exception: errors.bug,

@@ -22,6 +22,8 @@ def refuse(status_code: int, detail: str) -> HTTPException:
 
 def http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, str]]:
     """Answer what was refused on purpose, by us or by Litestar."""
+    if isinstance(error.__cause__, SerializationException):
+        return _answer(422, f"the body is not JSON: {error.detail}")
     return _answer(error.status_code, error.detail, error.headers)
 
 
@@ -30,11 +32,6 @@ def invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[d
     wrong = error.extra if isinstance(error.extra, list) else []
     lines = [f"{one['key']}: {one['message']}" if one.get("key") else one["message"] for one in wrong]
     return _answer(422, "; ".join(lines[:3]) or error.detail)
-
-
-def not_json(_: Request[Any, Any, Any], error: SerializationException) -> Response[dict[str, str]]:
-    """Answer a body that cannot be read at all."""
-    return _answer(422, f"the body is not the JSON that is expected here: {error}")
 
 
 def unavailable(

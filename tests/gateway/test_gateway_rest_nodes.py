@@ -1,0 +1,193 @@
+"""REST over real HTTP: nodes, who may call what, and what everybody may see."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+import trio
+from scripted import Operator, PortGateway, refused, registration
+
+from edgeagent.wire import identity
+
+
+async def test_a_node_registers(port_gateway: PortGateway, anyone: httpx2.AsyncClient) -> None:
+    """It is REGISTERED, and its token says who it is."""
+    answer = await anyone.post("/nodes/register", json=registration(metadata={"os": "linux"}))
+
+    assert answer.status_code == 201
+    body = answer.json()
+    assert body["status"] == "REGISTERED"
+    claims = identity.read_node_token(body["token"])
+    assert (claims.node_id, claims.capabilities) == (body["node_id"], ("echo",))
+    async with port_gateway.http(body["token"]) as http:
+        assert (await http.get("/nodes/me")).json() == {
+            "node_id": body["node_id"],
+            "name": "node",
+            "status": "REGISTERED",
+            "capabilities": ["echo"],
+            "jobs_completed": 0,
+            "balance_ucr": 0,
+        }
+
+
+async def test_a_name_in_use_is_refused(anyone: httpx2.AsyncClient) -> None:
+    """Also one that only looks the same."""
+    await anyone.post("/nodes/register", json=registration("My Node"))
+
+    for same in ("My Node", "my  node", "MY NODE "):
+        refused(await anyone.post("/nodes/register", json=registration(same)), 409, "in use")
+
+
+async def test_a_key_that_is_known_is_refused(anyone: httpx2.AsyncClient) -> None:
+    """Knowing a node's public key gives nothing."""
+    first = registration("a")
+    await anyone.post("/nodes/register", json=first)
+
+    refused(await anyone.post("/nodes/register", json={**first, "name": "b"}), 409, "key is already registered")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"name": ""}, ["name"]),
+        ({"name": "x" * 101}, ["name"]),
+        ({"name": "two\nlines"}, ["printable"]),
+        ({"name": "   "}, ["printable"]),
+        ({"name": 5}, ["name"]),
+        ({"public_key": "no key"}, ["public_key"]),
+        ({"capabilities": "echo"}, ["capabilities"]),
+        ({"capabilities": [""]}, ["capabilities"]),
+        ({"capabilities": ["x\x00"]}, ["capability"]),
+        ({"capabilities": [str(n) for n in range(65)]}, ["capabilities"]),
+        ({"metadata": []}, ["metadata"]),
+        ({"metadata": {"big": "x" * 5000}}, ["metadata"]),
+        ({"metadata": {"big": 1 << 70}}, ["metadata"]),
+        ({"replaces": {"node_id": "x"}}, ["replaces"]),
+    ],
+)
+async def test_a_registration_of_the_wrong_shape_is_refused(
+    anyone: httpx2.AsyncClient, changes: dict[str, Any], words: list[str]
+) -> None:
+    """The line names the field."""
+    refused(await anyone.post("/nodes/register", json=registration(**changes)), 422, *words)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'"x"', b"\xff"])
+async def test_a_body_that_is_no_object_is_refused(anyone: httpx2.AsyncClient, body: bytes) -> None:
+    """Whatever else it is."""
+    refused(await anyone.post("/nodes/register", content=body), 422)
+
+
+async def test_a_node_gets_a_new_key_with_its_old_ones_signature(
+    port_gateway: PortGateway, anyone: httpx2.AsyncClient
+) -> None:
+    """It stays the same node under its new name; the old key is gone."""
+    operator = await port_gateway.enlist("old")
+    new = registration("new")
+
+    body = {**new, "replaces": replaces(operator, new["public_key"])}
+    answer = await anyone.post("/nodes/register", json=body)
+
+    assert answer.status_code == 201
+    assert answer.json()["node_id"] == operator.node_id
+    async with port_gateway.http(answer.json()["token"]) as http:
+        assert (await http.get("/nodes/me")).json()["name"] == "new"
+    again = registration("again")
+    refused(
+        await anyone.post("/nodes/register", json={**again, "replaces": replaces(operator, again["public_key"])}),
+        403,
+        "present key",
+    )
+
+
+def replaces(operator: Operator, public_key: str) -> dict[str, str]:
+    proof = identity.replacement_proof(operator.node_id, public_key)
+    return {"node_id": operator.node_id, "signature": identity.sign(operator.private_key, proof)}
+
+
+async def test_a_replacement_without_the_old_key_is_refused(
+    port_gateway: PortGateway, anyone: httpx2.AsyncClient
+) -> None:
+    """Another key's signature, one for another key, garbage, and a node that is not there."""
+    operator, thief = await port_gateway.enlist("mine"), await port_gateway.enlist("thief")
+    new = registration("new")
+    other = identity.public_key_of(identity.new_private_key())
+    for proof in (
+        {**replaces(thief, new["public_key"]), "node_id": operator.node_id},
+        replaces(operator, other),
+        {"node_id": operator.node_id, "signature": "zz"},
+        {**replaces(operator, new["public_key"]), "node_id": "nobody"},
+    ):
+        refused(await anyone.post("/nodes/register", json={**new, "replaces": proof}), 403)
+
+
+async def test_a_rest_heartbeat_makes_a_node_healthy(port_gateway: PortGateway) -> None:
+    """For nodes without a link."""
+    operator = await port_gateway.enlist()
+    async with port_gateway.http(operator.token) as http:
+        answer = await http.post("/nodes/heartbeat", json={"current_load": 0.5})
+        assert answer.status_code == 200
+        assert answer.json() == {"node_id": operator.node_id, "status": "HEALTHY", "acknowledged": True}
+        refused(await http.post("/nodes/heartbeat", json={"current_load": 1.5}), 422, "current_load")
+        refused(await http.post("/nodes/heartbeat", json={}), 422, "current_load")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/jobs"),
+        ("GET", "/jobs"),
+        ("GET", "/jobs/x"),
+        ("POST", "/jobs/x/cancel"),
+        ("GET", "/jobs/x/result"),
+        ("GET", "/jobs/x/outputs/y"),
+        ("GET", "/account"),
+        ("GET", "/nodes/me"),
+        ("POST", "/nodes/heartbeat"),
+        ("PUT", "/attempts/x/outputs/y?sha256=0"),
+    ],
+)
+async def test_a_call_without_the_right_token_is_refused(
+    port_gateway: PortGateway, anyone: httpx2.AsyncClient, method: str, path: str
+) -> None:
+    """No token, garbage, and a token of the other kind; before anything of the body is looked at."""
+    operator, submitter = await port_gateway.enlist(), await port_gateway.account()
+    wrong = submitter if path.startswith(("/nodes", "/attempts")) else operator.token
+    for header in (
+        {},
+        *({"Authorization": f"Bearer {token}"} for token in ("x", "é", wrong)),
+        {"Authorization": "Basic x"},
+    ):
+        header = {name: value.encode() for name, value in header.items()}  # noqa: PLW2901
+        refused(await anyone.request(method, path, headers=header, content=b"{"), 401, "token")
+
+
+async def test_what_is_not_there_is_404(anyone: httpx2.AsyncClient) -> None:
+    """And a wrong method 405; both with a line."""
+    refused(await anyone.get("/nowhere"), 404)
+    refused(await anyone.delete("/account"), 405)
+
+
+@pytest.mark.parametrize("path", ["/health", "/api/v1/health"])
+async def test_the_gateway_is_healthy(port_gateway: PortGateway, path: str) -> None:
+    """At both addresses."""
+    async with port_gateway.http(prefix="") as http:
+        answer = await http.get(path)
+        assert (answer.status_code, answer.json()) == (200, {"status": "healthy"})
+        ready = await http.get(f"{path}/ready")
+        assert (ready.status_code, ready.json()) == (
+            200,
+            {"status": "ready", "checks": {"database": "ok", "blobs": "ok"}},
+        )
+
+
+async def test_a_slow_header_costs_the_connection(port_gateway: PortGateway) -> None:
+    """Five seconds, and it is gone."""
+    host, port = port_gateway.url.removeprefix("http://").split(":")
+    stream = await trio.open_tcp_stream(host, int(port))
+    async with stream:
+        await stream.send_all(b"GET /health HT")
+        with trio.fail_after(15):
+            assert await stream.receive_some() == b""
