@@ -7,7 +7,6 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -170,6 +169,8 @@ class Gateway:
             finally:
                 with trio.CancelScope(deadline=trio.current_time() + 1, shield=True):
                     await websocket.aclose()
+                    # trio-websocket leaves the stream open where the peer closed first.
+                    await trio.aclose_forcefully(websocket._stream)
                 nursery.cancel_scope.cancel()
 
     def as_node(self, operator: Operator) -> AbstractAsyncContextManager[Node]:
@@ -240,6 +241,8 @@ class PortGateway(Gateway):
 
     data_dir: Path
     url: str
+    stop: trio.Event = attrs.field(factory=trio.Event)
+    stopped: trio.Event = attrs.field(factory=trio.Event)
 
     async def open(self, nursery: trio.Nursery, path: str, options: Any) -> trio_websocket.WebSocketConnection:
         """Open a WebSocket over TCP."""
@@ -296,15 +299,20 @@ async def in_memory(data_dir: Path, **settings: Any) -> AsyncIterator[MemoryGate
 @asynccontextmanager
 async def on_a_port(data_dir: Path, **settings: Any) -> AsyncIterator[PortGateway]:
     """Run a gateway as its command does; leaving stops it in order."""
-    stop = trio.Event()
     given = GatewaySettings(data_dir=data_dir, **{"port": 0, **settings})
+    gateway = PortGateway(data_dir, "")
+
+    async def run(*, task_status: trio.TaskStatus[str]) -> None:
+        await service.run(given, stop=gateway.stop, task_status=task_status)
+        gateway.stopped.set()
+
     with trio.fail_after(5 * PATIENCE_S):
         async with trio.open_nursery() as nursery:
-            url: str = await nursery.start(partial(service.run, given, stop=stop))
+            gateway.url = await nursery.start(run)
             try:
-                yield PortGateway(data_dir, url)
+                yield gateway
             finally:
-                stop.set()
+                gateway.stop.set()
 
 
 def refused(response: httpx2.Response, status: int, *words: str) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+import sqlalchemy as sa
 import structlog
 import trio
 
@@ -57,7 +58,7 @@ async def run(
     stop = trio.Event() if stop is None else stop
     with _own_directory(settings.data_dir), _listen(settings.host, settings.port) as listening:
         key = auth.load_key(settings.data_dir / "gateway_key.pem")
-        store = await trio.to_thread.run_sync(Store, settings.database)
+        store = await _open_store(settings.database)
         try:
             hub = Hub(
                 settings=settings,
@@ -71,6 +72,13 @@ async def run(
                 await _serve(hub, listening, url, stop, task_status)
         finally:
             store.close()
+
+
+async def _open_store(database: Path) -> Store:
+    try:
+        return await trio.to_thread.run_sync(Store, database)
+    except sa.exc.DBAPIError as error:
+        raise EdgeAgentError(f"cannot use the database {database}: {error.orig}") from None
 
 
 async def work(hub: Hub, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
