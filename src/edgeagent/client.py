@@ -6,7 +6,7 @@ Values come back as the gateway's JSON; every fault is one of ``edgeagent.errors
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -55,21 +55,17 @@ class Client(Rest):
         """Return the account's name and balance."""
         return await self.call("GET", "/account")
 
-    async def watch(self, job_id: str) -> AsyncIterator[Json]:
-        """Yield a job each time it has changed, last of all when it has ended."""
+    async def wait(self, job_id: str, changed: Callable[[Json], None] = lambda _: None) -> Json:
+        """Return a job as it ended; ``changed`` is called with it each time it has changed."""
         seen: Json = {}
         while seen.get("status") not in ENDED:
+            if seen:
+                await trio.sleep(POLL_S)
             job = await self.show(job_id)
             if any(job[key] != seen.get(key) for key in ("status", "progress", "attempts")):
-                yield job
+                changed(job)
             seen = job
-            if seen["status"] not in ENDED:
-                await trio.sleep(POLL_S)
-
-    async def wait(self, job_id: str) -> Json:
-        """Return a job as it ended."""
-        states = [state async for state in self.watch(job_id)]
-        return states[-1]
+        return seen
 
     async def download(self, job_id: str, output: Mapping[str, Any], directory: Path) -> Path:
         """Save one of a job's outputs in ``directory``, its digest checked, and return where it lies.

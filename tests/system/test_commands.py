@@ -13,9 +13,9 @@ import attrs
 import httpx2
 import pytest
 import trio
-from edgeagent.gateway.accounts import create_token
 
 from edgeagent.demo.network import Program, program
+from edgeagent.gateway.accounts import create_token
 from edgeagent.wire.units import UCR_PER_CREDIT
 
 LIMIT_S = 90.0

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import trio
-from edgeagent.gateway.accounts import create_token
 from plugin_files import QUICK, plugin
 
 from edgeagent.client import Client
 from edgeagent.demo.network import healthy, program
+from edgeagent.gateway.accounts import create_token
 from edgeagent.node import enrol
 from edgeagent.wire.units import UCR_PER_CREDIT
 from edgeagent.wire.urls import GatewayUrl

@@ -24,7 +24,7 @@ def test_the_demo_completes_and_credits_all_four_jobs(tmp_path: Path) -> None:
     assert document["schema"] == "edgeagent.demo/1"
     jobs = {job["job_type"]: job for job in document["jobs"]}
     assert {name: (job["status"], job["credits"]) for name, job in jobs.items()} == {
-        name: ("COMPLETED", credits) for name, credits in CREDITS.items()
+        name: ("COMPLETED", price) for name, price in CREDITS.items()
     }
     assert all(job["attempts"] == 1 and job["queued_s"] >= 0 and job["running_s"] >= 0 for job in jobs.values())
     assert all("network_namespace" in job["sandbox"]["enforced"] for job in jobs.values())

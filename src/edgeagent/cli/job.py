@@ -184,10 +184,7 @@ async def _watch(client: Client, job_id: str) -> Json:
     from edgeagent.cli.progress import Follower
 
     with Follower() as follower:
-        async for state in client.watch(job_id):
-            follower.update(state)
-            last = state
-    return last
+        return await client.wait(job_id, follower.update)
 
 
 def _print_job(state: Json, as_json: bool) -> None:

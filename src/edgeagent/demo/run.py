@@ -83,9 +83,8 @@ async def _run_jobs(network: Network, output: Path, follower: Follower) -> Demo:
     async with Client(network.gateway, network.token) as client:
 
         async def one(wanted: DemoJob, job_id: str) -> None:
-            async for state in client.watch(job_id):
-                follower.update(state)
-                jobs[job_id] = {**_summary(state), "result": None}
+            state = await client.wait(job_id, follower.update)
+            jobs[job_id] = {**_summary(state), "result": None}
             if state["status"] != "COMPLETED":
                 complaints.append(f"{wanted.job_type} is {state['status']}: {state['error']}")
                 return

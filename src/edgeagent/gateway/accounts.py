@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError, UsageError
 from edgeagent.gateway import auth
@@ -38,7 +38,7 @@ def create_token(data_dir: Path, name: str, grant_ucr: int) -> str:
             engine.dispose()
     except OSError as error:
         raise EdgeAgentError(f"cannot use {data_dir}: {error.strerror}") from None
-    except sa.exc.DBAPIError as error:
+    except DBAPIError as error:
         raise EdgeAgentError(f"cannot write the database in {data_dir}: {error.orig}") from None
     return token
 

@@ -30,6 +30,7 @@ class Stream(Protocol):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Return something, or nothing at the end."""
+        ...
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""

@@ -163,9 +163,10 @@ class _Session:
                     await self._act(message)
 
     async def _hear(self) -> tuple[Message, ...]:
-        with trio.move_on_at(self._link.silent_at()) as silence:
+        event: dict[str, Any] | None = None
+        with trio.move_on_at(self._link.silent_at()):
             event = await self._receive()
-        if silence.cancelled_caught:
+        if event is None:
             raise _Ended(CloseCode.HEARTBEAT_TIMEOUT, "nothing heard from the node for too long")
         if event["type"] == "websocket.disconnect":
             raise _Ended(None, "the node is gone")

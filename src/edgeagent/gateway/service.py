@@ -16,9 +16,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-import sqlalchemy as sa
 import structlog
 import trio
+from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError
 from edgeagent.gateway import api, auth
@@ -77,7 +77,7 @@ async def run(
 async def _open_store(database: Path) -> Store:
     try:
         return await trio.to_thread.run_sync(Store, database)
-    except sa.exc.DBAPIError as error:
+    except DBAPIError as error:
         raise EdgeAgentError(f"cannot use the database {database}: {error.orig}") from None
 
 
@@ -170,8 +170,9 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
 
 def _url(listening: socket.socket) -> str:
     """The address a person on this machine can open."""
+    host: str
     host, port = listening.getsockname()[:2]
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 -- compared, not bound
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host) or host  # noqa: S104 -- compared, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 

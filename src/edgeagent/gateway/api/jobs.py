@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
+import attrs
 from litestar import Controller, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from litestar.response import Stream
@@ -137,7 +138,7 @@ def _new(data: Submission, account_id: str) -> jobs.New:
         limits = structure(data.limits, Limits)
     except ValueError as error:
         raise refuse(422, f"limits: {error}") from None
-    if unknown := data.limits.keys() - {one.name for one in Limits.__attrs_attrs__}:
+    if unknown := data.limits.keys() - {one.name for one in attrs.fields(Limits)}:
         raise refuse(422, f"limits: there is no {', '.join(sorted(unknown)[:3])}")
     job_id = str(uuid.uuid4())
     _check_sendable(

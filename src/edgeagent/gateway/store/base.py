@@ -18,6 +18,7 @@ import attrs
 import outcome
 import sqlalchemy as sa
 import trio
+from sqlalchemy.exc import OperationalError
 
 from edgeagent.gateway.store.engine import migrate, open_engine
 
@@ -131,7 +132,7 @@ class Store:
             try:
                 with self._reading.connect() as connection:
                     return work(Tx(connection, self.clock()), *args, **kwargs)
-            except sa.exc.OperationalError as error:
+            except OperationalError as error:
                 raise _unavailable(error) from error
 
         if self._inline:
@@ -152,7 +153,7 @@ class Store:
             with self._connection.begin():
                 tx = Tx(self._connection, self.clock())
                 results = [_run_one(tx, request.work) for request in batch]
-        except sa.exc.OperationalError as error:
+        except OperationalError as error:
             results = [outcome.Error(_unavailable(error)) for _ in batch]
         for request, result in zip(batch, results, strict=True):
             request.result = result
@@ -163,7 +164,7 @@ def _run_one(tx: Tx, work: Callable[[Tx], T]) -> outcome.Outcome[T]:
     tx.connection.exec_driver_sql("SAVEPOINT request")
     try:
         result: outcome.Outcome[T] = outcome.Value(work(tx))
-    except sa.exc.OperationalError:
+    except OperationalError:
         raise  # the database, not the request: SQLite may have undone the whole transaction
     except Exception as error:
         tx.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT request")
@@ -172,5 +173,5 @@ def _run_one(tx: Tx, work: Callable[[Tx], T]) -> outcome.Outcome[T]:
     return result
 
 
-def _unavailable(error: sa.exc.OperationalError) -> StoreUnavailableError:
+def _unavailable(error: OperationalError) -> StoreUnavailableError:
     return StoreUnavailableError(f"the database cannot be used now: {error.orig}")
