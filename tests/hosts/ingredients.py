@@ -35,7 +35,7 @@ INIT = "#!/bin/sh\nmount -o ro /dev/vdb /project\nexec /bin/sh /project/tests/ho
 #: In bytes; the file is sparse.
 DISK_BYTES = 1 << 30
 BUILD_TIMEOUT_S = 900
-#: Starts a line by which ``inside.py`` says how one run went.
+#: Starts what ``inside.py`` says how one run went.
 MARK = "@@ "
 
 
@@ -170,5 +170,6 @@ def verdict(lines: Iterable[str], expected: Iterable[str]) -> int:
 
 
 def _result(line: str) -> dict[str, Any] | None:
-    result: dict[str, Any] | None = json.loads(line.removeprefix(MARK)) if line.startswith(MARK) else None
+    _, mark, rest = line.partition(MARK)
+    result: dict[str, Any] | None = json.loads(rest) if mark else None
     return result

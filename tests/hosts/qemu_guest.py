@@ -8,6 +8,7 @@ prints.  Which runs there are is in ``guest.sh``.
 from __future__ import annotations
 
 import argparse
+import resource
 import signal
 import sys
 import tempfile
@@ -26,7 +27,7 @@ PROGRAMS = {
 RUNS = ("root", "user", "undelegated")
 MEMORY = "2G"
 PROJECT_DISK = "128m"
-KERNEL = "console=ttyS0 root=/dev/vda ro quiet panic=-1 init=/sbin/sandbox-tests cgroup_no_v1=all"
+KERNEL = "console=ttyS0 root=/dev/vda ro quiet panic=-1 init=/sbin/sandbox-tests cgroup_no_v1=all mitigations=off"
 
 
 def main() -> int:
@@ -44,13 +45,15 @@ def main() -> int:
         ingredients.run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", folder, disk, PROJECT_DISK)
         started = time.monotonic()
         said = list(ingredients.lines_of(*_machine(debian, disk, asked.accel), timeout_s=asked.timeout))
-        print(f"\nguest on for {time.monotonic() - started:.0f} s")
+        used_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        print(f"\nguest on for {time.monotonic() - started:.0f} s, {used_s:.0f} s of processor time")
     return ingredients.verdict(said, RUNS)
 
 
 def _machine(debian: Path, disk: Path, accel: str) -> list[str]:
     """Return the command line that turns it on."""
-    processor = "host" if accel.startswith("kvm") else "max"
+    # Emulated, the C library's routines for the newest vector units are slower than the plain ones.
+    processor = "host" if accel.startswith("kvm") else "Nehalem"
     command = ["qemu-system-x86_64", "-accel", accel, "-cpu", processor, "-smp", "2", "-m", MEMORY]
     command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]
     command += ["-kernel", str(debian / "vmlinuz"), "-initrd", str(debian / "initrd"), "-append", KERNEL]
