@@ -68,10 +68,11 @@ NOBODY = 65534
 def as_nobody(*command: str) -> list[str]:
     """Return a command line that root runs so that an ordinary user runs ``command``.
 
-    The interpreter may live in root's home, so the user gets a mount namespace in which the way there is open: each
-    closed directory on it is covered by an empty one with just the next step bound into it.
+    The interpreter or this project may live in root's home, so the user gets a mount namespace in which the way there
+    is open: a closed directory on it is covered by an empty one with just what is wanted bound into it.
     """
-    script = "\n".join([*_open_the_way(Path(os.path.realpath(sys.executable)).parents[1]), 'exec "$@"'])
+    wanted = {Path(os.path.realpath(sys.executable)).parents[1], Path(sys.prefix), HERE.parents[1]}
+    script = "\n".join([*_open_the_way(sorted(wanted)), 'exec "$@"'])
     return [
         *("unshare", "--mount", "sh", "-ec", script, "sh"),
         *("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"),
@@ -81,15 +82,15 @@ def as_nobody(*command: str) -> list[str]:
     ]
 
 
-def _open_the_way(wanted: Path) -> list[str]:
+def _open_the_way(wanted: list[Path]) -> list[str]:
     """Return shell lines that make ``wanted`` reachable for everybody in a mount namespace of its own."""
-    closed = [parent for parent in wanted.parents if not parent.stat().st_mode & 0o001]
+    ways = {path: [parent for parent in path.parents if not parent.stat().st_mode & 0o001] for path in wanted}
+    closed = {path: way[-1] for path, way in ways.items() if way}
     if not closed:
         return []
-    outermost = closed[-1]
-    return [
-        "mkdir -p /mnt && mount -t tmpfs stage /mnt && mkdir /mnt/kept",
-        f"mount --rbind '{wanted}' /mnt/kept",
-        f"mount -t tmpfs -o mode=755 opened '{outermost}' && mkdir -p '{wanted}'",
-        f"mount --rbind /mnt/kept '{wanted}'",
-    ]
+    lines = ["mount -t tmpfs stage /mnt"]
+    for index, path in enumerate(closed):
+        lines.append(f"mkdir /mnt/{index} && mount --rbind '{path}' /mnt/{index}")
+    lines += [f"mount -t tmpfs -o mode=755 opened '{outermost}'" for outermost in set(closed.values())]
+    lines += [f"mkdir -p '{path}' && mount --rbind /mnt/{i} '{path}'" for i, path in enumerate(closed)]
+    return lines

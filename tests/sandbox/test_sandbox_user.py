@@ -14,12 +14,14 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 
 def test_an_ordinary_user_gets_the_same_sandbox():
     """All other tests in this directory pass for a user without any privilege."""
-    tests = (sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(HERE))
+    tests = (sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider", str(HERE))
 
     done = subprocess.run(as_nobody(*tests), capture_output=True, text=True, timeout=600, cwd="/tmp", check=False)
 
     assert 0 == done.returncode, done.stdout + done.stderr
     assert " passed" in done.stdout.splitlines()[-1]
+    skipped = [line for line in done.stdout.splitlines() if line.startswith("SKIPPED")]
+    assert [line for line in skipped if "only root" not in line] == []
 
 
 def test_a_host_without_user_namespaces_says_what_to_type():

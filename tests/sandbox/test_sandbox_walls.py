@@ -177,7 +177,7 @@ def test_limits_cannot_be_raised(run):
 def test_jobs_at_work_are_different_users_to_the_kernel(spawn):
     """Started by root, no two jobs and no account share a user id."""
     if os.geteuid() != 0:
-        pytest.skip("an ordinary user has one user id only")
+        pytest.skip("only root has more than one user id to give")
     users = []
     for box in (spawn("sleep"), spawn("sleep")):
         hear(box)
