@@ -7,9 +7,10 @@ from typing import Any
 import httpx2
 import pytest
 import trio
-from scripted import Operator, PortGateway, refused, registration
+from scripted import Operator, PortGateway, on_a_port, refused, registration
 
 from edgeagent.wire import identity
+from edgeagent.wire.link import CloseCode
 
 
 async def test_a_node_registers(port_gateway: PortGateway, anyone: httpx2.AsyncClient) -> None:
@@ -105,6 +106,26 @@ async def test_a_node_gets_a_new_key_with_its_old_ones_signature(
 def replaces(operator: Operator, public_key: str) -> dict[str, str]:
     proof = identity.replacement_proof(operator.node_id, public_key)
     return {"node_id": operator.node_id, "signature": identity.sign(operator.private_key, proof)}
+
+
+async def test_a_replaced_keys_tokens_are_void(port_gateway: PortGateway, anyone: httpx2.AsyncClient) -> None:
+    """Over REST and on the link, also after a restart; the open link is closed with 4001."""
+    operator = await port_gateway.enlist("old")
+    async with port_gateway.as_node(operator) as node:
+        await node.ready()
+        await trio.sleep(1.1)  # a token says when it was issued in whole seconds
+        new = registration("new")
+        await anyone.post("/nodes/register", json={**new, "replaces": replaces(operator, new["public_key"])})
+        closed = await node.closed()
+        assert (closed.code, closed.reason) == (CloseCode.AUTHENTICATION_FAILED, "the node has a new key")
+    async with port_gateway.as_node(operator) as node:
+        assert (await node.closed()).code == CloseCode.AUTHENTICATION_FAILED
+    async with port_gateway.http(operator.token) as http:
+        refused(await http.get("/nodes/me"), 401, "present key")
+    port_gateway.stop.set()
+    await port_gateway.stopped.wait()
+    async with on_a_port(port_gateway.data_dir) as restarted, restarted.http(operator.token) as http:
+        refused(await http.get("/nodes/me"), 401, "present key")
 
 
 async def test_a_replacement_without_the_old_key_is_refused(

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
@@ -23,6 +24,8 @@ from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.relay import Receive, Send, relay
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.urls import API_PREFIX
+
+log = structlog.get_logger()
 
 RELAY_PREFIX = f"{API_PREFIX}/relay/ws/"
 #: Seconds that the next piece of a request's body may take to come.
@@ -117,6 +120,9 @@ class Server:
         try:
             with served.scope:
                 await TCPServer(self._app, self._config, self._context, ConnectionState({}), cast(Any, served)).run()
+        except* Exception:
+            # Whatever a stranger's bytes do to the protocol libraries costs him his connection, not everybody theirs.
+            log.exception("Connection failed")
         finally:
             self._open.discard(served)
             if not self._open:

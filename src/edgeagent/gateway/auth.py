@@ -42,20 +42,28 @@ def load_key(path: Path) -> bytes:
         EdgeAgentError: the file cannot be read or made, or holds something else.
     """
     try:
-        try:
-            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
+        if path.exists():
             key = path.read_bytes()
+            identity.public_key_of(key)
         else:
             key = identity.new_private_key()
-            with os.fdopen(file, "wb") as writing:
-                writing.write(key)
-        identity.public_key_of(key)
+            _write_private(path, key)
     except OSError as error:
         raise EdgeAgentError(f"cannot use the gateway's key {path}: {error.strerror}") from None
     except InvalidKeyError as error:
         raise EdgeAgentError(f"{path} is {error}; restore it from a backup, or remove it to make a new one") from None
     return key
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    """Write a file that nobody else may read, at no moment, and that is whole or not there."""
+    partial = path.with_suffix(".part")
+    partial.unlink(missing_ok=True)
+    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
 
 
 class NodeTokens:

@@ -68,8 +68,8 @@ class Pool:
     def join(self, node_id: str, capabilities: Collection[str], slots: int) -> None:
         """Give a node a seat, in place of any it had; it gets nothing until ``update`` raises its limit."""
         self.leave(node_id)
-        self._seats[node_id] = Seat(node_id, frozenset(capabilities), slots)
-        self._seats_of.update(capabilities)
+        seat = self._seats[node_id] = Seat(node_id, frozenset(capabilities), slots)
+        self._seats_of.update(seat.capabilities)
 
     def leave(self, node_id: str) -> None:
         """Take a node's seat away, if it has one."""

@@ -19,10 +19,12 @@ from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.registry import Changed
-from edgeagent.gateway.store import Store, jobs, nodes, queue
+from edgeagent.gateway.store import Store, Tx, jobs, nodes, queue, views
 from edgeagent.gateway.store.jobs import Applied, Flight, New, Progress
+from edgeagent.gateway.store.views import JobView
 from edgeagent.gateway.texts import one_line
 from edgeagent.gateway.wake import Wake
+from edgeagent.wire.identity import TOKEN_LIFE_S, InvalidTokenError, NodeClaims
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import (
     Heartbeat,
@@ -52,21 +54,25 @@ class Hub:
     tokens: NodeTokens
     network: Network
     wake: Wake = attrs.Factory(Wake)
+    _keys_since: dict[str, float] = attrs.Factory(dict)  # of nodes that have replaced their key
 
     async def load(self) -> None:
         """Remember what the store knows from before: nodes, and attempts in flight, which get a fresh lease."""
         now = trio.current_time()
         for node in await self.store.read(nodes.all_health):
             self.network.registry.add(node.node_id, now, node.state, node.failures)
+            if node.key_since:
+                self._keys_since[node.node_id] = node.key_since
         for flight in await self.store.read(queue.open_attempts):
             self.network.fly(flight, now)
 
     # Submitters
 
-    async def submit(self, new: New) -> None:
-        """Store a job and have it dispatched; raises what ``store.jobs.submit`` does."""
-        await self.store.write(jobs.submit, new)
+    async def submit(self, new: New) -> JobView:
+        """Store a job, have it dispatched, and return it; raises what ``store.jobs.submit`` does."""
+        job = await self.store.write(_submit, new)
         self.wake.now()
+        return job
 
     async def cancel(self, account_id: str, job_id: str) -> bool:
         """Cancel a job; False if it has ended already.  Raises what ``store.jobs.cancel`` does."""
@@ -82,6 +88,34 @@ class Hub:
         node_id = await self.store.write(nodes.register, applicant)
         self.network.registry.add(node_id, trio.current_time())
         return node_id
+
+    async def replace(self, node_id: str, proven_key: str, applicant: nodes.Applicant) -> bool:
+        """Give a node a new key; False if ``proven_key`` is not its key any more.  Raises as ``register`` does.
+
+        Whoever has the old key, or a token from its time, is out.
+        """
+        since = await self.store.write(nodes.replace, node_id, proven_key, applicant)
+        if since is None:
+            return False
+        self._keys_since[node_id] = since
+        session = self.network.session(node_id)
+        if session is not None:
+            session.close(CloseCode.AUTHENTICATION_FAILED, "the node has a new key")
+        return True
+
+    def authenticate(self, token: str) -> NodeClaims:
+        """Return which node a token is of.
+
+        Raises:
+            InvalidTokenError: it is none of this gateway's for a node that it knows; the text says why.
+        """
+        claims = self.tokens.check(token)
+        if claims.node_id not in self.network.registry:
+            raise InvalidTokenError("this gateway does not know the node; register again")
+        # The gateway's own clock wrote both; the token's is in whole seconds.
+        if claims.expires_at - TOKEN_LIFE_S < int(self._keys_since.get(claims.node_id, 0.0)):
+            raise InvalidTokenError("the token is from before the node's present key")
+        return claims
 
     async def heard(self, node_id: str) -> None:
         """A node says by REST that it is alive."""
@@ -224,7 +258,7 @@ class Hub:
         if applied.pause_s is not None:
             self.wake.after(applied.pause_s)
         if applied.job is not JobState.QUEUED:
-            log.info("Job ended", job_id=applied.job_id, state=applied.job.value)
+            log.debug("Job changed", job_id=applied.job_id, state=applied.job.value)
 
     async def _judge(self, node_id: str, applied: Applied) -> None:
         """What the outcome says about the node, and about others where the job failed before."""
@@ -248,6 +282,13 @@ class Hub:
         for change in changes:
             log.info("Node changed state", node_id=change.node_id, state=change.state.value, cause=change.cause)
         self.wake.now()
+
+
+def _submit(tx: Tx, new: New) -> JobView:
+    jobs.submit(tx, new)
+    job = views.show(tx, new.account_id, new.job_id)
+    assert job is not None
+    return job
 
 
 def _dispatch(job: queue.Ready, flight: Flight) -> JobDispatch:

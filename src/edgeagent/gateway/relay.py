@@ -84,13 +84,11 @@ def _authenticate(hub: Hub, scope: dict[str, Any]) -> NodeClaims:
     if token is None:
         raise _Ended(CloseCode.AUTHENTICATION_FAILED, "no token")
     try:
-        claims = hub.tokens.check(token)
+        claims = hub.authenticate(token)
     except InvalidTokenError as error:
         raise _Ended(CloseCode.AUTHENTICATION_FAILED, str(error)) from None
     if claims.node_id != _node_id(scope):
         raise _Ended(CloseCode.AUTHENTICATION_FAILED, "the token is another node's")
-    if claims.node_id not in hub.network.registry:
-        raise _Ended(CloseCode.AUTHENTICATION_FAILED, "this gateway does not know the node; register again")
     if SUBPROTOCOL not in scope["subprotocols"]:
         raise _Ended(CloseCode.PROTOCOL_ERROR, f"offer the subprotocol {SUBPROTOCOL}")
     return claims
@@ -147,9 +145,12 @@ class _Session:
         if not isinstance(hello, Hello) or early:
             raise _Ended(CloseCode.PROTOCOL_ERROR, "the node says hello, and waits for welcome")
         if len(hello.capabilities) > MAX_CAPABILITIES or any(
-            not 1 <= len(one) <= MAX_CAPABILITY for one in hello.capabilities
+            not 1 <= len(one) <= MAX_CAPABILITY or not one.isprintable() for one in hello.capabilities
         ):
-            raise _Ended(CloseCode.PROTOCOL_ERROR, f"a node offers at most {MAX_CAPABILITIES} job types")
+            raise _Ended(
+                CloseCode.PROTOCOL_ERROR,
+                f"a node offers at most {MAX_CAPABILITIES} job types, each of 1 to {MAX_CAPABILITY} characters",
+            )
         token = self._renewal()
         welcome = await self._hub.greet(self._claims.node_id, hello, self, token)
         await self._send({"type": "websocket.send", "text": self._link.send(welcome)})
@@ -179,6 +180,8 @@ class _Session:
 
     async def _act(self, message: Message) -> None:
         hub, node_id = self._hub, self._claims.node_id
+        if hub.network.session(node_id) is not self and not isinstance(message, JobResult | JobDecline):
+            return  # replaced meanwhile: the newer link says how the node is
         match message:
             case Heartbeat():
                 await hub.beat(node_id, message, self, self._renewal())

@@ -45,12 +45,11 @@ class JobsController(Controller):
         """Take a job."""
         new = _new(data, account_id)
         try:
-            await hub.submit(new)
+            return _job(await hub.submit(new), hub.network)
         except jobs.UnknownJobTypeError as error:
             raise refuse(422, str(error)) from None
         except CreditsShortError as error:
             raise refuse(402, f"not enough credits: {error}") from None
-        return await _show(hub, account_id, new.job_id)
 
     @get("/")
     async def list_jobs(

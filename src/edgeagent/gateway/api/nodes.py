@@ -88,6 +88,6 @@ async def _replace(hub: Hub, data: Registration, applicant: nodes.Applicant) -> 
     proof = replacement_proof(node_id, applicant.public_key)
     if known is None or not verify(known, proof, signature):
         raise refuse(403, "the signature is not that of the node's present key; register as a new node instead")
-    if not await hub.store.write(nodes.replace, node_id, known, applicant):
+    if not await hub.replace(node_id, known, applicant):
         raise refuse(403, "the node's key was replaced in the meantime")
     return node_id

@@ -36,6 +36,7 @@ class Health:
     node_id: str
     state: NodeState
     failures: tuple[str, ...]
+    key_since: float
 
 
 @attrs.frozen
@@ -87,6 +88,7 @@ def register(tx: Tx, applicant: Applicant) -> str:
             failures="[]",
             jobs_completed=0,
             earned_ucr=0,
+            key_since=0.0,
             created_at=tx.now,
             **_columns(applicant),
         )
@@ -96,21 +98,25 @@ def register(tx: Tx, applicant: Applicant) -> str:
     return node_id
 
 
-def replace(tx: Tx, node_id: str, proven_key: str, applicant: Applicant) -> bool:
+def replace(tx: Tx, node_id: str, proven_key: str, applicant: Applicant) -> float | None:
     """Give a node a new key, and what else it registers with; it stays the node that earned its credits.
 
     Args:
-        proven_key: the key whose signature was checked; False is returned if it is no longer the node's.
+        proven_key: the key whose signature was checked.
+
+    Returns:
+        From when on, in seconds since the epoch, tokens are the new key's; None if the old one is no longer the node's.
 
     Raises:
         TakenError: the name or the new key is another node's.
     """
     if public_key(tx, node_id) != proven_key:
-        return False
+        return None
     _refuse_taken(tx, applicant, node_id)
-    tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(**_columns(applicant)))
+    changed = {**_columns(applicant), "key_since": tx.now}
+    tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(**changed))
     offer(tx, node_id, applicant.capabilities)
-    return True
+    return tx.now
 
 
 def public_key(tx: Tx, node_id: str) -> str | None:
@@ -129,8 +135,8 @@ def offer(tx: Tx, node_id: str, capabilities: Iterable[str]) -> None:
 
 def all_health(tx: Tx) -> list[Health]:
     """Return how every node stood when that was last stored."""
-    rows = tx.connection.execute(sa.select(nodes.c.node_id, nodes.c.state, nodes.c.failures))
-    return [Health(row.node_id, NodeState(row.state), tuple(orjson.loads(row.failures))) for row in rows]
+    rows = tx.connection.execute(sa.select(nodes.c.node_id, nodes.c.state, nodes.c.failures, nodes.c.key_since))
+    return [Health(row.node_id, NodeState(row.state), tuple(orjson.loads(row.failures)), row.key_since) for row in rows]
 
 
 def record(tx: Tx, changes: Iterable[Changed]) -> None:

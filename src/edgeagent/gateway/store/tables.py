@@ -45,6 +45,7 @@ nodes = Table(
     Column("name", String(100), nullable=False),
     Column("name_key", Text, nullable=False, unique=True),  # what makes two names the same
     Column("public_key", Text, nullable=False, unique=True),
+    Column("key_since", Double, nullable=False),  # tokens from before are void; 0 for a node's first key
     Column("capabilities", Text, nullable=False),  # JSON list
     Column("metadata", Text, nullable=False),  # JSON object
     Column("state", String(16), nullable=False),

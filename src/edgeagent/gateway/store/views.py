@@ -13,6 +13,15 @@ from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, JobS
 from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import attempts, jobs, nodes, outputs
 
+_OWN_JOB = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account"))
+_ATTEMPTS = (
+    sa.select(attempts, nodes.c.name)
+    .join_from(attempts, nodes)
+    .where(attempts.c.job_id.in_(sa.bindparam("jobs", expanding=True)))
+    .order_by(attempts.c.seq)
+)
+_OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt")).order_by(outputs.c.name)
+
 
 @attrs.frozen(kw_only=True)
 class AttemptView:
@@ -81,8 +90,8 @@ def result(tx: Tx, account_id: str, job_id: str) -> ResultView | None:
     row, job = rows[0], _views(tx, rows)[0]
     files: list[tuple[str, int, str]] = []
     if job.state is JobState.COMPLETED:
-        found = sa.select(outputs).where(outputs.c.attempt_id == row.current_attempt).order_by(outputs.c.name)
-        files = [(one.name, one.size_bytes, one.sha256) for one in tx.connection.execute(found)]
+        found = tx.connection.execute(_OUTPUTS, {"attempt": row.current_attempt})
+        files = [(one.name, one.size_bytes, one.sha256) for one in found]
     value = None if row.value is None else orjson.loads(row.value)
     return ResultView(job=job, value=value, result_ref=row.result_ref, outputs=tuple(files))
 
@@ -111,25 +120,13 @@ def add_output(tx: Tx, attempt_id: str, name: str, size_bytes: int, sha256: str)
         tx.connection.execute(sa.insert(outputs).values(attempt_id=attempt_id, name=name, **values))
 
 
-def count_completed(tx: Tx) -> int:
-    """Return how many jobs the network has completed."""
-    return int(tx.connection.execute(sa.select(sa.func.coalesce(sa.func.sum(nodes.c.jobs_completed), 0))).scalar_one())
-
-
 def _own(tx: Tx, account_id: str, job_id: str) -> Sequence[sa.Row[Any]]:
-    wanted = sa.select(jobs).where(jobs.c.job_id == job_id, jobs.c.account_id == account_id)
-    return tx.connection.execute(wanted).all()
+    return tx.connection.execute(_OWN_JOB, {"job": job_id, "account": account_id}).all()
 
 
 def _views(tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[JobView]:
     tries: dict[str, list[AttemptView]] = {row.job_id: [] for row in rows}
-    found = (
-        sa.select(attempts, nodes.c.name)
-        .join_from(attempts, nodes)
-        .where(attempts.c.job_id.in_(list(tries)))
-        .order_by(attempts.c.seq)
-    )
-    for one in tx.connection.execute(found):
+    for one in tx.connection.execute(_ATTEMPTS, {"jobs": list(tries)}):
         tries[one.job_id].append(
             AttemptView(
                 attempt_id=one.attempt_id,

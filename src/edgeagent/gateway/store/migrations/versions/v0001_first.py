@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("name_key", sa.Text(), nullable=False),
         sa.Column("public_key", sa.Text(), nullable=False),
+        sa.Column("key_since", sa.Double(), nullable=False),
         sa.Column("capabilities", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),

@@ -1,0 +1,129 @@
+"""Connections that misbehave: each costs itself, and the gateway goes on."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+import trio
+from scripted import MemoryGateway, NoSocket
+from trio.testing import MockClock
+
+from edgeagent.gateway import asgi, connection
+from edgeagent.gateway.connection import Connection
+
+
+async def serve(gateway: MemoryGateway, nursery: trio.Nursery) -> trio.abc.HalfCloseableStream:
+    """Open a connection to the gateway, and return our end of it."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    nursery.start_soon(gateway.server.serve, theirs, NoSocket())
+    return ours
+
+
+async def answer(stream: trio.abc.ReceiveStream) -> bytes:
+    """Return everything until the gateway closes."""
+    return b"".join([bytes(piece) async for piece in stream])
+
+
+async def is_well(gateway: MemoryGateway) -> bool:
+    """Whether the next request is answered."""
+    async with trio.open_nursery() as nursery:
+        stream = await serve(gateway, nursery)
+        await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        return b"healthy" in await answer(stream)
+
+
+async def test_a_body_that_stops_coming_costs_the_connection(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """After 30 s without a piece of it."""
+    async with trio.open_nursery() as nursery:
+        stream = await serve(memory_gateway, nursery)
+        await stream.send_all(b"POST /api/v1/nodes/register HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        started = trio.current_time()
+        assert await answer(stream) == b""
+        assert trio.current_time() - started == pytest.approx(asgi.RECEIVE_S)
+    assert await is_well(memory_gateway)
+
+
+async def test_a_peer_that_stops_reading_is_cut_off(autojump_clock: MockClock) -> None:
+    """A write that takes 20 s is the last one, although hypercorn shields it."""
+
+    class Stuck:
+        async def send_all(self, data: bytes) -> None:
+            await trio.sleep_forever()
+
+    stuck = Connection(Stuck(), None)  # type: ignore[arg-type]
+    with stuck.scope, trio.CancelScope(shield=True):
+        with pytest.raises(trio.BrokenResourceError):
+            await stuck.send_all(b"x")
+        assert trio.current_time() == pytest.approx(connection.SEND_S)
+        assert stuck.scope.cancel_called
+
+
+async def test_a_connection_that_is_cut_stops_sending(autojump_clock: MockClock) -> None:
+    """At once, shielded or not."""
+
+    class Stuck:
+        async def send_all(self, data: bytes) -> None:
+            await trio.sleep_forever()
+
+    stuck = Connection(Stuck(), None)  # type: ignore[arg-type]
+
+    async def send() -> None:
+        with trio.CancelScope(shield=True), pytest.raises(trio.BrokenResourceError):
+            await stuck.send_all(b"x")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await trio.testing.wait_all_tasks_blocked()
+        stuck.cut()
+    assert trio.current_time() == 0
+
+
+SHAKE = (
+    "GET /api/v1/relay/ws/{node} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    "Sec-WebSocket-Protocol: edge-relay.v1\r\nAuthorization: Bearer {token}\r\n\r\n"
+)
+REQUEST = "POST /api/v1/nodes/register HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+def garble(rng: random.Random, data: bytes) -> bytes:
+    """Return ``data`` with some of its bytes changed, left out or doubled."""
+    garbled = bytearray(data)
+    for _ in range(rng.randrange(4)):
+        at = rng.randrange(len(garbled))
+        match rng.randrange(3):
+            case 0:
+                garbled[at] = rng.randrange(256)
+            case 1:
+                del garbled[at : at + rng.randrange(1, 20)]
+            case _:
+                garbled[at:at] = rng.randbytes(rng.randrange(1, 20))
+    return bytes(garbled) or b"x"
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_no_bytes_bring_the_gateway_down(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, seed: int
+) -> None:
+    """Garbled handshakes, requests and frames: each is refused or cut, and the next client is served."""
+    rng = random.Random(seed)
+    operator = await memory_gateway.enlist()
+    shake = SHAKE.format(node=operator.node_id, token=operator.token).encode()
+    for _ in range(25):
+        start: Any = rng.choice(
+            [garble(rng, shake), shake, garble(rng, REQUEST.encode()), b"", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"]
+        )
+        async with trio.open_nursery() as nursery:
+            stream = await serve(memory_gateway, nursery)
+            try:
+                await stream.send_all(start + rng.randbytes(rng.randrange(200)))
+                with trio.move_on_after(1):
+                    await answer(stream)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                pass
+            await stream.aclose()
+    assert await is_well(memory_gateway)
