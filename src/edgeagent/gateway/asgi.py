@@ -22,6 +22,7 @@ from edgeagent.gateway import connection
 from edgeagent.gateway.connection import Connection, Stream
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.relay import Receive, Send, relay
+from edgeagent.gateway.texts import one_line
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.urls import API_PREFIX
 
@@ -120,9 +121,10 @@ class Server:
         try:
             with served.scope:
                 await TCPServer(self._app, self._config, self._context, ConnectionState({}), cast(Any, served)).run()
-        except* Exception:
-            # Whatever a stranger's bytes do to the protocol libraries costs him his connection, not everybody theirs.
-            log.exception("Connection failed")
+        except* Exception as group:
+            # Hypercorn raises out of some malformed requests.  A stranger's bytes cost him his connection, not
+            # everybody theirs; what fails in the application itself, hypercorn has logged with its traceback.
+            log.warning("Connection failed", reason=one_line(repr(group.exceptions[0])))
         finally:
             self._open.discard(served)
             if not self._open:
