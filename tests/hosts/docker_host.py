@@ -65,8 +65,8 @@ def main() -> int:
         said = []
         for name, least, options in RUNS:
             program = ["python3", "/project/tests/hosts/inside.py", "--name", name, "--least", least]
-            folders = f"--volume={folder}:/project:ro"
-            said += _in_container(docker, image, (*options, folders), program, asked.timeout)
+            folders = ("--tmpfs=/var/tmp", f"--volume={folder}:/project:ro")
+            said += _in_container(docker, image, (*options, *folders), program, asked.timeout)
         refused = _profile_refuses(docker, image)
     worst = ingredients.verdict(said, [name for name, _, _ in RUNS])
     print(f"{'profile':16}", "ok" if refused else "FAILED: see above")
@@ -121,7 +121,8 @@ def _daemon() -> Iterator[list[str]]:
     with tempfile.TemporaryDirectory(prefix="dockerd-") as folder:
         socket = f"unix://{folder}/socket"
         options = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
-        options += ["--host", socket, "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false"]
+        options += ["--host", socket, "--cgroup-parent", f"/{IMAGE}", "--bridge=none", "--iptables=false"]
+        options += ["--ip6tables=false", "--ip-forward=false"]
         with Path(folder, "log").open("wb") as log:
             daemon = subprocess.Popen(["dockerd", *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
@@ -135,6 +136,9 @@ def _daemon() -> Iterator[list[str]]:
         finally:
             daemon.terminate()  # it stops its containers and its containerd first
             daemon.wait(timeout=DAEMON_TIMEOUT_S)
+            cgroups = Path("/sys/fs/cgroup")  # the daemon leaves the empty parent of its containers' cgroups
+            for parent in (*cgroups.glob(IMAGE), *cgroups.glob(f"*/{IMAGE}")):
+                parent.rmdir()
 
 
 def _answers(docker: list[str]) -> bool:
