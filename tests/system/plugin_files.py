@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-#: Heartbeats every half second instead of 15: a node on probation gets its next chance with the next one.
-QUICK = ("--heartbeat", "0.5")
+#: Heartbeats every second instead of every 15: a node on probation gets its next chance with the next one.
+QUICK = ("--heartbeat", "1")
 
 HEAD = """import os, sys, time
 from edgeagent.plugins import BaseWorkerPlugin, WorkerResult, RejectJob, current_job
