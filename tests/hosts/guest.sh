@@ -11,16 +11,16 @@ ip link set lo up
 hostname guest
 echo "+cpu +memory +pids" > /sys/fs/cgroup/cgroup.subtree_control
 
-# inside NAME [OPTION...] [-- COMMAND...]: run inside.py, each line of its output marked with the name.
+# inside NAME --least TIER [OPTION...] [-- COMMAND...]: run inside.py, each line of its output marked with the name.
 inside() {
-    python3 /project/tests/hosts/inside.py --least B --name "$@" 2>&1 | sed -u "s/^/$1| /"
+    python3 /project/tests/hosts/inside.py --name "$@" 2>&1 | sed -u "s/^/$1| /"
 }
 
 delegated="sh /project/tests/hosts/delegated.sh"
-inside root -- $delegated root &
-inside user -- $delegated agent &
+inside root --least B -- $delegated root &
+inside user --least B -- $delegated agent &
 wait
 # What an ordinary user has who simply logs in.
-inside undelegated --check-only -- setpriv --reuid agent --regid agent --init-groups
+inside undelegated --least B --check-only -- setpriv --reuid agent --regid agent --init-groups
 echo o > /proc/sysrq-trigger
 sleep 60
