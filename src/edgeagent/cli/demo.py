@@ -68,12 +68,14 @@ def _print(result: Demo, *, kept: bool) -> None:
     from rich.table import Table
 
     table = Table(title="Jobs")
-    for heading in ("type", "status", "queued", "running", "sandbox", "credits"):
-        table.add_column(heading, justify="left" if heading in ("type", "status", "sandbox") else "right")
+    for heading in ("type", "status"):
+        table.add_column(heading)
+    for heading in ("queued", "running", "sandbox tier", "protections", "credits"):
+        table.add_column(heading, justify="right")
     for job in result.jobs:
         times = (f"{job['queued_s']:.2f} s", f"{job['running_s']:.2f} s")
-        sandbox = f"tier {job['sandbox']['tier']}, {len(job['sandbox']['enforced'])} protections"
-        table.add_row(job["job_type"], job["status"], *times, sandbox, f"{job['credits']:g}")
+        sandbox = (job["sandbox"]["tier"], str(len(job["sandbox"]["enforced"])))
+        table.add_row(job["job_type"], job["status"], *times, *sandbox, f"{job['credits']:g}")
     console = Console()
     console.print(table)
     for path in result.outputs:
