@@ -1,7 +1,8 @@
 """The agent's side: a Zygote to start once, a Box for each job.
 
 Synchronous and thread-safe; nothing here waits longer than the call says.  The agent never forks: it asks the zygote,
-and keeps four descriptors of each sandbox (channel, output, control, scratch) and a pidfd.
+and keeps four descriptors of each sandbox (channel, output, control, scratch) and a pidfd.  Sandboxes that wait to be
+handed out are in ``pool``.
 """
 
 from __future__ import annotations
@@ -21,8 +22,9 @@ from typing import Any, Self
 from edgesandbox import launcher, passing, probe
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
+from edgesandbox.pool import GO, Pool
 from edgesandbox.report import Outcome, Report
-from edgesandbox.spec import Spec
+from edgesandbox.spec import Limits, Spec
 
 START_TIMEOUT_S = 120.0
 SPAWN_TIMEOUT_S = 30.0
@@ -126,6 +128,11 @@ class Zygote:
         import_paths: directories to import from, which jobs may read too.
         env: added to the jobs' environment, which otherwise holds only ``ENVIRONMENT``.
         hidden: paths that no job may see; ``start`` refuses when another argument would uncover one.
+        warm: how many sandboxes to keep ready, each of them used once; ``spawn`` then only has to start the job.
+        warm_limits: what those are built for; a spec that differs in anything gets a sandbox built for it.
+
+    Raises:
+        ValueError: ``warm`` is negative.
     """
 
     def __init__(
@@ -137,8 +144,12 @@ class Zygote:
         import_paths: Iterable[Path | str] = (),
         env: Mapping[str, str] | None = None,
         hidden: Iterable[Path | str] = (),
+        warm: int = 0,
+        warm_limits: Limits | None = None,
     ) -> None:
         """Remember what to start; no process yet."""
+        if warm < 0:
+            raise ValueError(f"warm must be 0 or more, not {warm}")
         package_root = Path(__file__).parents[1]
         paths = [str(each) for each in (package_root, *import_paths)]
         self._for_launcher = {
@@ -153,6 +164,9 @@ class Zygote:
             "import_paths": paths,
             "read_only": self._for_launcher["read_only"],
         }
+        self._warm = warm
+        self._warm_spec = Spec(limits=warm_limits or Limits())
+        self._pool: Pool | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self.tier = ""
@@ -163,6 +177,11 @@ class Zygote:
     def alive(self) -> bool:
         """Say whether the process is there."""
         return self._process is not None and self._process.poll() is None
+
+    @property
+    def ready(self) -> int:
+        """How many warm sandboxes wait to be handed out."""
+        return len(self._pool) if self._pool is not None else 0
 
     def start(self) -> None:
         """Start the process, build one sandbox, and check from inside it that it holds.
@@ -195,6 +214,8 @@ class Zygote:
             except BaseException:
                 self.close()
                 raise
+        if self._warm:
+            self._pool = Pool(self._build, self._warm_spec, self._warm)
 
     def _introduce(self, control: socket.socket, errors: int) -> None:
         control.settimeout(START_TIMEOUT_S)
@@ -243,11 +264,24 @@ class Zygote:
         self.start()
 
     def spawn(self, spec: Spec) -> Box:
-        """Build a sandbox and start the job in it; takes a few milliseconds.
+        """Start the job in a sandbox that is ready, or build one for it, which takes a few milliseconds.
 
         Raises:
             SetupFailed: it could not be built, or the zygote is gone (``alive`` is False then: ``restart``).
         """
+        pool = self._pool
+        if pool is not None and (box := pool.take(spec)) is not None:
+            return box
+        start, go = os.pipe()
+        with contextlib.nullcontext() if pool is None else pool.paused():
+            try:
+                os.write(go, GO)
+                return self._build(spec, start)
+            finally:
+                passing.close_all([start, go])
+
+    def _build(self, spec: Spec, start: int) -> Box:
+        """Build a sandbox; its job starts when the pipe ``start`` holds ``GO``."""
         if self._control is None:
             raise SetupFailed("the zygote is not running: start it first")
         channel, job_channel = socket.socketpair()
@@ -255,7 +289,7 @@ class Zygote:
         output_fd, job_output = os.pipe()
         fds: list[int] = []
         try:
-            inner = [job_channel.fileno(), init_control.fileno(), job_output]
+            inner = [job_channel.fileno(), init_control.fileno(), job_output, start]
             try:
                 passing.send(self._control, spec.to_json(), inner)
             finally:
@@ -281,6 +315,12 @@ class Zygote:
 
     def close(self) -> None:
         """End the zygote and every sandbox of it; a second call does nothing."""
+        if self._control is not None:
+            with contextlib.suppress(OSError):  # it is gone already
+                self._control.shutdown(socket.SHUT_RDWR)
+        if self._pool is not None:
+            self._pool.close()
+            self._pool = None
         if self._control is not None:
             self._control.close()
             self._control = None

@@ -55,9 +55,9 @@ def be_first_to_die() -> None:
     linux.write_file("/proc/self/oom_score_adj", "1000")
 
 
-def use_descriptors(channel: int, words: int, output: int) -> None:
-    """Arrange stdin (/dev/null), stdout and stderr (``output``), and close all but these and the other two."""
+def use_descriptors(output: int, keep: list[int]) -> None:
+    """Arrange stdin (/dev/null), stdout and stderr (``output``), and close all but these and those in ``keep``."""
     null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
     for source, target in ((null, 0), (output, 1), (output, 2)):
         os.dup2(source, target)
-    linux.close_all_except([0, 1, 2, channel, words])
+    linux.close_all_except([0, 1, 2, *keep])

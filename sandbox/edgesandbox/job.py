@@ -1,7 +1,8 @@
 """The job's process: confines itself, then calls the entry function with the channel.
 
-Nothing that runs here is trusted once the entry is called.  Over ``words``, a pipe to the supervisor, it says either
-why it could not be confined, or first that it is, and in the end perhaps that it lacked memory.
+Nothing that runs here is trusted once the entry is called, which is when the agent says so: a warm job waits for that,
+confined.  Over ``words``, a pipe to the supervisor, it says either why it could not be confined, or first that it is
+and how much processor time that took, and in the end perhaps that it lacked memory.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ from __future__ import annotations
 import importlib
 import os
 import socket
+import struct
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from typing import NoReturn
@@ -17,7 +20,8 @@ from typing import NoReturn
 from edgesandbox import confine, linux
 from edgesandbox.spec import Limits
 
-CONFINED = b"C"  # first of all, and nothing after it can say that the sandbox failed
+# A null byte, which no reason holds, and seconds: first of all, and nothing later can say that the sandbox failed.
+CONFINED = struct.Struct("=xd")
 OUT_OF_MEMORY = b"M"
 
 Entry = Callable[[socket.socket], object]
@@ -35,21 +39,26 @@ def load_entry(name: str) -> Entry:
     return entry
 
 
-def run(limits: Limits, entry: Entry | str, channel: int, words: int, output: int, landlock_version: int) -> NoReturn:
-    """Become the job and end with it."""
+def run(
+    limits: Limits, entry: Entry | str, channel: int, words: int, output: int, start: int, landlock_version: int
+) -> NoReturn:
+    """Become the job, wait for the byte in ``start``, and end with the job."""
     try:
         os.setsid()
         linux.block_signals()
         linux.set_dumpable(True)  # its files in /proc are its own; the supervisor's are not
         confine.be_first_to_die()
-        confine.use_descriptors(channel, words, output)
+        confine.use_descriptors(output, [channel, words, start])
         os.chdir("/scratch")
         confine.set_rlimits(limits)
         confine.give_up_privileges(landlock_version)
+        if not os.read(start, 1):
+            os._exit(1)  # not wanted any more
+        os.close(start)
     except OSError as problem:
         os.write(words, (problem.strerror or str(problem)).encode()[:1000])
         os._exit(1)
-    os.write(words, CONFINED)
+    os.write(words, CONFINED.pack(time.process_time()))
     code = 1
     try:
         code = _call(entry, socket.socket(fileno=channel))

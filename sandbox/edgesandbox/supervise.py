@@ -76,7 +76,7 @@ class Supervisor:
     def __init__(
         self, *, pid: int, limits: Limits, control: socket.socket, words: int, relay: Relay, disks: Sequence[int]
     ) -> None:
-        """Start the clock; ``disks`` are descriptors of the job's own file systems."""
+        """Take the job over; ``disks`` are descriptors of its own file systems."""
         self.pid = pid
         self.limits = limits
         self.control = control
@@ -86,10 +86,24 @@ class Supervisor:
         self.status: int | None = None
         self.stopped_for: Outcome | None = None
         self.children = linux.signal_descriptor(signal.SIGCHLD)
-        self.started = time.monotonic()
-        self.kill_at = self.started + limits.wall_s
-        self.look_at = self.started + LOOK_EVERY_S
         self.peak_bytes = 0
+        self.started = self.kill_at = self.look_at = float("inf")  # until it is handed out
+
+    def hold(self, start: int) -> bool:
+        """Wait for our byte in ``start``, and start the clock; False where it, or the job, is gone before."""
+        poll = select.poll()
+        poll.register(start, select.POLLIN)
+        poll.register(self.children, select.POLLIN)
+        while start not in (fd for fd, _event in poll.poll()):
+            self._reap()
+            if self.status is not None:
+                return False
+        self.started = time.monotonic()
+        self.kill_at = self.started + self.limits.wall_s
+        self.look_at = self.started + LOOK_EVERY_S
+        wanted = os.read(start, 1)
+        os.close(start)
+        return bool(wanted)
 
     def watch(self) -> None:
         """Return when the job's first process has ended; kill it where it must not go on."""
@@ -174,7 +188,8 @@ class Supervisor:
             while True:
                 os.waitpid(-1, 0)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
-        confined, words = self._last_words()
+        confined, before_s, words = self._last_words()
+        cpu_s = max(0.0, used.ru_utime + used.ru_stime - before_s)
         self.relay.fill()
         if self.relay.over and self.stopped_for is None:
             self.stopped_for = Outcome.OUTPUT_LIMIT
@@ -183,7 +198,7 @@ class Supervisor:
             stopped_for=self.stopped_for if confined or self.stopped_for else Outcome.SETUP_FAILED,
             out_of_memory=confined and job.OUT_OF_MEMORY in words,
             disk_full=any(_is_full(disk) for disk in self.disks),
-            cpu_s=used.ru_utime + used.ru_stime,
+            cpu_s=cpu_s,
             cpu_limit_s=self.limits.cpu_s,
         )
         outcome = classify(ending)
@@ -197,7 +212,7 @@ class Supervisor:
             signal=number or None,
             detail=detail,
             wall_s=wall_s,
-            cpu_s=ending.cpu_s,
+            cpu_s=cpu_s,
             memory_peak_bytes=max(self.peak_bytes, used.ru_maxrss * 1024),
             memory_source="largest process, or all together as sampled (RSS, PSS)",
             tier=tier,
@@ -205,14 +220,17 @@ class Supervisor:
             not_enforced=not_enforced,
         )
 
-    def _last_words(self) -> tuple[bool, bytes]:
-        """Return whether the job was confined, and what else it had to say."""
+    def _last_words(self) -> tuple[bool, float, bytes]:
+        """Return whether the job was confined, what that took of the processor, and what else it had to say."""
         os.set_blocking(self.words, False)
         try:
             words = os.read(self.words, 4096)
         except BlockingIOError:
             words = b""
-        return words.startswith(job.CONFINED), words.removeprefix(job.CONFINED)
+        if not words.startswith(b"\0"):
+            return False, 0.0, words
+        (before_s,) = job.CONFINED.unpack_from(words)
+        return True, before_s, words[job.CONFINED.size :]
 
     def deliver_output(self) -> None:
         """Hand on what the pipes still hold, as long as the agent is there and takes it."""

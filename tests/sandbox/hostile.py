@@ -394,3 +394,20 @@ def map_a_large_file(channel: socket.socket) -> None:
         total = sum(model[at] for at in range(0, len(model), 4096))
         time.sleep(0.6)
     answer(channel, total)
+
+
+def obey(channel: socket.socket) -> None:
+    """Read the name of one of these programs, and not a byte more, and be it."""
+    name = b""
+    while not name.endswith(b"\n"):
+        name += channel.recv(1)
+    globals()[name.decode().strip()](channel)
+
+
+def tell_the_time(channel: socket.socket) -> None:
+    """Say when this was called and when the process was made, by clocks that everybody shares, and what is there."""
+    called = time.monotonic()
+    ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+    left = [*os.listdir("/scratch"), *os.listdir("/tmp")]
+    Path("/scratch/mine").touch()
+    answer(channel, [called, ticks / os.sysconf("SC_CLK_TCK"), left])

@@ -7,6 +7,8 @@ import json
 import os
 import select
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +62,47 @@ def report_of(box: Box) -> Report:
     """Wait for the report, with a limit."""
     assert select.select([box.control], [], [], 90)[0], "no report within 90 s"
     return box.read_report()
+
+
+def family(pid: int) -> dict[int, int]:
+    """Return every living process below ``pid``, by the host's /proc, with its parent."""
+    parents: dict[int, int] = {}
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            state, parent = (directory / "stat").read_text().rpartition(")")[2].split()[:2]
+        except OSError:
+            continue
+        if state != "Z":
+            parents[int(directory.name)] = int(parent)
+    found: dict[int, int] = {}
+    todo = [pid]
+    while todo:
+        above = todo.pop()
+        below = {each: above for each, parent in parents.items() if parent == above and each not in found}
+        found |= below
+        todo += below
+    return found
+
+
+def descendants(pid: int) -> set[int]:
+    """Return every living process below ``pid``."""
+    return set(family(pid))
+
+
+def wait_until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
+    """Wait for what the kernel does in its own time."""
+    end = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        select.select([], [], [], 0.01)
+
+
+def runs(pid: int) -> bool:
+    """Say whether a process is there and not just unburied."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 NOBODY = 65534

@@ -5,45 +5,17 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from sandboxing import HERE, LIMITS, hear, report_of
+from sandboxing import HERE, LIMITS, descendants, hear, report_of, runs, wait_until
 
 from edgesandbox import SandboxUnavailable, SetupFailed, Spec, Zygote
 from edgesandbox.__main__ import main
-
-
-def descendants(pid: int) -> set[int]:
-    """Return every living process below ``pid``, by the host's /proc."""
-    children: dict[int, set[int]] = {}
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            state, parent = (directory / "stat").read_text().rpartition(")")[2].split()[:2]
-        except OSError:
-            continue
-        if state != "Z":
-            children.setdefault(int(parent), set()).add(int(directory.name))
-    found, todo = set(), [pid]
-    while todo:
-        below = children.get(todo.pop(), set()) - found
-        found |= below
-        todo += below
-    return found
-
-
-def wait_until(condition, limit_s: float = 10.0) -> None:
-    """Wait for what the kernel does in its own time."""
-    end = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < end, "it never came true"
-        select.select([], [], [], 0.01)
 
 
 @pytest.fixture
@@ -113,7 +85,7 @@ def test_closing_the_zygote_ends_its_jobs():
 
     with box:
         assert "setup_failed" == report_of(box).outcome
-    assert not any(_runs(pid) for pid in everybody)
+    assert not any(runs(pid) for pid in everybody)
 
 
 def test_a_zygote_that_dies_is_noticed_and_replaced(own_zygote):
@@ -148,7 +120,7 @@ def test_a_launcher_that_dies_takes_everything_with_it(own_zygote):
 
     own_zygote._process.kill()
 
-    wait_until(lambda: not any(_runs(pid) for pid in everybody))
+    wait_until(lambda: not any(runs(pid) for pid in everybody))
     running.close()
 
 
@@ -167,14 +139,7 @@ def test_an_agent_that_dies_takes_everything_with_it():
 
         agent.kill()
 
-    wait_until(lambda: not any(_runs(pid) for pid in everybody))
-
-
-def _runs(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    wait_until(lambda: not any(runs(pid) for pid in everybody))
 
 
 def test_a_zygote_that_was_not_started_says_so():

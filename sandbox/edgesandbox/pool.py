@@ -1,0 +1,191 @@
+"""Sandboxes that are built ahead: confined to the last step, and waiting for the byte that starts the job.
+
+A thread of the agent refills the pool, a moment after one was handed out and never while somebody waits for a cold
+one; it drops those that die, and all of them while the machine is short of memory.  Each is handed out once at most:
+whoever takes a box out of the list, under the lock, owns it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgesandbox.errors import SetupFailed
+from edgesandbox.spec import Spec
+
+if TYPE_CHECKING:
+    from edgesandbox.client import Box
+
+# What starts a box: one byte for its supervisor, one for its job.
+GO = b"go"
+# Between handing out and refilling: a short job has answered by then.
+SETTLE_S = 0.005
+# How often memory is looked at; also the pause after a box that died by itself.
+LOOK_EVERY_S = 1.0
+# Shares of the machine's memory that are available: below the first the pool is emptied, above the second refilled.
+SHORT, ENOUGH = 0.10, 0.15
+MEMINFO = Path("/proc/meminfo")
+
+
+def available_share(meminfo: str) -> float:
+    """Return how much of the machine's memory can be had, from the text of /proc/meminfo; 1.0 where it says nothing."""
+    fields = {name: value.split()[0] for name, _, value in (line.partition(":") for line in meminfo.splitlines())}
+    return int(fields.get("MemAvailable", 1)) / int(fields.get("MemTotal", 1))
+
+
+class Pool:
+    """Keeps up to ``size`` boxes ready, all built for one spec."""
+
+    def __init__(self, build: Callable[[Spec, int], Box], spec: Spec, size: int) -> None:
+        """Start filling.
+
+        Args:
+            build: makes a box whose job starts when the pipe, whose read end it is given, holds ``GO``.
+            spec: what every box is built for.
+            size: how many to keep, 1 or more.
+        """
+        self._build = build
+        self._spec = spec
+        self._size = size
+        self._lock = threading.Lock()
+        self._ready: deque[tuple[Box, int]] = deque()  # and the write end of the pipe that starts it
+        self._waiting = 0  # for a cold box
+        self._closing = threading.Event()
+        self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._thread = threading.Thread(target=self._run, name="edgesandbox-pool", daemon=True)
+        self._thread.start()
+
+    def __len__(self) -> int:
+        """Return how many are ready."""
+        return len(self._ready)
+
+    def take(self, spec: Spec) -> Box | None:
+        """Start a job in a box that is ready; None where there is none, or none that fits."""
+        if spec != self._spec:
+            return None
+        while (pair := self._pop()) is not None:
+            box, go = pair
+            try:
+                os.write(go, GO)
+            except BrokenPipeError:  # it has died
+                box.close()
+                continue
+            finally:
+                os.close(go)
+            self._nudge()
+            return box
+        return None
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Do not refill while somebody waits for a cold box."""
+        with self._lock:
+            self._waiting += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._waiting -= 1
+            self._nudge()
+
+    def stop(self) -> None:
+        """Refill no more; returns when no box is being built."""
+        self._closing.set()
+        self._nudge()
+        self._thread.join()
+
+    def close(self) -> None:
+        """Stop, and drop what is ready."""
+        self.stop()
+        self._drop_all()
+        with self._lock:
+            if self._wake >= 0:
+                os.close(self._wake)
+            self._wake = -1
+
+    def _pop(self) -> tuple[Box, int] | None:
+        with self._lock:
+            return self._ready.popleft() if self._ready else None
+
+    def _nudge(self) -> None:
+        with self._lock:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
+
+    def _run(self) -> None:
+        rest = False
+        while not self._closing.is_set():
+            if rest:
+                self._closing.wait(LOOK_EVERY_S)
+            rest = self._drop_dead()
+            share = available_share(MEMINFO.read_text())
+            if share < SHORT:
+                self._drop_all()
+            elif share >= ENOUGH and not rest:
+                rest = not self._fill()
+            if not rest:
+                self._sleep()
+
+    def _sleep(self) -> None:
+        """Return some time after a nudge, when a box dies, or when it is time to look at the memory."""
+        poll = select.poll()
+        poll.register(self._wake, select.POLLIN)
+        with self._lock:
+            for box, _go in self._ready:
+                poll.register(box.control, select.POLLIN)
+        ready = [fd for fd, _event in poll.poll(LOOK_EVERY_S * 1000)]
+        if self._wake in ready:
+            os.eventfd_read(self._wake)
+            self._closing.wait(SETTLE_S)
+
+    def _fill(self) -> bool:
+        """Build what is missing, unless somebody waits; False where that does not work now."""
+        while len(self._ready) < self._size and not self._waiting and not self._closing.is_set():
+            try:
+                self._build_one()
+            except (SetupFailed, OSError):  # whoever asks for a box next is told why
+                return False
+        return True
+
+    def _build_one(self) -> None:
+        start, go = os.pipe()
+        try:
+            box = self._build(self._spec, start)
+        except BaseException:
+            os.close(go)
+            raise
+        finally:
+            os.close(start)
+        with self._lock:
+            self._ready.append((box, go))
+
+    def _drop_dead(self) -> bool:
+        """Close those that have died, and say whether there were any."""
+        with self._lock:
+            dead = [pair for pair in self._ready if _readable(pair[0].control)]
+            for pair in dead:
+                self._ready.remove(pair)
+        for box, go in dead:
+            os.close(go)
+            box.close()
+        return bool(dead)
+
+    def _drop_all(self) -> None:
+        while (pair := self._pop()) is not None:
+            box, go = pair
+            os.close(go)
+            box.close()
+
+
+def _readable(control: socket.socket) -> bool:
+    """Say whether there is something to read, or its end: a box that waits has nothing to say."""
+    poll = select.poll()
+    poll.register(control, select.POLLIN)
+    return bool(poll.poll(0))
