@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import random
 import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
@@ -26,11 +28,16 @@ NODES = 3
 GRANT = 45_000_000  # four renders and a half
 
 
+#: Which of the jobs or attempts so far a step is about, modulo how many there are.
+NUMBERS = st.integers(0, 1 << 16)
+
+
+def has_flown(machine: Histories) -> bool:
+    return bool(machine.flights)
+
+
 class Histories(RuleBasedStateMachine):
     """Submitters, nodes and time do what they like, in any order, as often as they like."""
-
-    submitted = Bundle("submitted")
-    flown = Bundle("flown")
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +46,8 @@ class Histories(RuleBasedStateMachine):
         migrate(self.engine)
         sa.event.listen(self.engine, "checkout", lambda connection, *_: connection.execute("PRAGMA synchronous=OFF"))
         self.now = 1000.0
+        self.jobs: list[str] = []
+        self.flights: list[Flight] = []
         self.ids = (f"{number:08}" for number in itertools.count())
 
     def do(self, request: Any, *args: Any) -> Any:
@@ -57,45 +66,67 @@ class Histories(RuleBasedStateMachine):
             self.do(nodes.register, nodes.Applicant(f"n{n}", f"key{n}", ("render", "echo"), {})) for n in range(NODES)
         ]
 
-    @rule(target=submitted, job_type=st.sampled_from(["render", "render", "echo"]))
-    def submit(self, job_type: str) -> Any:
+        for job_type in ("render", "echo", "render"):
+            self.submit(job_type)
+        self.dispatch(0)
+
+    @rule(job_type=st.sampled_from(["render", "render", "echo"]))
+    def submit(self, job_type: str) -> None:
         new = New(job_id=next(self.ids), account_id=self.account, job_type=job_type, payload={}, limits=Limits())
         try:
             self.do(jobs.submit, new)
         except CreditsShortError:
-            return multiple()
-        return new.job_id
+            return
+        self.jobs.append(new.job_id)
 
-    @rule(target=flown, node=st.integers(0, NODES - 1))
-    def dispatch(self, node: int) -> Any:
+    @rule(node=st.integers(0, NODES - 1))
+    def dispatch(self, node: int) -> None:
+        self.now += 4  # the longest that a retry rests
         ready = self.do(queue.ready, {"render": 1, "echo": 1})
         flights = [Flight(next(self.ids), job.job_id, self.nodes[node]) for job in ready]
         assert self.do(queue.start, flights) == {flight.attempt_id for flight in flights}
-        return multiple(*flights)
+        self.flights += flights
 
-    @rule(flight=flown)
-    def dispatch_again(self, flight: Flight) -> None:
+    @precondition(has_flown)
+    @rule(number=NUMBERS, node=st.integers(0, NODES - 1))
+    def give_up_and_dispatch(self, number: int, node: int) -> None:
+        """What a result can come too late for: its attempt was lost, and the job went on."""
+        self.lose(number)
+        self.dispatch(node)
+
+    @precondition(has_flown)
+    @rule(number=NUMBERS)
+    def dispatch_again(self, number: int) -> None:
         """A job that is not QUEUED any more cannot be started twice."""
+        flight = self.flights[number % len(self.flights)]
         state = self.job(flight.job_id).state
         again = Flight(next(self.ids), flight.job_id, flight.node_id)
         assert bool(self.do(queue.start, [again])) == (state == JobState.QUEUED)
 
-    @rule(flight=flown)
-    def accept(self, flight: Flight) -> None:
+    @precondition(has_flown)
+    @rule(number=NUMBERS)
+    def accept(self, number: int) -> None:
+        flight = self.flights[number % len(self.flights)]
         before = self.attempt(flight).state
         assert self.do(jobs.accept, flight.attempt_id, flight.node_id) == (AttemptState(before) in OPEN_ATTEMPTS)
 
-    @rule(flight=flown)
-    def decline(self, flight: Flight) -> None:
+    @precondition(has_flown)
+    @rule(number=NUMBERS)
+    def decline(self, number: int) -> None:
+        flight = self.flights[number % len(self.flights)]
         self.do(jobs.give_back, flight.attempt_id, flight.node_id, "no")
 
-    @rule(flight=flown)
-    def lose(self, flight: Flight) -> None:
+    @precondition(has_flown)
+    @rule(number=NUMBERS)
+    def lose(self, number: int) -> None:
+        flight = self.flights[number % len(self.flights)]
         self.do(jobs.lose, flight.attempt_id, flight.node_id, "gone")
 
-    @rule(flight=flown, outcome=st.sampled_from([Outcome.COMPLETED, Outcome.COMPLETED, *Outcome]))
-    def finish(self, flight: Flight, outcome: Outcome) -> None:
+    @precondition(has_flown)
+    @rule(number=NUMBERS, outcome=st.sampled_from([Outcome.COMPLETED, Outcome.COMPLETED, *Outcome]))
+    def finish(self, number: int, outcome: Outcome) -> None:
         """Any attempt of any age reports; the same report again is answered the same and changes nothing."""
+        flight = self.flights[number % len(self.flights)]
         before = self.job(flight.job_id)
         result = JobResult(job_id=flight.job_id, attempt_id=flight.attempt_id, outcome=outcome, value=1)
         answer = self.do(jobs.finish, flight.node_id, result, Progress())
@@ -109,15 +140,27 @@ class Histories(RuleBasedStateMachine):
         assert self.do(jobs.finish, flight.node_id, result, Progress()) == jobs.Answer(answer.credited_ucr)
         assert self.job(flight.job_id) == after
 
-    @rule(flight=flown, outcome=st.sampled_from(list(Outcome)))
-    def finish_for_another(self, flight: Flight, outcome: Outcome) -> None:
+    @rule(order=st.randoms(use_true_random=False))
+    def everybody_completes(self, order: random.Random) -> None:
+        """After a long cut of all links every node has finished everything it was ever given."""
+        numbers = list(range(len(self.flights)))
+        order.shuffle(numbers)
+        for number in numbers:
+            self.finish(number, Outcome.COMPLETED)
+
+    @precondition(has_flown)
+    @rule(number=NUMBERS, outcome=st.sampled_from(list(Outcome)))
+    def finish_for_another(self, number: int, outcome: Outcome) -> None:
         """A node cannot report what it never had."""
+        flight = self.flights[number % len(self.flights)]
         other = self.nodes[(self.nodes.index(flight.node_id) + 1) % NODES]
         result = JobResult(job_id=flight.job_id, attempt_id=flight.attempt_id, outcome=outcome)
         assert self.do(jobs.finish, other, result, Progress()) is None
 
-    @rule(job=submitted)
-    def cancel(self, job: str) -> None:
+    @precondition(lambda self: self.jobs)
+    @rule(number=NUMBERS)
+    def cancel(self, number: int) -> None:
+        job = self.jobs[number % len(self.jobs)]
         before = JobState(self.job(job).state)
         applied = self.do(jobs.cancel, self.account, job)
         assert (applied is not None) == (before in OPEN_JOBS)
@@ -128,67 +171,101 @@ class Histories(RuleBasedStateMachine):
         self.now += later
 
     @invariant()
-    def an_ended_job_is_paid_or_paid_back_once(self) -> None:
-        held = Counter[tuple[str, str]]()
-        for recorded in self.entries():
-            held[recorded.entry.kind, recorded.entry.job_id] += 1
-        for job in self.rows(tables.jobs):
-            state, costs = JobState(job.state), bool(job.price_ucr)
-            assert held[Kind.HOLD, job.job_id] == costs
-            assert held[Kind.SETTLE, job.job_id] == (costs and state is JobState.COMPLETED)
-            assert held[Kind.RELEASE, job.job_id] == (costs and state in {JobState.FAILED, JobState.CANCELLED})
-            assert job.credited_ucr == (job.price_ucr if state is JobState.COMPLETED else 0)
-            assert (job.finished_at is None) == (state in OPEN_JOBS)
-            assert (job.error is not None) == (state is JobState.FAILED)
-
-    @invariant()
-    def an_open_attempt_is_the_one_its_job_waits_for(self) -> None:
-        jobs_by_id = {job.job_id: job for job in self.rows(tables.jobs)}
-        open_of = Counter[str]()
-        for attempt in self.rows(tables.attempts):
-            job = jobs_by_id[attempt.job_id]
-            if AttemptState(attempt.state) in OPEN_ATTEMPTS:
-                open_of[attempt.job_id] += 1
-                assert job.current_attempt == attempt.attempt_id
-                assert job.state == attempt.state
-        for job in jobs_by_id.values():
-            assert open_of[job.job_id] == (job.state in {JobState.DISPATCHED, JobState.RUNNING})
-
-    @invariant()
-    def the_books_balance(self) -> None:
-        balances = {row.account: row.balance_ucr for row in self.rows(tables.ledger_accounts)}
-        assert sum(balances.values()) == 0
-        assert all(balance >= 0 for account, balance in balances.items() if account != ISSUER)
-        summed, previous = Counter[str](), FIRST_HASH
-        for number, recorded in enumerate(self.entries(), 1):
-            assert recorded.seq == number
-            assert recorded.hash == ledger.chain_hash(previous, recorded.entry, recorded.at)
-            previous = recorded.hash
-            for posting in recorded.entry.postings:
-                summed[posting.account] += posting.amount_ucr
-        assert balances == {account: summed[account] for account in balances}
-
-    @invariant()
-    def nodes_have_earned_what_they_were_paid(self) -> None:
-        balances = {row.account: row.balance_ucr for row in self.rows(tables.ledger_accounts)}
-        for node in self.rows(tables.nodes):
-            assert node.earned_ucr == balances.get(ledger.node_account(node.node_id), 0)
-        completed = [job for job in self.rows(tables.jobs) if job.state == JobState.COMPLETED]
-        assert len(completed) == sum(node.jobs_completed for node in self.rows(tables.nodes))
-
-    def rows(self, table: sa.Table) -> list[Any]:
-        return list(self.do(lambda tx: tx.connection.execute(sa.select(table)).all()))
+    def everything_holds(self) -> None:
+        now = self.do(Snapshot.take)
+        check_jobs(now)
+        check_attempts(now)
+        check_books(now)
+        check_earnings(now)
 
     def job(self, job_id: str) -> Any:
-        return next(row for row in self.rows(tables.jobs) if row.job_id == job_id)
+        return self.do(lambda tx: tx.connection.execute(JOB, {"id": job_id}).one())
 
     def attempt(self, flight: Flight) -> Any:
-        return next(row for row in self.rows(tables.attempts) if row.attempt_id == flight.attempt_id)
+        return self.do(lambda tx: tx.connection.execute(ATTEMPT, {"id": flight.attempt_id}).one())
 
-    def entries(self) -> list[books.Recorded]:
-        recorded: list[books.Recorded] = self.do(lambda tx: list(books.entries(tx)))
-        return recorded
+
+JOB = sa.select(tables.jobs).where(tables.jobs.c.job_id == sa.bindparam("id"))
+ATTEMPT = sa.select(tables.attempts).where(tables.attempts.c.attempt_id == sa.bindparam("id"))
+ALL = {
+    name: sa.select(table)
+    for name, table in {
+        "jobs": tables.jobs,
+        "attempts": tables.attempts,
+        "nodes": tables.nodes,
+        "accounts": tables.ledger_accounts,
+    }.items()
+}
+
+
+@attrs.frozen
+class Snapshot:
+    """Everything that is stored."""
+
+    jobs: dict[str, Any]
+    attempts: list[Any]
+    nodes: list[Any]
+    balances: dict[str, int]
+    entries: list[books.Recorded]
+
+    @classmethod
+    def take(cls, tx: Tx) -> Snapshot:
+        rows = {name: tx.connection.execute(every).all() for name, every in ALL.items()}
+        return cls(
+            {row.job_id: row for row in rows["jobs"]},
+            list(rows["attempts"]),
+            list(rows["nodes"]),
+            {row.account: row.balance_ucr for row in rows["accounts"]},
+            list(books.entries(tx)),
+        )
+
+
+def check_jobs(now: Snapshot) -> None:
+    """An ended job is paid or paid back once, and says when and why it ended."""
+    moved = Counter((recorded.entry.kind, recorded.entry.job_id) for recorded in now.entries)
+    for job in now.jobs.values():
+        state, costs = JobState(job.state), bool(job.price_ucr)
+        assert moved[Kind.HOLD, job.job_id] == costs
+        assert moved[Kind.SETTLE, job.job_id] == (costs and state is JobState.COMPLETED)
+        assert moved[Kind.RELEASE, job.job_id] == (costs and state in {JobState.FAILED, JobState.CANCELLED})
+        assert job.credited_ucr == (job.price_ucr if state is JobState.COMPLETED else 0)
+        assert (job.finished_at is None) == (state in OPEN_JOBS)
+        assert (job.error is not None) == (state is JobState.FAILED)
+
+
+def check_attempts(now: Snapshot) -> None:
+    """An open attempt is the one its job waits for."""
+    open_of = Counter[str]()
+    for attempt in now.attempts:
+        if AttemptState(attempt.state) in OPEN_ATTEMPTS:
+            job = now.jobs[attempt.job_id]
+            open_of[attempt.job_id] += 1
+            assert (job.current_attempt, job.state) == (attempt.attempt_id, attempt.state)
+    for job in now.jobs.values():
+        assert open_of[job.job_id] == (job.state in {JobState.DISPATCHED, JobState.RUNNING})
+
+
+def check_books(now: Snapshot) -> None:
+    """Balances sum to zero, are what the postings add up to, and the chain is whole."""
+    assert sum(now.balances.values()) == 0
+    assert all(balance >= 0 for account, balance in now.balances.items() if account != ISSUER)
+    summed, previous = Counter[str](), FIRST_HASH
+    for number, recorded in enumerate(now.entries, 1):
+        assert recorded.seq == number
+        assert recorded.hash == ledger.chain_hash(previous, recorded.entry, recorded.at)
+        previous = recorded.hash
+        for posting in recorded.entry.postings:
+            summed[posting.account] += posting.amount_ucr
+    assert now.balances == {account: summed[account] for account in now.balances}
+
+
+def check_earnings(now: Snapshot) -> None:
+    """Nodes have earned what they were paid, for as many jobs as were completed."""
+    for node in now.nodes:
+        assert node.earned_ucr == now.balances.get(ledger.node_account(node.node_id), 0)
+    completed = sum(job.state == JobState.COMPLETED for job in now.jobs.values())
+    assert completed == sum(node.jobs_completed for node in now.nodes)
 
 
 TestHistories = Histories.TestCase
-TestHistories.settings = settings(max_examples=20, stateful_step_count=30, deadline=None)
+TestHistories.settings = settings(max_examples=35, stateful_step_count=40, deadline=None)
