@@ -15,16 +15,17 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from edgesandbox import launcher, passing, probe
+from edgesandbox import launcher, linux, passing, probe
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
-from edgesandbox.pool import GO, Pool
+from edgesandbox.pool import Pool
 from edgesandbox.report import Outcome, Report
 from edgesandbox.spec import Limits, Spec
+from edgesandbox.supervise import first_look_s
 
 START_TIMEOUT_S = 120.0
 SPAWN_TIMEOUT_S = 30.0
@@ -40,6 +41,33 @@ ENVIRONMENT = {
 }
 
 
+class Go:
+    """What starts the job of one box: a timer for its supervisor and, once that is set, a byte for its process."""
+
+    def __init__(self, first_look_s: float) -> None:
+        """Make timer and pipe; ``start`` is the end of the pipe that goes into the sandbox, as the timer does."""
+        self._first_look_s = first_look_s
+        self.timer = linux.timer_descriptor()
+        self.start, self._byte = os.pipe()
+        self._open = [self.timer, self._byte]
+
+    def say(self) -> bool:
+        """Start the job, and be of no more use; False where nobody is there to hear it."""
+        linux.set_timer(self.timer, self._first_look_s)
+        try:
+            os.write(self._byte, b"1")
+        except BrokenPipeError:
+            return False
+        finally:
+            self.close()
+        return True
+
+    def close(self) -> None:
+        """Give everything back; who waits for the byte ends."""
+        passing.close_all(self._open)
+        self._open = []
+
+
 class Box:
     """One sandbox with one job in it; ``Zygote.spawn`` makes them.
 
@@ -51,7 +79,7 @@ class Box:
     """
 
     def __init__(
-        self, *, channel: socket.socket, output_fd: int, control: socket.socket, pidfd: int, scratch: int
+        self, *, channel: socket.socket, output_fd: int, control: socket.socket, pidfd: int, scratch: int, go: Go
     ) -> None:
         """Take over what the sandbox's supervisor sent."""
         self.channel = channel
@@ -59,10 +87,16 @@ class Box:
         self.control = control
         self.scratch_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=scratch)
         os.close(scratch)
+        self.on_close: Callable[[], None] | None = None  # the pool's: there may be room for another
         self._pidfd = pidfd
+        self._go = go
         self._report: Report | None = None
         self._killed = False
         self._closed = False
+
+    def start(self) -> bool:
+        """Start the job; to be called once, by whoever hands the box out.  False where its process is gone already."""
+        return self._go.say()
 
     def read_report(self) -> Report:
         """Return how the job ended; waits for that unless ``control`` is readable.
@@ -102,10 +136,13 @@ class Box:
             return
         self._closed = True
         self.kill()
+        self._go.close()
         self.channel.close()
         self.control.close()
         for fd in (self.output_fd, self.scratch_fd, self._pidfd):
             os.close(fd)
+        if self.on_close is not None:
+            self.on_close()
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -272,38 +309,37 @@ class Zygote:
         pool = self._pool
         if pool is not None and (box := pool.take(spec)) is not None:
             return box
-        start, go = os.pipe()
         with contextlib.nullcontext() if pool is None else pool.paused():
-            try:
-                os.write(go, GO)
-                return self._build(spec, start)
-            finally:
-                passing.close_all([start, go])
+            box = self._build(spec)
+        box.start()  # where its process has failed already, the report says how
+        return box
 
-    def _build(self, spec: Spec, start: int) -> Box:
-        """Build a sandbox; its job starts when the pipe ``start`` holds ``GO``."""
+    def _build(self, spec: Spec) -> Box:
+        """Build a sandbox whose job waits to be started."""
         if self._control is None:
             raise SetupFailed("the zygote is not running: start it first")
         channel, job_channel = socket.socketpair()
         control, init_control = passing.pair()
         output_fd, job_output = os.pipe()
+        go = Go(first_look_s(spec.limits))
         fds: list[int] = []
         try:
-            inner = [job_channel.fileno(), init_control.fileno(), job_output, start]
+            inner = [job_channel.fileno(), init_control.fileno(), job_output, go.start, go.timer]
             try:
                 passing.send(self._control, spec.to_json(), inner)
             finally:
                 job_channel.close()
                 init_control.close()
-                os.close(job_output)
+                passing.close_all([job_output, go.start])
             control.settimeout(SPAWN_TIMEOUT_S)
             answer, fds = passing.receive(control, max_fds=2)
             control.settimeout(None)
             if answer is None or len(fds) != 2:
                 raise SetupFailed(answer["failed"] if answer else "the zygote died, or its clone did: restart it")  # noqa: TRY301
             pidfd, scratch = fds
-            return Box(channel=channel, output_fd=output_fd, control=control, pidfd=pidfd, scratch=scratch)
+            return Box(channel=channel, output_fd=output_fd, control=control, pidfd=pidfd, scratch=scratch, go=go)
         except BaseException as problem:
+            go.close()
             channel.close()
             control.close()
             passing.close_all([output_fd, *fds])

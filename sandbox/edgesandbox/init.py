@@ -33,12 +33,12 @@ def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, featur
     Args:
         spec: what the job may use.
         entry: what to call in it.
-        fds: the job's channel, this process's control socket, the pipe that the agent reads output from, and the one
-            over which it starts the job (see ``pool.GO``).
+        fds: the job's channel, this process's control socket, the pipe that the agent reads output from, the one
+            whose first byte starts the job, and the timer for the first look at it.
         mapped: readable once the user ids are mapped.
         features: what this host can enforce.
     """
-    channel, control_fd, sink, start = fds
+    channel, control_fd, sink, start, timer = fds
     control = socket.socket(fileno=control_fd)
     try:
         disks = _build(spec, control, mapped, features)
@@ -47,7 +47,7 @@ def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, featur
             passing.send(control, {"failed": problem.strerror or str(problem)})
         os._exit(1)
     with contextlib.suppress(OSError):  # nobody is there any more to report to
-        _supervise(spec, entry, channel, control, sink, start, disks, features)
+        _supervise(spec, entry, channel, control, sink, start, timer, disks, features)
     os._exit(0)
 
 
@@ -81,6 +81,7 @@ def _supervise(
     control: socket.socket,
     sink: int,
     start: int,
+    timer: int,
     disks: tuple[int, int],
     features: Features,
 ) -> None:
@@ -89,19 +90,20 @@ def _supervise(
     pid = os.fork()
     if pid == 0:
         landlock_version = 0 if "landlock" in spec.without else features.landlock
-        job.run(spec.limits, entry, channel, words_write, output_write, start, landlock_version)
-    linux.close_all_except([0, 1, 2, control.fileno(), sink, start, output_read, words_read, *disks])
+        ends = job.Ends(channel, output_write, words_write, start)
+        job.run(spec.limits, entry, ends, landlock_version)
+    linux.close_all_except([0, 1, 2, control.fileno(), sink, output_read, words_read, start, timer, *disks])
     linux.keep_capabilities([linux.CAP_KILL, linux.CAP_SYS_PTRACE])
     supervisor = Supervisor(
         pid=pid,
         limits=spec.limits,
         control=control,
         words=words_read,
+        start=start,
+        timer=timer,
         relay=Relay(output_read, sink, spec.limits.output_bytes),
         disks=disks,
     )
-    if not supervisor.hold(start):
-        return
     supervisor.watch()
     enforced, not_enforced = features.account(spec.without)
     report = supervisor.finish(tier="B", enforced=enforced, not_enforced=not_enforced)

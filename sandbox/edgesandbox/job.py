@@ -1,12 +1,13 @@
 """The job's process: confines itself, then calls the entry function with the channel.
 
-Nothing that runs here is trusted once the entry is called, which is when the agent says so: a warm job waits for that,
-confined.  Over ``words``, a pipe to the supervisor, it says either why it could not be confined, or first that it is
-and how much processor time that took, and in the end perhaps that it lacked memory.
+Nothing that runs here is trusted once the entry is called.  That is when the agent says so: until then the job waits,
+confined.  Over ``words``, a pipe to the supervisor, it says either why it could not be confined, or first that it is,
+and in the end perhaps that it lacked memory.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import os
 import socket
@@ -20,7 +21,8 @@ from typing import NoReturn
 from edgesandbox import confine, linux
 from edgesandbox.spec import Limits
 
-# A null byte, which no reason holds, and seconds: first of all, and nothing later can say that the sandbox failed.
+# A null byte, which no reason holds, and the processor seconds it took: first of all, and nothing after it can say that
+# the sandbox failed.
 CONFINED = struct.Struct("=xd")
 OUT_OF_MEMORY = b"M"
 
@@ -39,29 +41,47 @@ def load_entry(name: str) -> Entry:
     return entry
 
 
-def run(
-    limits: Limits, entry: Entry | str, channel: int, words: int, output: int, start: int, landlock_version: int
-) -> NoReturn:
-    """Become the job, wait for the byte in ``start``, and end with the job."""
+@dataclasses.dataclass(frozen=True)
+class Ends:
+    """The descriptors of a job: what its stranger gets, and what it has until it starts.
+
+    Attributes:
+        channel: to the agent.
+        output: a pipe, its stdout and stderr.
+        words: a pipe to the supervisor.
+        start: a pipe: a byte when the job is to start, its end when it is not wanted any more.
+    """
+
+    channel: int
+    output: int
+    words: int
+    start: int
+
+
+def run(limits: Limits, entry: Entry | str, ends: Ends, landlock_version: int) -> NoReturn:
+    """Become the job, wait until it is to start, and end with it."""
+    words = ends.words
     try:
         os.setsid()
         linux.block_signals()
         linux.set_dumpable(True)  # its files in /proc are its own; the supervisor's are not
         confine.be_first_to_die()
-        confine.use_descriptors(output, [channel, words, start])
+        confine.use_descriptors(ends.output, [ends.channel, words, ends.start])
         os.chdir("/scratch")
         confine.set_rlimits(limits)
         confine.give_up_privileges(landlock_version)
-        if not os.read(start, 1):
-            os._exit(1)  # not wanted any more
-        os.close(start)
     except OSError as problem:
         os.write(words, (problem.strerror or str(problem)).encode()[:1000])
         os._exit(1)
     os.write(words, CONFINED.pack(time.process_time()))
+    channel = socket.socket(fileno=ends.channel)
+    # From here to the entry, every line delays a job that somebody waits for.
+    if not os.read(ends.start, 1):
+        os._exit(1)
+    os.close(ends.start)
     code = 1
     try:
-        code = _call(entry, socket.socket(fileno=channel))
+        code = _call(entry, channel)
     except MemoryError:
         os.write(words, OUT_OF_MEMORY)
         traceback.print_exc()

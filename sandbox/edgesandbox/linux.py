@@ -12,6 +12,7 @@ import ctypes
 import os
 import platform
 import signal
+import time
 from collections.abc import Iterable
 
 CLONE_NEWNS = 0x00020000
@@ -247,6 +248,29 @@ def signal_descriptor(number: int) -> int:
     mask = (ctypes.c_uint64 * 16)(1 << (number - 1))
     flags = os.O_CLOEXEC | os.O_NONBLOCK
     return _check(_libc.signalfd(ctypes.c_int(-1), ctypes.byref(mask), ctypes.c_int(flags)), "signalfd")
+
+
+def timer_descriptor() -> int:
+    """Return a descriptor of a timer, by the monotonic clock, that is not set."""
+    flags = os.O_CLOEXEC | os.O_NONBLOCK
+    return _check(_libc.timerfd_create(ctypes.c_int(time.CLOCK_MONOTONIC), ctypes.c_int(flags)), "timerfd_create")
+
+
+def set_timer(timer: int, after_s: float) -> None:
+    """Make the timer's descriptor readable in so many seconds."""
+    seconds = int(after_s)
+    spec = (ctypes.c_int64 * 4)(0, 0, seconds, int((after_s - seconds) * 1e9) or 1)  # struct itimerspec
+    _check(_libc.timerfd_settime(ctypes.c_int(timer), ctypes.c_int(0), ctypes.byref(spec), None), "timerfd_settime")
+
+
+def timer_left_s(timer: int) -> float | None:
+    """Return the seconds until a timer goes off, 0 once it has; None where it is not set."""
+    with contextlib.suppress(BlockingIOError):
+        os.read(timer, 8)
+        return 0.0
+    spec = (ctypes.c_int64 * 4)()
+    _check(_libc.timerfd_gettime(ctypes.c_int(timer), ctypes.byref(spec)), "timerfd_gettime")
+    return spec[2] + spec[3] / 1e9 or None
 
 
 def set_seccomp_filter(length: int, address: int) -> None:

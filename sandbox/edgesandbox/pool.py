@@ -1,8 +1,9 @@
 """Sandboxes that are built ahead: confined to the last step, and waiting for the byte that starts the job.
 
-A thread of the agent refills the pool, a moment after one was handed out and never while somebody waits for a cold
-one; it drops those that die, and all of them while the machine is short of memory.  Each is handed out once at most:
-whoever takes a box out of the list, under the lock, owns it.
+A thread of the agent refills the pool: when a job that was started in one has ended, or else within a second, and never
+while somebody waits for a cold one.  To wake it sooner would delay the job that is just starting.  It drops those that
+die, and all of them while the machine is short of memory.  Each is handed out once at most: whoever takes a box out of
+the list, under the lock, owns it.
 """
 
 from __future__ import annotations
@@ -23,11 +24,9 @@ from edgesandbox.spec import Spec
 if TYPE_CHECKING:
     from edgesandbox.client import Box
 
-# What starts a box: one byte for its supervisor, one for its job.
-GO = b"go"
-# Between handing out and refilling: a short job has answered by then.
+# From the end of a job to refilling: the next one may be on its way.
 SETTLE_S = 0.005
-# How often memory is looked at; also the pause after a box that died by itself.
+# How often memory and the number of boxes are looked at; also the pause after a box that died by itself.
 LOOK_EVERY_S = 1.0
 # Shares of the machine's memory that are available: below the first the pool is emptied, above the second refilled.
 SHORT, ENOUGH = 0.10, 0.15
@@ -43,11 +42,11 @@ def available_share(meminfo: str) -> float:
 class Pool:
     """Keeps up to ``size`` boxes ready, all built for one spec."""
 
-    def __init__(self, build: Callable[[Spec, int], Box], spec: Spec, size: int) -> None:
+    def __init__(self, build: Callable[[Spec], Box], spec: Spec, size: int) -> None:
         """Start filling.
 
         Args:
-            build: makes a box whose job starts when the pipe, whose read end it is given, holds ``GO``.
+            build: makes a box whose job waits to be started.
             spec: what every box is built for.
             size: how many to keep, 1 or more.
         """
@@ -55,7 +54,7 @@ class Pool:
         self._spec = spec
         self._size = size
         self._lock = threading.Lock()
-        self._ready: deque[tuple[Box, int]] = deque()  # and the write end of the pipe that starts it
+        self._ready: deque[Box] = deque()
         self._waiting = 0  # for a cold box
         self._closing = threading.Event()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -70,17 +69,11 @@ class Pool:
         """Start a job in a box that is ready; None where there is none, or none that fits."""
         if spec != self._spec:
             return None
-        while (pair := self._pop()) is not None:
-            box, go = pair
-            try:
-                os.write(go, GO)
-            except BrokenPipeError:  # it has died
-                box.close()
-                continue
-            finally:
-                os.close(go)
-            self._nudge()
-            return box
+        while (box := self._pop()) is not None:
+            if box.start():
+                box.on_close = self._nudge
+                return box
+            box.close()  # it has died
         return None
 
     @contextlib.contextmanager
@@ -110,7 +103,7 @@ class Pool:
                 os.close(self._wake)
             self._wake = -1
 
-    def _pop(self) -> tuple[Box, int] | None:
+    def _pop(self) -> Box | None:
         with self._lock:
             return self._ready.popleft() if self._ready else None
 
@@ -138,7 +131,7 @@ class Pool:
         poll = select.poll()
         poll.register(self._wake, select.POLLIN)
         with self._lock:
-            for box, _go in self._ready:
+            for box in self._ready:
                 poll.register(box.control, select.POLLIN)
         ready = [fd for fd, _event in poll.poll(LOOK_EVERY_S * 1000)]
         if self._wake in ready:
@@ -149,38 +142,25 @@ class Pool:
         """Build what is missing, unless somebody waits; False where that does not work now."""
         while len(self._ready) < self._size and not self._waiting and not self._closing.is_set():
             try:
-                self._build_one()
+                box = self._build(self._spec)
             except (SetupFailed, OSError):  # whoever asks for a box next is told why
                 return False
+            with self._lock:
+                self._ready.append(box)
         return True
-
-    def _build_one(self) -> None:
-        start, go = os.pipe()
-        try:
-            box = self._build(self._spec, start)
-        except BaseException:
-            os.close(go)
-            raise
-        finally:
-            os.close(start)
-        with self._lock:
-            self._ready.append((box, go))
 
     def _drop_dead(self) -> bool:
         """Close those that have died, and say whether there were any."""
         with self._lock:
-            dead = [pair for pair in self._ready if _readable(pair[0].control)]
-            for pair in dead:
-                self._ready.remove(pair)
-        for box, go in dead:
-            os.close(go)
+            dead = [box for box in self._ready if _readable(box.control)]
+            for box in dead:
+                self._ready.remove(box)
+        for box in dead:
             box.close()
         return bool(dead)
 
     def _drop_all(self) -> None:
-        while (pair := self._pop()) is not None:
-            box, go = pair
-            os.close(go)
+        while (box := self._pop()) is not None:
             box.close()
 
 

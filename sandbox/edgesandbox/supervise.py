@@ -70,45 +70,53 @@ class Relay:
             self.pending = b""
 
 
+def first_look_s(limits: Limits) -> float:
+    """Return how long after the start the agent's timer wakes the supervisor."""
+    return min(LOOK_EVERY_S, limits.wall_s)
+
+
 class Supervisor:
-    """Watches the job ``pid`` until nothing of it is left."""
+    """Watches the job ``pid`` until nothing of it is left.
+
+    A job that waits to be handed out costs nothing, and its start wakes nobody but itself: the agent sets ``timer`` for
+    our first look, and from what is left of that we know the time of the start when something wakes us.
+    """
 
     def __init__(
-        self, *, pid: int, limits: Limits, control: socket.socket, words: int, relay: Relay, disks: Sequence[int]
+        self,
+        *,
+        pid: int,
+        limits: Limits,
+        control: socket.socket,
+        words: int,
+        start: int,
+        timer: int,
+        relay: Relay,
+        disks: Sequence[int],
     ) -> None:
         """Take the job over; ``disks`` are descriptors of its own file systems."""
         self.pid = pid
         self.limits = limits
         self.control = control
         self.words = words
+        self.start = start
+        self.timer = timer
         self.relay = relay
         self.disks = disks
         self.status: int | None = None
         self.stopped_for: Outcome | None = None
         self.children = linux.signal_descriptor(signal.SIGCHLD)
         self.peak_bytes = 0
-        self.started = self.kill_at = self.look_at = float("inf")  # until it is handed out
-
-    def hold(self, start: int) -> bool:
-        """Wait for our byte in ``start``, and start the clock; False where it, or the job, is gone before."""
-        poll = select.poll()
-        poll.register(start, select.POLLIN)
-        poll.register(self.children, select.POLLIN)
-        while start not in (fd for fd, _event in poll.poll()):
-            self._reap()
-            if self.status is not None:
-                return False
-        self.started = time.monotonic()
-        self.kill_at = self.started + self.limits.wall_s
-        self.look_at = self.started + LOOK_EVERY_S
-        wanted = os.read(start, 1)
-        os.close(start)
-        return bool(wanted)
+        self.started: float | None = None
+        self.kill_at = self.look_at = float("inf")
 
     def watch(self) -> None:
         """Return when the job's first process has ended; kill it where it must not go on."""
         while self.status is None:
-            for fd in self._wait(max(0.0, min(self.kill_at, self.look_at) - time.monotonic())):
+            ready = self._wait(min(self.kill_at, self.look_at))
+            if self.started is None:
+                self._notice_start()
+            for fd in ready:
                 if fd == self.children:
                     self._reap()
                 elif fd == self.control.fileno():
@@ -123,15 +131,26 @@ class Supervisor:
             if time.monotonic() >= self.kill_at and self.status is None:
                 self._stop(Outcome.TIMEOUT)
 
-    def _wait(self, timeout_s: float) -> list[int]:
+    def _wait(self, until: float) -> list[int]:
         poll = select.poll()
+        if self.started is None:
+            poll.register(self.timer, select.POLLIN)
         poll.register(self.children, select.POLLIN)
         poll.register(self.control, select.POLLIN)
         if self.relay.pending:
             poll.register(self.relay.sink, select.POLLOUT)
         elif not self.relay.ended:
             poll.register(self.relay.source, select.POLLIN)
-        return [fd for fd, _event in poll.poll(timeout_s * 1000 + 1)]
+        timeout_ms = None if until == float("inf") else max(0.0, until - time.monotonic()) * 1000 + 1
+        return [fd for fd, _event in poll.poll(timeout_ms)]
+
+    def _notice_start(self) -> None:
+        """Start the clock, as of when the agent started the job."""
+        left_s = linux.timer_left_s(self.timer)
+        if left_s is not None:
+            self.started = time.monotonic() + left_s - first_look_s(self.limits)
+            self.kill_at = min(self.kill_at, self.started + self.limits.wall_s)
+            self.look_at = self.started + LOOK_EVERY_S
 
     def _reap(self) -> None:
         """Collect whoever died: the job, or orphans it left to us."""
@@ -182,21 +201,22 @@ class Supervisor:
     def finish(self, *, tier: str, enforced: tuple[str, ...], not_enforced: dict[str, str]) -> Report:
         """Kill and reap whoever outlived the job, and account for all of them."""
         assert self.status is not None
-        wall_s = time.monotonic() - self.started
+        ended = time.monotonic()
         _signal_everybody(signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         confined, before_s, words = self._last_words()
+        ran = confined and self.started is not None and not _read_now(self.start)  # the byte that it starts by
         cpu_s = max(0.0, used.ru_utime + used.ru_stime - before_s)
         self.relay.fill()
         if self.relay.over and self.stopped_for is None:
             self.stopped_for = Outcome.OUTPUT_LIMIT
         ending = Ending(
             status=self.status,
-            stopped_for=self.stopped_for if confined or self.stopped_for else Outcome.SETUP_FAILED,
-            out_of_memory=confined and job.OUT_OF_MEMORY in words,
+            stopped_for=self.stopped_for if ran or self.stopped_for else Outcome.SETUP_FAILED,
+            out_of_memory=ran and job.OUT_OF_MEMORY in words,
             disk_full=any(_is_full(disk) for disk in self.disks),
             cpu_s=cpu_s,
             cpu_limit_s=self.limits.cpu_s,
@@ -205,13 +225,13 @@ class Supervisor:
         number = self.status & 0x7F
         detail = describe(outcome, self.status)
         if outcome is Outcome.SETUP_FAILED:
-            detail = words.decode(errors="replace") or "the job's process died before it was confined"
+            detail = words.decode(errors="replace") or "the job's process died before it was started"
         return Report(
             outcome=outcome,
             exit_code=None if number else self.status >> 8,
             signal=number or None,
             detail=detail,
-            wall_s=wall_s,
+            wall_s=ended - self.started if self.started is not None else 0.0,
             cpu_s=cpu_s,
             memory_peak_bytes=max(self.peak_bytes, used.ru_maxrss * 1024),
             memory_source="largest process, or all together as sampled (RSS, PSS)",
@@ -222,11 +242,7 @@ class Supervisor:
 
     def _last_words(self) -> tuple[bool, float, bytes]:
         """Return whether the job was confined, what that took of the processor, and what else it had to say."""
-        os.set_blocking(self.words, False)
-        try:
-            words = os.read(self.words, 4096)
-        except BlockingIOError:
-            words = b""
+        words = _read_now(self.words)
         if not words.startswith(b"\0"):
             return False, 0.0, words
         (before_s,) = job.CONFINED.unpack_from(words)
@@ -246,6 +262,14 @@ class Supervisor:
             self.relay.drain()
             if self.relay.pending and self.control.fileno() in (fd for fd, _ in poll.poll(1000)):
                 return
+
+
+def _read_now(pipe: int) -> bytes:
+    os.set_blocking(pipe, False)
+    try:
+        return os.read(pipe, 4096)
+    except BlockingIOError:
+        return b""
 
 
 def _signal_everybody(number: signal.Signals) -> None:

@@ -108,7 +108,7 @@ class Nursery:
                 os.read(children, 4096)
                 self._reap()
             if self._control.fileno() in ready:
-                request, fds = passing.receive(self._control, max_fds=4)
+                request, fds = passing.receive(self._control, max_fds=5)
                 if request is None:
                     return
                 self._spawn(request, fds)
@@ -159,7 +159,7 @@ class Nursery:
 
     def _refuse(self, fds: list[int], problem: str) -> None:
         """Tell the agent, over the control socket that was meant for the sandbox's supervisor."""
-        if len(fds) == 4:
+        if len(fds) == 5:
             with socket.socket(fileno=os.dup(fds[1])) as control:
                 passing.send(control, {"failed": problem})
 

@@ -173,9 +173,8 @@ def test_waiting_costs_no_processor_time(own):
 @pytest.mark.parametrize("role", [0, 1], ids=["supervisor", "job"])
 def test_a_waiting_box_that_dies_is_replaced(own, role):
     """It is noticed without anybody asking; whoever asks meanwhile gets one that works."""
-    wait_until(lambda: own.ready == SIZE)
+    wait_until(lambda: own.ready == SIZE and [SIZE, SIZE] == [len(pids) for pids in by_role(own)])
     dead = by_role(own)[role]
-    assert SIZE == len(dead)
 
     for pid in dead:
         os.kill(pid, signal.SIGKILL)
