@@ -53,9 +53,20 @@ def test_accepting_anything_else_changes_nothing(before: Standing) -> None:
 
 def test_declining_puts_the_job_back_without_taking_a_retry() -> None:
     """A decline is nobody's failure; the job rests a second."""
-    change = jobs.declined(standing(JobState.DISPATCHED, AttemptState.DISPATCHED, 1))
+    change = jobs.declined(standing(JobState.DISPATCHED, AttemptState.DISPATCHED, 1), 0)
 
     assert Change(attempt=AttemptState.DECLINED, job=JobState.QUEUED, retries=1, pause_s=1.0) == change
+
+
+def test_a_job_that_everybody_declines_rests_longer_and_longer() -> None:
+    """Four times for a second, then twice as long each time, and never more than a minute."""
+    pauses = [
+        change.pause_s
+        for declines in (0, 1, 2, 3, 4, 5, 9, 10_000)
+        if (change := jobs.declined(standing(JobState.DISPATCHED, AttemptState.DISPATCHED), declines)) is not None
+    ]
+
+    assert pauses == [1, 1, 1, 1, 2, 4, 60, 60]
 
 
 @pytest.mark.parametrize(("retries", "pause_s"), [(0, 1.0), (1, 2.0), (2, 4.0)])
@@ -144,7 +155,7 @@ def test_cancelling_gives_the_price_back_and_stops_what_runs(job: JobState, stop
 def test_money_moves_exactly_when_a_job_ends(before: Standing, outcome: Outcome, retries: int) -> None:
     """No event both leaves a job open and moves its price, and none ends it without."""
     before = standing(before.job, before.attempt, retries)
-    events = (jobs.accepted(before), jobs.declined(before), jobs.lost(before), jobs.ended(before, outcome))
+    events = (jobs.accepted(before), jobs.declined(before, retries), jobs.lost(before), jobs.ended(before, outcome))
 
     for change in [*events, jobs.cancelled(before.job, retries)]:
         if change is not None:

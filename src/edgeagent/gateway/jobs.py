@@ -16,8 +16,11 @@ from edgeagent.wire.messages import Outcome
 MAX_RETRIES = 3
 #: Seconds before the first retry; each later one waits twice as long: 1, 2, 4.
 FIRST_PAUSE_S = 1.0
-#: Seconds a declined job rests, so that a node that declines everything is not asked in a tight loop.
+#: Seconds a declined job rests, the first few times; then it rests longer and longer, up to ``LONGEST_PAUSE_S``, so
+#: that nodes that decline everything are not asked in a tight loop for ever.
 DECLINED_PAUSE_S = 1.0
+PATIENT_DECLINES = 4
+LONGEST_PAUSE_S = 60.0
 
 
 class JobState(enum.StrEnum):
@@ -102,13 +105,17 @@ def accepted(standing: Standing) -> Change | None:
     return Change(attempt=AttemptState.RUNNING, job=JobState.RUNNING, retries=standing.retries)
 
 
-def declined(standing: Standing) -> Change | None:
-    """The attempt never started: the node said no, or the dispatch did not reach it.  Takes no retry."""
+def declined(standing: Standing, declines: int) -> Change | None:
+    """The attempt never started: the node said no, or the dispatch did not reach it.  Takes no retry.
+
+    Args:
+        declines: how many attempts of the job ended so before.
+    """
     if standing.attempt not in OPEN_ATTEMPTS:
         return None
-    return Change(
-        attempt=AttemptState.DECLINED, job=JobState.QUEUED, retries=standing.retries, pause_s=DECLINED_PAUSE_S
-    )
+    doublings = max(0, declines + 1 - PATIENT_DECLINES)
+    pause_s = min(LONGEST_PAUSE_S, DECLINED_PAUSE_S * 2.0 ** min(doublings, 10))
+    return Change(attempt=AttemptState.DECLINED, job=JobState.QUEUED, retries=standing.retries, pause_s=pause_s)
 
 
 def lost(standing: Standing) -> Change | None:

@@ -53,6 +53,9 @@ _FIND = (
 )
 _HOLDER = sa.select(attempts.c.node_id).where(attempts.c.attempt_id == sa.bindparam("attempt"))
 _OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
+_DECLINES = sa.select(sa.func.count()).where(
+    attempts.c.job_id == sa.bindparam("job"), attempts.c.state == AttemptState.DECLINED.value
+)
 _FAILED_ON = sa.select(attempts.c.node_id).where(
     attempts.c.job_id == sa.bindparam("job"), attempts.c.outcome.in_([outcome.value for outcome in rules.BLAMED])
 )
@@ -163,7 +166,7 @@ def accept(tx: Tx, attempt_id: str, node_id: str) -> bool:
 def give_back(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | None:
     """The attempt never started; None if it is over already."""
     row = _find(tx, attempt_id, node_id)
-    change = None if row is None else rules.declined(_standing(row))
+    change = None if row is None else rules.declined(_standing(row), _declines(tx, row.job_id))
     return None if change is None else _apply(tx, row, change, None, reason)
 
 
@@ -218,6 +221,10 @@ def cancel(tx: Tx, account_id: str, job_id: str) -> Applied | None:
 
 def _find(tx: Tx, attempt_id: str, node_id: str) -> _Row | None:
     return tx.connection.execute(_FIND, {"attempt": attempt_id, "node": node_id}).one_or_none()
+
+
+def _declines(tx: Tx, job_id: str) -> int:
+    return int(tx.connection.execute(_DECLINES, {"job": job_id}).scalar_one())
 
 
 def _standing(row: _Row) -> Standing:

@@ -56,10 +56,14 @@ def ready(tx: Tx, free_slots: Mapping[str, int]) -> list[Ready]:
 
     A clock that was set back must not hold a job up: one that would rest for longer than any pause is ready too.
     """
-    longest_s = rules.FIRST_PAUSE_S * 2**rules.MAX_RETRIES
     rows: list[sa.Row[Any]] = []
     for job_type, free in free_slots.items():
-        wanted = {"type": job_type, "now": tx.now, "later": tx.now + longest_s, "most": min(free, MAX_READY)}
+        wanted = {
+            "type": job_type,
+            "now": tx.now,
+            "later": tx.now + rules.LONGEST_PAUSE_S,
+            "most": min(free, MAX_READY),
+        }
         rows += tx.connection.execute(_READY, wanted).all()
     rows = sorted(rows, key=lambda row: row.seq)[:MAX_READY]
     tried = _tried(tx, [row.job_id for row in rows])
