@@ -46,26 +46,21 @@ class Go:
 
     def __init__(self, first_look_s: float) -> None:
         """Make timer and pipe; ``start`` is the end of the pipe that goes into the sandbox, as the timer does."""
-        self._first_look_s = first_look_s
         self.timer = linux.timer_descriptor()
+        self._set_timer = linux.timer_setter(self.timer, first_look_s)
         self.start, self._byte = os.pipe()
-        self._open = [self.timer, self._byte]
 
     def say(self) -> bool:
-        """Start the job, and be of no more use; False where nobody is there to hear it."""
-        linux.set_timer(self.timer, self._first_look_s)
+        """Start the job; False where nobody is there to hear it."""
+        self._set_timer()
         try:
-            os.write(self._byte, b"1")
+            return os.write(self._byte, b"1") == 1
         except BrokenPipeError:
             return False
-        finally:
-            self.close()
-        return True
 
     def close(self) -> None:
-        """Give everything back; who waits for the byte ends."""
-        passing.close_all(self._open)
-        self._open = []
+        """Give everything back, once; who waits for the byte ends."""
+        passing.close_all([self.timer, self._byte])
 
 
 class Box:

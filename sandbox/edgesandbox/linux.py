@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import platform
 import signal
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -256,11 +257,14 @@ def timer_descriptor() -> int:
     return _check(_libc.timerfd_create(ctypes.c_int(time.CLOCK_MONOTONIC), ctypes.c_int(flags)), "timerfd_create")
 
 
-def set_timer(timer: int, after_s: float) -> None:
-    """Make the timer's descriptor readable in so many seconds."""
+def timer_setter(timer: int, after_s: float) -> Callable[[], int]:
+    """Return what makes the timer's descriptor readable so many seconds after it is called.
+
+    What can be done ahead is done here: that call is most of what starting a warm job takes.
+    """
     seconds = int(after_s)
     spec = (ctypes.c_int64 * 4)(0, 0, seconds, int((after_s - seconds) * 1e9) or 1)  # struct itimerspec
-    _check(_libc.timerfd_settime(ctypes.c_int(timer), ctypes.c_int(0), ctypes.byref(spec), None), "timerfd_settime")
+    return functools.partial(_libc.timerfd_settime, ctypes.c_int(timer), ctypes.c_int(0), ctypes.byref(spec), None)
 
 
 def timer_left_s(timer: int) -> float | None:
