@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -69,6 +70,27 @@ async def test_a_database_that_is_none_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "gateway.db").write_bytes(b"this is not a database at all" * 200)
     with pytest.raises(EdgeAgentError, match="cannot use the database"):
         await service.run(GatewaySettings(data_dir=tmp_path, port=0))
+
+
+async def test_a_cancelled_gateway_leaves_everything_in_order(tmp_path: Path) -> None:
+    """Without the courtesies: port, directory and database are free for the next one, and no node is left alone."""
+    async with trio.open_nursery() as outer:
+        async with trio.open_nursery() as nursery:
+            settings = GatewaySettings(data_dir=tmp_path, port=0)
+            gateway = PortGateway(tmp_path, await nursery.start(partial(service.run, settings)))
+            operator = await gateway.enlist()
+
+            async def listen(*, task_status: trio.TaskStatus[None]) -> None:
+                async with gateway.as_node(operator) as node:
+                    await node.ready()
+                    task_status.started()
+                    assert (await node.closed()).code
+
+            await outer.start(listen)
+            nursery.cancel_scope.cancel()
+        assert not (tmp_path / "gateway.json").exists()
+    async with on_a_port(tmp_path, port=int(gateway.url.rpartition(":")[2])):
+        pass
 
 
 async def test_stopping_tells_every_node_to_come_back(tmp_path: Path) -> None:
