@@ -5,6 +5,9 @@ from __future__ import annotations
 import pytest
 import trio
 
+from edgeagent.rest import Rest
+from edgeagent.wire.units import UCR_PER_CREDIT
+
 LIMIT_S = 120.0
 
 #: Job type -> (what its execute does, what the job's error has to say).
@@ -50,3 +53,29 @@ async def test_each_bad_plugin_fails_its_job_and_the_node_goes_on(network) -> No
     assert result["value"] == {"still": "here"}
     assert {name: error for name, error in errors.items() if BAD[name][1].lower() not in error.lower()} == {}
     assert not any("Traceback" in error or "\n" in error for error in errors.values())
+
+
+@pytest.mark.needs("sandbox")
+async def test_a_job_that_makes_no_sense_fails_at_once_and_costs_nothing(network) -> None:
+    """Out of range, the wrong type, an unknown field: FAILED in the first attempt, nothing paid, the node HEALTHY."""
+    bad = [
+        ("cpu_benchmark", {"limit": 1}, "2 to 10,000,000"),
+        ("cpu_benchmark", {"limit": "many"}, "limit"),
+        ("render", {"width": 10**9}, "width"),
+        ("inference", {"samples": "none"}, "samples"),
+        ("inference", {"colour": "red"}, "colour"),
+    ]
+    with trio.fail_after(LIMIT_S):
+        async with network(capabilities=("render", "inference")) as session:
+            ended = []
+            for job_type, payload, _ in bad:
+                job = await session.client.submit(job_type, payload)
+                ended.append(await session.client.wait(job["job_id"]))
+            account = await session.client.account()
+            async with Rest(session.network.gateway, session.network.node.token) as rest:
+                node = await rest.call("GET", "/nodes/me")
+
+    assert [(job["status"], len(job["attempts"])) for job in ended] == [("FAILED", 1)] * len(bad)
+    assert [wanted for job, (_, _, wanted) in zip(ended, bad, strict=True) if wanted not in job["error"]] == []
+    assert (account["balance_ucr"], account["held_ucr"]) == (1000 * UCR_PER_CREDIT, 0)
+    assert (node["status"], node["balance_ucr"]) == ("HEALTHY", 0)
