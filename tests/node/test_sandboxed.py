@@ -14,6 +14,7 @@ import trio
 from edgeagent.node.executor import Finished
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.wire.messages import JobDispatch, JobProgress, Limits, Outcome
+from edgesandbox import SetupFailed
 
 pytestmark = pytest.mark.needs("sandbox")
 
@@ -264,6 +265,25 @@ async def test_an_impossible_payload_is_rejected(bench: Bench) -> None:
 
     assert Outcome.REJECTED is finished.outcome
     assert "nested deeper" in finished.detail
+
+
+async def test_a_job_with_the_usual_limits_starts_in_a_box_that_was_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs though no box can be built any more."""
+
+    def refuse(_spec: object) -> None:
+        raise SetupFailed("not today")
+
+    with zygote_for(tmp_path / "plugins", warm=1) as zygote:
+        with trio.fail_after(30):
+            while not zygote.ready:  # noqa: ASYNC110 - another thread is at work
+                await trio.sleep(0.01)
+        monkeypatch.setattr(zygote, "_build", refuse)
+
+        finished = await Bench(SandboxExecutor(zygote), tmp_path).run("echo", {"warm": True})
+
+    assert {"warm": True} == finished.value
 
 
 async def test_a_killed_zygote_is_replaced(tmp_path: Path) -> None:

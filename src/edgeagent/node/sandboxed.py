@@ -20,6 +20,7 @@ from edgeagent.errors import EdgeAgentError
 from edgeagent.node.executor import Finished
 from edgeagent.node.outcomes import judge
 from edgeagent.node.reporter import Reporter
+from edgeagent.node.slots import default_slots
 from edgeagent.plugins.channel import ChannelError, Done, LineDecoder, Progress, start_line
 from edgeagent.plugins.loading import PLUGIN_DIR_VARIABLE
 from edgeagent.wire import messages
@@ -37,6 +38,8 @@ REPORT_S = 0.2
 #: Most files that a job may leave, and the most bytes of their names together: the result that lists them is one frame.
 MAX_FILES = 1000
 MAX_NAMES_BYTES = 128 << 10
+#: Most sandboxes kept ready; each takes a few MiB (docs/sandbox.md), and a third job at once can wait for a cold one.
+MOST_WARM = 2
 _READ_BYTES = 64 << 10
 _COPY_BYTES = 1 << 20
 
@@ -89,11 +92,13 @@ class SandboxExecutor:
 
 
 @contextlib.contextmanager
-def zygote_for(plugin_dir: Path) -> Iterator[Zygote]:
+def zygote_for(plugin_dir: Path, warm: int | None = None) -> Iterator[Zygote]:
     """Start the process that jobs are forked from, and end it afterwards; to be done before a secret is read.
 
     Args:
         plugin_dir: the operator's own plugins, in the node's home; jobs may read it and nothing else there.
+        warm: how many sandboxes to keep ready for jobs with the usual limits; unset, one for each slot that a machine
+            like this has by default, up to ``MOST_WARM``.
 
     Raises:
         EdgeAgentError: this host cannot confine jobs; says what is missing and what to type.
@@ -104,6 +109,8 @@ def zygote_for(plugin_dir: Path) -> Iterator[Zygote]:
         read_only=shown,
         env={PLUGIN_DIR_VARIABLE: str(plugin_dir)} if shown else {},
         hidden=[plugin_dir.parent],
+        warm=min(default_slots(len(os.sched_getaffinity(0))), MOST_WARM) if warm is None else warm,
+        warm_limits=_limits(messages.Limits()),
     )
     try:
         zygote.start()
