@@ -34,6 +34,18 @@ async def is_well(gateway: MemoryGateway) -> bool:
         return b"healthy" in await answer(stream)
 
 
+async def test_a_header_that_stops_coming_costs_the_connection(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """Five seconds after the connection was opened."""
+    async with trio.open_nursery() as nursery:
+        stream = await serve(memory_gateway, nursery)
+        await stream.send_all(b"GET /health HT")
+        started = trio.current_time()
+        assert await answer(stream) == b""
+        assert trio.current_time() - started == pytest.approx(5.0)
+
+
 async def test_a_body_that_stops_coming_costs_the_connection(
     autojump_clock: MockClock, memory_gateway: MemoryGateway
 ) -> None:
