@@ -17,14 +17,8 @@ from edgesandbox.features import Features
 from edgesandbox.spec import Spec
 from edgesandbox.supervise import Relay, Supervisor
 
-NAMESPACES = (
-    linux.CLONE_NEWUSER
-    | linux.CLONE_NEWNS
-    | linux.CLONE_NEWPID
-    | linux.CLONE_NEWNET
-    | linux.CLONE_NEWIPC
-    | linux.CLONE_NEWUTS
-)
+# The sixth, for the network, is made by ``networks``.
+NAMESPACES = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 
 
 def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, features: Features) -> NoReturn:

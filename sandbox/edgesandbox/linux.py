@@ -84,6 +84,11 @@ def unshare(flags: int) -> None:
     _check(_libc.unshare(ctypes.c_int(flags)), "unshare")
 
 
+def enter_network(network: int) -> None:
+    """Move into the network namespace of a descriptor."""
+    _check(_libc.setns(ctypes.c_int(network), ctypes.c_int(CLONE_NEWNET)), "setns")
+
+
 def clone(flags: int) -> int:
     """Fork into new namespaces; returns the child's pid, and 0 in the child.
 

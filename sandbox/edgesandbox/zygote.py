@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from edgesandbox import features, identity, init, job, linux, passing, root
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.launcher import write_map
+from edgesandbox.networks import Networks
 from edgesandbox.spec import Spec
 
 
@@ -93,7 +94,8 @@ class Nursery:
         self._last_id = extents[0][2] - 1  # inside ids are 0 (this process) to this one; 0 when there is only one
         self._next_id = 1
         self._features = features.detect(separate_ids=self._last_id > 0)
-        self._alive: dict[int, int] = {}  # pid of a namespace's init -> the id its job has
+        self._alive: dict[int, tuple[int, int]] = {}  # pid of a namespace's init -> its job's user and network
+        self._networks = Networks()
 
     def serve(self) -> None:
         """Fork on request and reap, until the agent closes its end."""
@@ -118,13 +120,16 @@ class Nursery:
             pid, _status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            self._alive.pop(pid, None)
+            # The init of a PID namespace is buried only after everybody in it.
+            if pid in self._alive:  # and not what an import started
+                _user, network = self._alive.pop(pid)
+                self._networks.give_back(network)
 
     def _free_id(self) -> int:
         """Return an id that no living job has; 0, ours, where there is no other."""
         if not self._last_id:
             return 0
-        taken = set(self._alive.values())
+        taken = {user for user, _network in self._alive.values()}
         while self._next_id in taken:
             self._next_id = self._next_id % self._last_id + 1
         chosen = self._next_id
@@ -136,10 +141,15 @@ class Nursery:
         try:
             spec = Spec.from_json(request)
             user = self._free_id()
-            pid = linux.clone(init.NAMESPACES)
+            network = self._networks.enter()
+            try:
+                pid = linux.clone(init.NAMESPACES)
+            except OSError:
+                self._networks.give_back(network)
+                raise
             if pid == 0:
                 self._become_init(spec, fds, mapped_read, mapped_write)
-            self._alive[pid] = user
+            self._alive[pid] = user, network
             for kind in ("uid", "gid"):
                 write_map(pid, kind, identity.JOB_ID, user, 1)
             os.write(mapped_write, b"1")

@@ -411,3 +411,14 @@ def tell_the_time(channel: socket.socket) -> None:
     left = [*os.listdir("/scratch"), *os.listdir("/tmp")]
     Path("/scratch/mine").touch()
     answer(channel, [called, ticks / os.sysconf("SC_CLK_TCK"), left])
+
+
+def leave_a_socket(channel: socket.socket) -> None:
+    """Say which network namespace this is, and what is in it; send a bound socket away when asked to, and end."""
+    seen = [os.readlink("/proc/self/ns/net"), Path("/proc/net/unix").read_text().count("@left")]
+    kept = socket.socket(socket.AF_UNIX)
+    seen.append(attempt(kept.bind, "\0left"))
+    kept.listen()
+    answer(channel, seen)
+    if question(channel) == "send it":
+        socket.send_fds(channel, [b"x"], [kept.fileno()])
