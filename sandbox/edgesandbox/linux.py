@@ -62,6 +62,8 @@ _PR_SET_SECCOMP = 22
 _PR_SET_NO_NEW_PRIVS = 38
 _CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
+_MADV_COLLAPSE = 25  # Linux 6.1
+_HUGE = 2 << 20
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -206,6 +208,18 @@ def prctl(option: int, value: int = 0, second: int = 0) -> int:
 def die_with_parent() -> None:
     """Have the kernel kill this process when the one that forked it is gone."""
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def collapse_heap() -> None:
+    """Ask for huge pages under this process's own memory: a fork then copies fewer tables.  Changes nothing else."""
+    with open("/proc/self/maps") as maps:  # noqa: PTH123 - pathlib is not needed here otherwise
+        lines = [line.split() for line in maps]
+    for area, rights, *_rest, inode in (fields[:5] for fields in lines):
+        if rights.startswith("rw-p") and inode == "0":
+            first, last = (int(each, 16) for each in area.split("-"))
+            first, last = -(-first // _HUGE) * _HUGE, last // _HUGE * _HUGE
+            if first < last:
+                _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), ctypes.c_int(_MADV_COLLAPSE))
 
 
 def set_dumpable(dumpable: bool) -> None:

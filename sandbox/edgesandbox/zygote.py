@@ -80,6 +80,7 @@ def prepare(message: dict[str, Any]) -> job.Entry:
     root.covered_mounts()  # remembered for every fork
     gc.collect()
     gc.freeze()
+    linux.collapse_heap()
     return entry
 
 

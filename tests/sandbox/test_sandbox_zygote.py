@@ -226,3 +226,15 @@ def test_check_builds_a_sandbox_and_says_what_holds(capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("tier B\n")
     assert "enforced      private_root" in printed
+
+
+def test_huge_pages_change_nothing_but_the_pages():
+    """Memory holds what it held, whether the kernel has followed the advice or not."""
+    code = (
+        "from edgesandbox import linux; import os; d = [os.urandom(4096) * 16 for _ in range(200)]; h = hash((*d,))\n"
+        "linux.collapse_heap(); assert h == hash((*map(bytes, map(bytearray, d)),)); print('same')"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+
+    assert ("same\n", "") == (done.stdout, done.stderr)
