@@ -405,11 +405,16 @@ def obey(channel: socket.socket) -> None:
 
 
 def tell_the_time(channel: socket.socket) -> None:
-    """Say when this was called and when the process was made, by clocks that everybody shares, and what is there."""
+    """Say when this was called and when the process was made, by clocks that everybody shares.
+
+    Leave a mark on each disk, and say which of them are there already.
+    """
     called = time.monotonic()
     ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-    left = [*os.listdir("/scratch"), *os.listdir("/tmp")]
-    Path("/scratch/mine").touch()
+    marks = [Path("/scratch/mine"), Path("/tmp/mine")]
+    left = [str(mark) for mark in marks if mark.exists()]
+    for mark in marks:
+        mark.touch()
     answer(channel, [called, ticks / os.sysconf("SC_CLK_TCK"), left])
 
 
