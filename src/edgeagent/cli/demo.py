@@ -34,7 +34,10 @@ def demo(data: Path | None, output: Path | None, keep: bool, as_json: bool) -> N
     except ImportError as error:
         raise UsageError(f"{error.name} is missing; run: pip install 'edgeagent[gateway,render,inference]'") from None
 
+    follower = Follower()
+
     async def show(result: Demo) -> None:
+        follower.stop()
         if not as_json:
             _print(result, kept=bool(data or output) or keep)
         if keep:
@@ -42,7 +45,7 @@ def demo(data: Path | None, output: Path | None, keep: bool, as_json: bool) -> N
             await _until_interrupted()
 
     async def call() -> Demo:
-        with Follower() as follower:
+        with follower:
             return await demonstration.run(data, output, follower, show)
 
     result = trio.run(call)
@@ -70,7 +73,7 @@ def _print(result: Demo, *, kept: bool) -> None:
     table = Table(title="Jobs")
     for heading in ("type", "status"):
         table.add_column(heading)
-    for heading in ("queued", "running", "sandbox tier", "protections", "credits"):
+    for heading in ("queued", "running", "sandbox", "enforced", "credits"):
         table.add_column(heading, justify="right")
     for job in result.jobs:
         times = (f"{job['queued_s']:.2f} s", f"{job['running_s']:.2f} s")

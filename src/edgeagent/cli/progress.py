@@ -35,6 +35,10 @@ class Follower:
         return self
 
     def __exit__(self, *failure: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Leave the bars as they are: what is printed from now on comes below them."""
         self._bars.stop()
 
     def say(self, line: str) -> None:
