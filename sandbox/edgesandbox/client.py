@@ -27,6 +27,8 @@ from edgesandbox.report import Outcome, Report
 from edgesandbox.spec import Limits, Spec
 from edgesandbox.supervise import first_look_s
 
+# Where there is no warm pool: clones that have joined their control groups of version 1 before there is work for them.
+CLONES_AHEAD = 2
 START_TIMEOUT_S = 120.0
 SPAWN_TIMEOUT_S = 30.0
 # Directories of most hosts that no job has any business in.
@@ -195,6 +197,7 @@ class Zygote:
             "preload": list(preload),
             "import_paths": paths,
             "read_only": self._for_launcher["read_only"],
+            "ahead": 0 if warm else CLONES_AHEAD,
         }
         self._warm = warm
         self._warm_spec = Spec(limits=warm_limits or Limits())

@@ -16,13 +16,19 @@ class Features:
 
     Attributes:
         filter: the seccomp program; empty where there is none for this machine.
+        counted_filter: the same for jobs whose memory a control group counts.
         landlock: the ABI version; 0 where there is none, or none that is usable.
         separate_ids: whether each job has a kernel user id of its own.
+        cgroups: protections that control groups give.
+        no_cgroups: why they do not give the others.
     """
 
     filter: bytes
+    counted_filter: bytes
     landlock: int
     separate_ids: bool
+    cgroups: tuple[str, ...] = ()
+    no_cgroups: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def account(self, without: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return which protections a job has when those in ``without`` are left out, and why not the others."""
@@ -31,18 +37,32 @@ class Features:
             "nested_namespaces_denied": True,
             "seccomp": bool(self.filter),
             "landlock": bool(self.landlock),
+            **{name: name in self.cgroups for name in protections.CGROUPS},
         }
         have = {name for name, there in optional.items() if there and name not in without}
-        missing = protections.MISSING | dict.fromkeys(without, protections.LEFT_OUT)
+        if "cgroup_memory" not in have:
+            optional["memory_watchdog"] = True
+            have.add("memory_watchdog")
+        missing = protections.MISSING | {
+            name: f"{why}; {protections.MISSING[name]}" for name, why in self.no_cgroups.items()
+        }
+        missing |= dict.fromkeys(without, protections.LEFT_OUT)
         enforced = (*protections.ALWAYS, *(name for name in optional if name in have))
         return enforced, {name: why for name, why in missing.items() if name not in have}
 
 
-def detect(*, separate_ids: bool) -> Features:
-    """Ask the kernel."""
+def detect(*, separate_ids: bool, cgroups: tuple[str, ...], no_cgroups: dict[str, str]) -> Features:
+    """Ask the kernel; the last two are what the launcher has found out."""
     try:
-        code = seccomp.program(count_memory=False)
+        codes = [seccomp.program(count_memory=counted) for counted in (False, True)]
     except KeyError:
-        code = b""
+        codes = [b"", b""]
     version = landlock.abi()
-    return Features(code, version if version >= _LANDLOCK_USABLE else 0, separate_ids)
+    return Features(
+        filter=codes[0],
+        counted_filter=codes[1],
+        landlock=version if version >= _LANDLOCK_USABLE else 0,
+        separate_ids=separate_ids,
+        cgroups=cgroups,
+        no_cgroups=no_cgroups,
+    )

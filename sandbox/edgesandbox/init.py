@@ -12,8 +12,9 @@ import os
 import socket
 from typing import NoReturn
 
-from edgesandbox import identity, job, linux, passing, root, seccomp
+from edgesandbox import identity, job, linux, passing, protections, root, seccomp
 from edgesandbox.features import Features
+from edgesandbox.group import Group
 from edgesandbox.spec import Spec
 from edgesandbox.supervise import Relay, Supervisor
 
@@ -21,7 +22,9 @@ from edgesandbox.supervise import Relay, Supervisor
 NAMESPACES = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 
 
-def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, features: Features) -> NoReturn:
+def main(
+    spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, features: Features, group: Group | None
+) -> NoReturn:
     """Be a job's PID 1, from the clone on.
 
     Args:
@@ -31,23 +34,29 @@ def main(spec: Spec, entry: job.Entry | str, fds: list[int], mapped: int, featur
             whose first byte starts the job, and the timer for the first look at it.
         mapped: readable once the user ids are mapped.
         features: what this host can enforce.
+        group: the control group that this process is in.
     """
     channel, control_fd, sink, start, timer = fds
     control = socket.socket(fileno=control_fd)
     try:
-        disks = _build(spec, control, mapped, features)
+        disks = _build(spec, control, mapped, features, group)
     except OSError as problem:
         with contextlib.suppress(OSError):
             passing.send(control, {"failed": problem.strerror or str(problem)})
         os._exit(1)
     with contextlib.suppress(OSError):  # nobody is there any more to report to
-        _supervise(spec, entry, channel, control, sink, start, timer, disks, features)
+        _supervise(spec, entry, channel, control, sink, start, timer, disks, features, group)
     os._exit(0)
 
 
-def _build(spec: Spec, control: socket.socket, mapped: int, features: Features) -> tuple[int, int]:
+def _build(
+    spec: Spec, control: socket.socket, mapped: int, features: Features, group: Group | None
+) -> tuple[int, int]:
     if not os.read(mapped, 1):
         raise OSError("the user ids of the sandbox could not be mapped")
+    if group is not None:
+        group.leave_out(spec.without)
+        group.limit(spec.limits)
     if features.separate_ids:
         os.setgroups([])
     os.setresgid(identity.JOB_ID, identity.JOB_ID, identity.JOB_ID)
@@ -61,7 +70,8 @@ def _build(spec: Spec, control: socket.socket, mapped: int, features: Features) 
     linux.drop_bounding_capabilities()
     linux.set_no_new_privileges()
     if features.filter and "seccomp" not in spec.without:
-        seccomp.install(features.filter)
+        counted = group is not None and group.counts_memory
+        seccomp.install(features.counted_filter if counted else features.filter)
     pidfd = os.pidfd_open(os.getpid())
     passing.send(control, {"ready": True}, [pidfd, disks[0]])
     os.close(pidfd)
@@ -78,6 +88,7 @@ def _supervise(
     timer: int,
     disks: tuple[int, int],
     features: Features,
+    group: Group | None,
 ) -> None:
     output_read, output_write = os.pipe()
     words_read, words_write = os.pipe()
@@ -86,7 +97,8 @@ def _supervise(
         landlock_version = 0 if "landlock" in spec.without else features.landlock
         ends = job.Ends(channel, output_write, words_write, start)
         job.run(spec.limits, entry, ends, landlock_version)
-    linux.close_all_except([0, 1, 2, control.fileno(), sink, output_read, words_read, start, timer, *disks])
+    kept = [*disks, *(group.fds() if group is not None else [])]
+    linux.close_all_except([0, 1, 2, control.fileno(), sink, output_read, words_read, start, timer, *kept])
     linux.keep_capabilities([linux.CAP_KILL, linux.CAP_SYS_PTRACE])
     supervisor = Supervisor(
         pid=pid,
@@ -97,9 +109,10 @@ def _supervise(
         timer=timer,
         relay=Relay(output_read, sink, spec.limits.output_bytes),
         disks=disks,
+        group=group,
     )
     supervisor.watch()
     enforced, not_enforced = features.account(spec.without)
-    report = supervisor.finish(tier="B", enforced=enforced, not_enforced=not_enforced)
+    report = supervisor.finish(tier=protections.tier(enforced), enforced=enforced, not_enforced=not_enforced)
     passing.send(control, report.to_json())
     supervisor.deliver_output()

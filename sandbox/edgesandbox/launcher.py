@@ -1,7 +1,8 @@
 """The process between the agent and the zygote: builds what the zygote lives in, then waits for its end.
 
 It starts as a fresh, isolated interpreter with no secret, forks the zygote as PID 1 of a namespace of its own, gives
-it its user ids, and stays only to be the parent: when agent or launcher goes, the zygote and all its jobs go.
+it its user ids, and stays as the parent that keeps the jobs' control groups: when agent or launcher goes, the zygote
+and all its jobs go.
 
 The forked child builds the file tree while it still sees the host, pivots into it, leaves the remaining namespaces and
 starts Python anew from inside, so that even /proc/self/exe leads to a read-only mount.
@@ -9,13 +10,14 @@ starts Python anew from inside, so that even /proc/self/exe leads to a read-only
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgesandbox import identity, linux, passing, root
+from edgesandbox import cgroups, identity, linux, passing, root
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable
 
@@ -27,13 +29,13 @@ _ZYGOTE_NAMESPACES = (
 # The package is found first, and its directory, which may be full of others, is then no place to find more.
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from edgesandbox import {0}; "
-    "del sys.path[0]; {0}.main(int(sys.argv[2]))"
+    "del sys.path[0]; {0}.main(*map(int, sys.argv[2:]))"
 )
 
 
-def command(module: str, fd: int) -> list[str]:
-    """Return the command line that runs ``edgesandbox.<module>.main(fd)`` in a fresh, isolated interpreter."""
-    return [sys.executable, "-I", "-c", BOOT.format(module), str(Path(__file__).parents[1]), str(fd)]
+def command(module: str, *fds: int) -> list[str]:
+    """Return the command line that runs ``edgesandbox.<module>.main(*fds)`` in a fresh, isolated interpreter."""
+    return [sys.executable, "-I", "-c", BOOT.format(module), str(Path(__file__).parents[1]), *map(str, fds)]
 
 
 def main(fd: int) -> NoReturn:
@@ -46,9 +48,7 @@ def main(fd: int) -> NoReturn:
         if message is not None:
             os.setsid()
             linux.new_session_keyring()
-            pid = _start(control, message)
-            control.close()
-            status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            status = _start_and_keep(control, message)
     except SandboxUnavailable as problem:
         passing.send(control, {"unavailable": str(problem)})
     except OSError as problem:
@@ -56,7 +56,28 @@ def main(fd: int) -> NoReturn:
     os._exit(status & 0xFF)
 
 
-def _start(control: socket.socket, message: dict[str, Any]) -> int:
+def _start_and_keep(control: socket.socket, message: dict[str, Any]) -> int:
+    """Start the zygote, make its jobs' control groups until its end, and return how it ended."""
+    keeper, missing = cgroups.find()
+    try:
+        ours, theirs = passing.pair()
+        pid = _start(control, theirs, message, keeper)
+        control.close()
+        theirs.close()
+        with contextlib.suppress(OSError):  # a zygote that died at once has no use for it
+            passing.send(ours, cgroups.greeting(keeper, missing))
+        if keeper is not None:
+            cgroups.serve(ours, keeper)
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    finally:
+        if keeper is not None:
+            with contextlib.suppress(OSError):  # the next launcher tries again
+                keeper.close()
+
+
+def _start(
+    control: socket.socket, groups: socket.socket, message: dict[str, Any], keeper: cgroups.Keeper | None
+) -> int:
     visible = root.plan(message["import_paths"], message["read_only"], message["hidden"])
     ids = take_ids()
     unshared_read, unshared_write = os.pipe()
@@ -65,12 +86,14 @@ def _start(control: socket.socket, message: dict[str, Any]) -> int:
     if pid == 0:
         os.close(unshared_read)
         os.close(mapped_write)
-        _become_zygote(control, message, visible, unshared_write, mapped_read)
+        _become_zygote(control, groups, message, visible, unshared_write, mapped_read)
     os.close(unshared_write)
     os.close(mapped_read)
     if os.read(unshared_read, 1):
         for kind in ("uid", "gid"):
             write_map(pid, kind, 0, ids.first, ids.count)
+        if keeper is not None:
+            keeper.adopt(pid, ids.first if ids.separate else os.geteuid())
         os.write(mapped_write, b"1" if ids.separate else b"0")
     os.close(unshared_read)
     os.close(mapped_write)
@@ -114,7 +137,12 @@ def _effective_capabilities() -> int:
 
 
 def _become_zygote(
-    control: socket.socket, message: dict[str, Any], visible: root.Plan, unshared: int, mapped: int
+    control: socket.socket,
+    groups: socket.socket,
+    message: dict[str, Any],
+    visible: root.Plan,
+    unshared: int,
+    mapped: int,
 ) -> NoReturn:
     try:
         linux.die_with_parent()
@@ -131,8 +159,9 @@ def _become_zygote(
         os.setresgid(0, 0, 0)
         os.setresuid(0, 0, 0)
         linux.die_with_parent()  # once more: a change of user clears it
-        control.set_inheritable(True)
-        os.execve(sys.executable, command("zygote", control.fileno()), message["env"])  # noqa: S606
+        for sock in (control, groups):
+            sock.set_inheritable(True)
+        os.execve(sys.executable, command("zygote", control.fileno(), groups.fileno()), message["env"])  # noqa: S606
     except OSError as problem:
         passing.send(control, {"unavailable": advise(problem.strerror or str(problem))})
     os._exit(1)

@@ -22,6 +22,7 @@ CLONE_NEWIPC = 0x08000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
+_CLONE_INTO_CGROUP = 0x200000000
 
 MS_NOSUID = 2
 MS_NODEV = 4
@@ -91,12 +92,14 @@ def enter_network(network: int) -> None:
     _check(_libc.setns(ctypes.c_int(network), ctypes.c_int(CLONE_NEWNET)), "setns")
 
 
-def clone(flags: int) -> int:
-    """Fork into new namespaces; returns the child's pid, and 0 in the child.
+def clone(flags: int, cgroup: int | None = None) -> int:
+    """Fork into new namespaces and, where it is given, a control group; returns the child's pid, and 0 in the child.
 
     The interpreter is told as ``os.fork`` tells it.  glibc is not: the child may fork on, but must not start threads.
     """
     arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, signal.SIGCHLD)
+    if cgroup is not None:
+        arguments[0], arguments[10] = flags | _CLONE_INTO_CGROUP, cgroup
     api = ctypes.pythonapi
     api.PyOS_BeforeFork()
     pid = int(_libc.syscall(ctypes.c_long(_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(88)))

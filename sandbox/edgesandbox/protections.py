@@ -26,7 +26,6 @@ ALWAYS = (
     "capabilities_dropped",
     "no_new_privileges",
     "cpu_watchdog",
-    "memory_watchdog",
     "output_limit",
     "wall_timeout",
 )
@@ -37,6 +36,8 @@ MISSING = {
     "what the kernel holds for them, such as socket buffers, is not counted",
     "cgroup_cpu": "a watchdog adds up the processor time of a job's processes instead; "
     "children whose parent disowns them (SIGCHLD ignored) are missed when they end between two looks",
+    "cgroup_pids": "the resource limit in a user namespace of the job's own caps its processes instead",
+    "cgroup_devices": "what keeps devices away is that the job's file tree has only five harmless ones",
     "separate_user_id": "all jobs run as the user who started the sandbox; started by root, each gets an id of its own",
     "nested_namespaces_denied": "jobs may make user namespaces of their own",
     "seccomp": "there is no table of system calls for this machine's instruction set",
@@ -44,5 +45,14 @@ MISSING = {
 }
 LEFT_OUT = "left out, as the job's spec says"
 
+# Given by control groups, and those of them that tier A stands for.
+CGROUPS = ("cgroup_memory", "cgroup_pids", "cgroup_cpu", "cgroup_devices")
+_TIER_A = frozenset(CGROUPS[:3])
+
 # What a spec may leave out: for proofs that the protection is what stops an attack.
-OPTIONAL = ("landlock", "nested_namespaces_denied", "seccomp")
+OPTIONAL = ("cgroup_cpu", "cgroup_memory", "cgroup_pids", "landlock", "nested_namespaces_denied", "seccomp")
+
+
+def tier(enforced: tuple[str, ...]) -> str:
+    """Return the tier of a sandbox with these protections."""
+    return "A" if _TIER_A <= set(enforced) else "B"

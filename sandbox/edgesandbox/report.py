@@ -81,7 +81,8 @@ class Ending:
     Attributes:
         status: as ``waitpid`` gives it.
         stopped_for: why the supervisor ended the job, where it did.
-        out_of_memory: an allocation was refused, or the kernel killed for memory.
+        oom_killed: the kernel killed since the control group's memory was used up.
+        out_of_memory: an allocation was refused.
         disk_full: no room, or no inode, was left in scratch or /tmp.
         cpu_s: processor seconds of the whole tree.
         cpu_limit_s: the limit on them.
@@ -89,6 +90,7 @@ class Ending:
 
     status: int
     stopped_for: Outcome | None = None
+    oom_killed: bool = False
     out_of_memory: bool = False
     disk_full: bool = False
     cpu_s: float = 0.0
@@ -99,6 +101,8 @@ def classify(ending: Ending) -> Outcome:
     """Name the outcome: our own reason first, then the kernel's, then the program's."""
     if ending.stopped_for is not None:
         return ending.stopped_for
+    if ending.oom_killed:
+        return Outcome.MEMORY_LIMIT
     clean = ending.status == 0
     if ending.out_of_memory and not clean:
         return Outcome.MEMORY_LIMIT

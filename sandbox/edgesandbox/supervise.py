@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 
 from edgesandbox import job, linux, passing, tree
+from edgesandbox.group import Group
 from edgesandbox.report import Ending, Outcome, Report, classify, describe
 from edgesandbox.spec import Limits
 
@@ -93,8 +94,9 @@ class Supervisor:
         timer: int,
         relay: Relay,
         disks: Sequence[int],
+        group: Group | None,
     ) -> None:
-        """Take the job over; ``disks`` are descriptors of its own file systems."""
+        """Take the job over; ``disks`` are descriptors of its own file systems, ``group`` is its control group."""
         self.pid = pid
         self.limits = limits
         self.control = control
@@ -103,6 +105,8 @@ class Supervisor:
         self.timer = timer
         self.relay = relay
         self.disks = disks
+        self.group = group
+        self.built_cpu_s = (group.cpu_s() if group else None) or 0.0  # went into building the sandbox
         self.status: int | None = None
         self.stopped_for: Outcome | None = None
         self.children = linux.signal_descriptor(signal.SIGCHLD)
@@ -167,18 +171,33 @@ class Supervisor:
     def _look(self) -> None:
         """Stop a job whose processes together use more than it may."""
         before = time.monotonic()
-        usage = tree.look()
+        cpu_s = self._group_cpu_s()
+        counted = self.group is not None and self.group.counts_memory
+        used_bytes = 0
+        if cpu_s is None or not counted:
+            usage = tree.look()
+            if not counted:
+                used_bytes = self._sampled_bytes(usage)
+            if cpu_s is None:
+                ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+                cpu_s = usage.cpu_s + ended.ru_utime + ended.ru_stime
+        if used_bytes > self.limits.memory_bytes or (self.group and self.group.out_of_memory(self.limits.memory_bytes)):
+            self._stop(Outcome.MEMORY_LIMIT)
+        elif cpu_s > self.limits.cpu_s + CPU_SLACK_S:
+            self._stop(Outcome.CPU_LIMIT)
+        now = time.monotonic()
+        self.look_at = now + max(LOOK_EVERY_S, 10 * (now - before))
+
+    def _group_cpu_s(self) -> float | None:
+        cpu_s = self.group.cpu_s() if self.group else None
+        return None if cpu_s is None else cpu_s - self.built_cpu_s
+
+    def _sampled_bytes(self, usage: tree.Usage) -> int:
         used_bytes = usage.rss_bytes
         if used_bytes > min(self.limits.memory_bytes, self.peak_bytes) or len(usage.pids) > 1:
             used_bytes = tree.proportional_bytes(usage)
         self.peak_bytes = max(self.peak_bytes, used_bytes)
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        if used_bytes > self.limits.memory_bytes:
-            self._stop(Outcome.MEMORY_LIMIT)
-        elif usage.cpu_s + ended.ru_utime + ended.ru_stime > self.limits.cpu_s + CPU_SLACK_S:
-            self._stop(Outcome.CPU_LIMIT)
-        now = time.monotonic()
-        self.look_at = now + max(LOOK_EVERY_S, 10 * (now - before))
+        return used_bytes
 
     def _obey(self) -> None:
         """Cancel the job as the agent asks; without an agent, end at once with all that is in here."""
@@ -209,13 +228,17 @@ class Supervisor:
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
         confined, before_s, words = self._last_words()
         ran = confined and self.started is not None and not _read_now(self.start)  # the byte that it starts by
-        cpu_s = max(0.0, used.ru_utime + used.ru_stime - before_s)
+        cpu_s = self._group_cpu_s()
+        if cpu_s is None:
+            cpu_s = max(0.0, used.ru_utime + used.ru_stime - before_s)
+        peak_source = self.group.peak_source if self.group else ""
         self.relay.fill()
         if self.relay.over and self.stopped_for is None:
             self.stopped_for = Outcome.OUTPUT_LIMIT
         ending = Ending(
             status=self.status,
             stopped_for=self.stopped_for if ran or self.stopped_for else Outcome.SETUP_FAILED,
+            oom_killed=self.group is not None and self.group.out_of_memory(self.limits.memory_bytes),
             out_of_memory=ran and job.OUT_OF_MEMORY in words,
             disk_full=any(_is_full(disk) for disk in self.disks),
             cpu_s=cpu_s,
@@ -233,8 +256,10 @@ class Supervisor:
             detail=detail,
             wall_s=ended - self.started if self.started is not None else 0.0,
             cpu_s=cpu_s,
-            memory_peak_bytes=max(self.peak_bytes, used.ru_maxrss * 1024),
-            memory_source="largest process, or all together as sampled (RSS, PSS)",
+            memory_peak_bytes=self.group.peak_bytes()
+            if self.group and peak_source
+            else max(self.peak_bytes, used.ru_maxrss * 1024),
+            memory_source=peak_source or "largest process, or all together as sampled (RSS, PSS)",
             tier=tier,
             enforced=enforced,
             not_enforced=not_enforced,

@@ -6,6 +6,8 @@ inherits from it may be read by strangers.  It does nothing but fork and reap.
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import gc
 import importlib
 import os
@@ -15,18 +17,24 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from edgesandbox import features, identity, init, job, linux, passing, root
+from edgesandbox import features, identity, init, job, linux, passing, protections, root
 from edgesandbox.errors import SandboxUnavailable
+from edgesandbox.group import MAX_FILES, Group, Groups
 from edgesandbox.launcher import write_map
 from edgesandbox.networks import Networks
+from edgesandbox.report import Outcome, Report
 from edgesandbox.spec import Spec
 
 
-def main(fd: int) -> NoReturn:
-    """Import what jobs will need, say so on socket ``fd``, and serve requests until the agent is gone."""
+def main(fd: int, groups_fd: int) -> NoReturn:
+    """Import what jobs will need, say so on socket ``fd``, and serve requests until the agent is gone.
+
+    The other socket leads to the launcher, which makes the control groups.
+    """
     linux.die_with_parent()
-    control = socket.socket(fileno=fd)
-    control.set_inheritable(False)
+    control, groups = socket.socket(fileno=fd), socket.socket(fileno=groups_fd)
+    for sock in (control, groups):
+        sock.set_inheritable(False)
     try:
         message, _ = passing.receive(control, max_bytes=passing.MAX_BYTES)
         if message is None:
@@ -40,7 +48,7 @@ def main(fd: int) -> NoReturn:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
-    Nursery(control, entry).serve()
+    Nursery(control, entry, Groups(groups), message["ahead"]).serve()
     os._exit(0)
 
 
@@ -84,18 +92,44 @@ def prepare(message: dict[str, Any]) -> job.Entry:
     return entry
 
 
+@dataclasses.dataclass
+class Clone:
+    """A namespace's init, and what the zygote keeps for it.
+
+    Attributes:
+        user: the id its job has.
+        network: the network namespace it is in.
+        group: its control group; only the number and the file that tells of a lack of memory are kept.
+        order: where one that was cloned ahead waits for its spec and descriptors.
+        control: a copy of its own way to the agent, for a last word should it be killed for lack of memory.
+        spec: what it was told to run.
+    """
+
+    user: int
+    network: int
+    group: Group | None
+    order: socket.socket | None = None
+    control: socket.socket | None = None
+    spec: Spec | None = None
+
+
 class Nursery:
     """The jobs that are alive, and the ids they have."""
 
-    def __init__(self, control: socket.socket, entry: job.Entry) -> None:
-        """Serve requests that arrive on ``control``."""
+    def __init__(self, control: socket.socket, entry: job.Entry, groups: Groups, ahead: int) -> None:
+        """Serve requests that arrive on ``control``, with ``ahead`` clones made ahead where that pays."""
+        self._ahead = ahead
         self._control = control
         self._entry = entry
+        self._groups = groups
         extents = identity.parse_map(_read("/proc/self/uid_map"))
         self._last_id = extents[0][2] - 1  # inside ids are 0 (this process) to this one; 0 when there is only one
         self._next_id = 1
-        self._features = features.detect(separate_ids=self._last_id > 0)
-        self._alive: dict[int, tuple[int, int]] = {}  # pid of a namespace's init -> its job's user and network
+        self._features = features.detect(
+            separate_ids=self._last_id > 0, cgroups=groups.protections, no_cgroups=groups.missing
+        )
+        self._alive: dict[int, Clone] = {}  # by pid
+        self._spares: list[int] = []  # of these, cloned ahead
         self._networks = Networks()
 
     def serve(self) -> None:
@@ -106,6 +140,7 @@ class Nursery:
         poll.register(self._control, select.POLLIN)
         poll.register(children, select.POLLIN)
         while True:
+            self._clone_ahead()
             ready = [fd for fd, _event in poll.poll()]
             if children in ready:
                 os.read(children, 4096)
@@ -118,19 +153,50 @@ class Nursery:
 
     def _reap(self) -> None:
         while self._alive:
-            pid, _status = os.waitpid(-1, os.WNOHANG)
+            pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
             # The init of a PID namespace is buried only after everybody in it.
             if pid in self._alive:  # and not what an import started
-                _user, network = self._alive.pop(pid)
-                self._networks.give_back(network)
+                self._bury(self._alive.pop(pid), status)
+            if pid in self._spares:
+                self._spares.remove(pid)
+
+    def _bury(self, clone: Clone, status: int) -> None:
+        """Give back what a dead sandbox had; speak for one that could not."""
+        self._networks.give_back(clone.network)
+        if clone.group is not None:
+            if status and clone.control is not None and clone.spec is not None:
+                self._speak_for(clone.control, clone.spec, clone.group)
+            clone.group.close()
+            self._groups.give_back(clone.group.number)
+        for sock in (clone.order, clone.control):
+            if sock is not None:
+                sock.close()
+
+    def _speak_for(self, control: socket.socket, spec: Spec, group: Group) -> None:
+        """Report for a supervisor that the kernel killed for its job's use of memory: the sandbox has not failed."""
+        if not group.out_of_memory(spec.limits.memory_bytes):
+            return
+        enforced, not_enforced = self._features.account(spec.without)
+        report = Report(
+            outcome=Outcome.MEMORY_LIMIT,
+            detail="the kernel ended the whole sandbox for lack of memory",
+            cpu_s=group.cpu_s() or 0.0,
+            memory_peak_bytes=group.peak_bytes(),
+            memory_source=group.peak_source,
+            tier=protections.tier(enforced),
+            enforced=enforced,
+            not_enforced=not_enforced,
+        )
+        with contextlib.suppress(OSError):  # the agent is not there any more
+            passing.send(control, report.to_json())
 
     def _free_id(self) -> int:
         """Return an id that no living job has; 0, ours, where there is no other."""
         if not self._last_id:
             return 0
-        taken = {user for user, _network in self._alive.values()}
+        taken = {clone.user for clone in self._alive.values()}
         while self._next_id in taken:
             self._next_id = self._next_id % self._last_id + 1
         chosen = self._next_id
@@ -138,33 +204,92 @@ class Nursery:
         return chosen
 
     def _spawn(self, request: dict[str, Any], fds: list[int]) -> None:
-        mapped_read, mapped_write = os.pipe()
         try:
             spec = Spec.from_json(request)
+            if self._spares:
+                clone = self._alive[self._spares.pop(0)]
+                assert clone.order is not None
+                passing.send(clone.order, request, fds)
+                clone.order.close()
+                clone.order = None
+            else:
+                clone = self._alive[self._clone((spec, fds))]
+            if clone.group is not None:
+                clone.control = socket.socket(fileno=os.dup(fds[1]))
+                clone.spec = spec
+        except (OSError, ValueError, TypeError, KeyError) as problem:
+            self._refuse(fds, str(problem))
+        finally:
+            passing.close_all(fds)
+
+    def _clone_ahead(self) -> None:
+        """Have some clones in their control groups before there is work for them: see ``Group.join``."""
+        while self._groups.version == 1 and len(self._spares) < self._ahead:
+            try:
+                self._spares.append(self._clone(None))
+            except OSError:  # the next request tries again, and says so
+                return
+
+    def _clone(self, work: tuple[Spec, list[int]] | None) -> int:
+        """Clone an init with work to do, or one that waits for it; returns its pid."""
+        mapped_read, mapped_write = os.pipe()
+        order, theirs = passing.pair() if work is None else (None, None)
+        group = self._groups.take()
+        try:
             user = self._free_id()
             network = self._networks.enter()
             try:
-                pid = linux.clone(init.NAMESPACES)
+                pid = linux.clone(init.NAMESPACES, group.directory if group else None)
             except OSError:
                 self._networks.give_back(network)
                 raise
             if pid == 0:
-                self._become_init(spec, fds, mapped_read, mapped_write)
-            self._alive[pid] = user, network
+                self._become_init(work, theirs, group, mapped_read, mapped_write)
+            self._alive[pid] = Clone(user, network, group, order)
             for kind in ("uid", "gid"):
                 write_map(pid, kind, identity.JOB_ID, user, 1)
             os.write(mapped_write, b"1")
-        except (OSError, ValueError, TypeError, KeyError) as problem:
-            self._refuse(fds, str(problem))
+            if group is not None:
+                group.keep_readers()
+        except BaseException:
+            if order is not None:
+                order.close()
+            if group is not None and group not in (clone.group for clone in self._alive.values()):
+                group.close()
+                self._groups.give_back(group.number)
+            raise
         finally:
-            passing.close_all([mapped_read, mapped_write, *fds])
+            passing.close_all([mapped_read, mapped_write])
+            if theirs is not None:
+                theirs.close()
+        return pid
 
-    def _become_init(self, spec: Spec, fds: list[int], mapped: int, unused: int) -> NoReturn:
+    def _become_init(
+        self,
+        work: tuple[Spec, list[int]] | None,
+        order: socket.socket | None,
+        group: Group | None,
+        mapped: int,
+        unused: int,
+    ) -> NoReturn:
         """Be the clone; whatever happens, it must not come back as a second zygote."""
         try:
             os.close(unused)
             self._control.close()
-            init.main(spec, spec.entry or self._entry, fds, mapped, self._features)
+            if order is not None:
+                kept = group.fds() if group else []
+                linux.close_all_except([0, 1, 2, order.fileno(), mapped, *kept])
+            if group is not None:
+                group.join()
+            if work is None:
+                assert order is not None
+                request, fds = passing.receive(order, max_fds=MAX_FILES)
+                if request is None:
+                    os._exit(0)
+                work = Spec.from_json(request), fds
+                order.close()
+            spec, fds = work
+            init.main(spec, spec.entry or self._entry, fds, mapped, self._features, group)
         finally:
             os._exit(1)
 

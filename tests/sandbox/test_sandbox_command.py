@@ -10,6 +10,7 @@ import sys
 
 import pytest
 
+from edgesandbox import protections
 from edgesandbox.__main__ import main
 from edgesandbox.report import Outcome, Report
 from edgesandbox.runner import exit_code, parse_size
@@ -130,4 +131,5 @@ def test_check_prints_a_document(capsys):
     assert 0 == main(["check", "--json"])
 
     document = json.loads(capsys.readouterr().out)
-    assert ("edgesandbox.check/1", "B", None) == (document["schema"], document["tier"], document["problem"])
+    assert ("edgesandbox.check/1", None) == (document["schema"], document["problem"])
+    assert protections.tier(tuple(document["enforced"])) == document["tier"]

@@ -1,0 +1,180 @@
+"""One job's control group, as its supervisor has it: a handful of opened control files.
+
+The launcher has made the group (``cgroups``); here it is joined, limited and read.  The descriptors are closed in the
+job's process before any of the stranger's code runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+from typing import Any
+
+from edgesandbox import passing
+from edgesandbox.spec import Limits
+
+MAX_FILES = 16
+_JOIN = "join"
+# Which files belong to which protection.
+_ROLES = {
+    "cgroup_memory": ("memory_limit", "swap_limit", "memory_peak", "oom"),
+    "cgroup_pids": ("pids_limit",),
+    "cgroup_cpu": ("cpu",),
+}
+_PEAK = {1: "memory.max_usage_in_bytes (control group)", 2: "memory.peak (control group)"}
+# The supervisor is in the group, too.
+_SUPERVISOR = 1
+# The kernel charges a group in batches of 64 pages on each processor.
+_SLACK_BYTES = 1 << 20
+
+
+@dataclasses.dataclass
+class Group:
+    """The control files of one group.
+
+    Attributes:
+        number: what the launcher calls it.
+        version: 1 or 2.
+        files: descriptors by role.
+        joins: descriptors of ``cgroup.procs``, one for each hierarchy; version 1 only.
+    """
+
+    number: int
+    version: int
+    files: dict[str, int]
+    joins: list[int]
+
+    @property
+    def directory(self) -> int | None:
+        """Return a descriptor to clone into; version 2 only."""
+        return self.files.get("directory")
+
+    def fds(self) -> list[int]:
+        """Return every descriptor."""
+        return [*self.files.values(), *self.joins]
+
+    def close(self) -> None:
+        """Close every descriptor."""
+        passing.close_all(self.fds())
+        self.files, self.joins = {}, []
+
+    def keep_readers(self) -> None:
+        """Close what can change the group."""
+        for role in ("memory_limit", "swap_limit", "pids_limit", "directory"):
+            if role in self.files:
+                os.close(self.files.pop(role))
+        passing.close_all(self.joins)
+        self.joins = []
+
+    def join(self) -> None:
+        """Move this process in; takes some 10 ms where nobody has moved lately, for the kernel waits for all CPUs."""
+        for fd in self.joins:
+            os.write(fd, b"0")
+            os.close(fd)
+        self.joins = []
+
+    def leave_out(self, protections: tuple[str, ...]) -> None:
+        """Forget what a spec does without."""
+        for name in protections:
+            for role in _ROLES.get(name, ()):
+                if role in self.files:
+                    os.close(self.files.pop(role))
+
+    def limit(self, limits: Limits) -> None:
+        """Set the limits.
+
+        Raises:
+            OSError: the kernel takes one of them not; the text names it.
+        """
+        swap = limits.memory_bytes if self.version == 1 else 0  # version 1 counts memory and swap together there
+        wanted = {"memory_limit": limits.memory_bytes, "swap_limit": swap, "pids_limit": limits.pids + _SUPERVISOR}
+        for role, value in wanted.items():
+            if role in self.files:
+                try:
+                    os.write(self.files[role], str(value).encode())
+                except OSError as problem:
+                    raise OSError(problem.errno, f"{role} of {value}: {problem.strerror}") from None
+
+    @property
+    def counts_memory(self) -> bool:
+        """Say whether the kernel counts and limits the job's memory."""
+        return "memory_limit" in self.files
+
+    @property
+    def peak_source(self) -> str:
+        """Return what ``peak_bytes`` reads; empty where it reads nothing."""
+        return _PEAK[self.version] if "memory_peak" in self.files else ""
+
+    def peak_bytes(self) -> int:
+        """Return the most memory used at one time; 0 where that is not counted."""
+        return int(self._read("memory_peak") or 0)
+
+    def cpu_s(self) -> float | None:
+        """Return the processor seconds of all that ever ran in the group; None where that is not counted."""
+        text = self._read("cpu")
+        if not text:
+            return None
+        return int(text) / 1e9 if self.version == 1 else _fields(text)["usage_usec"] / 1e6
+
+    def out_of_memory(self, limit_bytes: int) -> bool:
+        """Say whether the kernel killed in here because the group's own limit was reached.
+
+        A kill alone is not enough: the whole machine's lack of memory counts there, too.  Version 1 does not say which
+        of the two it was, but then the group was not at its limit.
+        """
+        events = _fields(self._read("oom"))
+        if not events.get("oom_kill"):
+            return False
+        return bool(events["oom"]) if self.version == 2 else self.peak_bytes() + _SLACK_BYTES >= limit_bytes
+
+    def _read(self, role: str) -> str:
+        return os.pread(self.files[role], 4096, 0).decode() if role in self.files else ""
+
+
+def _fields(text: str) -> dict[str, int]:
+    """Read lines of a name and a number."""
+    return {name: int(value) for name, value in map(str.split, text.splitlines())}
+
+
+class Groups:
+    """The zygote's side of the launcher's keeper: one group is always asked for ahead."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        """Hear what there is."""
+        self._sock = sock
+        self._asked = False
+        hello, _ = passing.receive(sock)
+        told: dict[str, Any] = hello or {"version": 0, "protections": [], "missing": {}}
+        self.version: int = told["version"]
+        self.protections: tuple[str, ...] = tuple(told["protections"])
+        self.missing: dict[str, str] = told["missing"]
+        if self.version:
+            self._ask()
+
+    def _ask(self) -> None:
+        passing.send(self._sock, {"make": True})
+        self._asked = True
+
+    def take(self) -> Group | None:
+        """Return a group that nobody has used; None where this host has none.
+
+        Raises:
+            OSError: the launcher could not make one.
+        """
+        if not self.version:
+            return None
+        if not self._asked:
+            self._ask()
+        answer, fds = passing.receive(self._sock, max_fds=MAX_FILES)
+        self._asked = False
+        if answer is None or "failed" in answer:
+            raise OSError(answer["failed"] if answer else "the launcher is gone")
+        self._ask()
+        pairs = list(zip(answer["names"], fds, strict=True))
+        files = {name: fd for name, fd in pairs if name != _JOIN}
+        return Group(answer["number"], self.version, files, [fd for name, fd in pairs if name == _JOIN])
+
+    def give_back(self, number: int) -> None:
+        """Have a group removed whose job is dead."""
+        passing.send(self._sock, {"remove": number})
