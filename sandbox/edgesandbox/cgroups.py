@@ -314,12 +314,17 @@ def serve(sock: socket.socket, keeper: Keeper) -> None:
         answer: dict[str, Any] = {"number": number}
         fds: list[int] = []
         try:
-            if len(alive) >= MOST_GROUPS:
-                raise OSError("too many control groups")
-            answer["names"], fds = keeper.make(number)
-            alive.add(number)
+            answer["names"], fds = _make(keeper, number, alive)
         except OSError as problem:
             answer = {"failed": f"control group: {problem}"}
         with contextlib.suppress(OSError):  # gone; the next receive says so
             passing.send(sock, answer, fds)
         passing.close_all(fds)
+
+
+def _make(keeper: Keeper, number: int, alive: set[int]) -> tuple[list[str], list[int]]:
+    if len(alive) >= MOST_GROUPS:
+        raise OSError("there are too many")
+    made = keeper.make(number)
+    alive.add(number)
+    return made

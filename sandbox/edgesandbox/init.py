@@ -49,9 +49,7 @@ def main(
     os._exit(0)
 
 
-def _build(
-    spec: Spec, control: socket.socket, mapped: int, features: Features, group: Group | None
-) -> tuple[int, int]:
+def _build(spec: Spec, control: socket.socket, mapped: int, features: Features, group: Group | None) -> tuple[int, int]:
     if not os.read(mapped, 1):
         raise OSError("the user ids of the sandbox could not be mapped")
     if group is not None:

@@ -55,4 +55,4 @@ OPTIONAL = ("cgroup_cpu", "cgroup_memory", "cgroup_pids", "landlock", "nested_na
 
 def tier(enforced: tuple[str, ...]) -> str:
     """Return the tier of a sandbox with these protections."""
-    return "A" if _TIER_A <= set(enforced) else "B"
+    return "A" if set(enforced) >= _TIER_A else "B"

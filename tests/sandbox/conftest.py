@@ -30,7 +30,8 @@ def spawn(zygote: Zygote) -> Iterator[Callable[..., Box]]:
     boxes: list[Box] = []
 
     def spawn(program: str, without: tuple[str, ...] = (), **limits: Any) -> Box:
-        spec = Spec(entry=f"hostile:{program}", limits=dataclasses.replace(LIMITS, **limits), without=without)
+        entry = program if ":" in program else f"hostile:{program}"
+        spec = Spec(entry=entry, limits=dataclasses.replace(LIMITS, **limits), without=without)
         box = zygote.spawn(spec)
         boxes.append(box)
         return box

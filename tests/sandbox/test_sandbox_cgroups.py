@@ -1,0 +1,233 @@
+"""What control groups add: limits on a job as a whole, which the kernel enforces and counts."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sandboxing import HERE, LIMITS, as_nobody, hear, report_of, say, wait_until
+
+from edgesandbox import Limits, Spec, Zygote, cgroups
+from edgesandbox.group import Group
+
+MOUNTINFO = """\
+24 1 0:22 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+25 1 0:23 /outer /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory
+26 1 0:24 / /sys/fs/cgroup/cpu\\040and\\040more rw - cgroup cgroup rw,cpu,cpuacct
+27 1 0:25 / /proc rw - proc proc rw
+"""
+GROUPS = "4:memory:/outer/service\n3:cpu,cpuacct:/slice\n1:name=systemd:/elsewhere\n0::/user.slice\n"
+
+
+@pytest.fixture
+def tier_a(zygote):
+    """Skip where this host, or this user, has no control groups to give."""
+    if zygote.tier != "A":
+        pytest.skip(f"only root, or a delegated group: {zygote.not_enforced['cgroup_memory']}")
+
+
+@pytest.fixture
+def keeper() -> Iterator[cgroups.Keeper]:
+    """A keeper of the test's own."""
+    keeper, missing = cgroups.find()
+    if keeper is None:
+        pytest.skip(f"only root, or a delegated group: {missing['cgroup_memory']}")
+    yield keeper
+    keeper.close()
+
+
+def in_group(keeper: cgroups.Keeper, limits: Limits, code: str, *arguments: str) -> object:
+    """Run Python code in a group and nothing else, outside of any sandbox; returns what it prints."""
+    names, fds = keeper.make(7)
+    files = {name: fd for name, fd in zip(names, fds, strict=True) if name != "join"}
+    joins = [fd for name, fd in zip(names, fds, strict=True) if name == "join"]
+    group = Group(7, keeper.version, files, joins)
+    try:
+        group.limit(limits)
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            preexec_fn=group.join,
+            capture_output=True,
+            timeout=60,
+            check=True,
+        )
+    finally:
+        group.close()
+        keeper.remove(7)
+    return json.loads(done.stdout)
+
+
+def test_mounts_are_found_by_what_the_kernel_lists():
+    """Escaped names, mounts of a part of a hierarchy, several controllers in one."""
+    found = {each.point: each for each in cgroups.mounts(MOUNTINFO, GROUPS)}
+
+    assert {
+        "/sys/fs/cgroup/unified": ("cgroup2", "user.slice"),
+        "/sys/fs/cgroup/memory": ("cgroup", "service"),
+        "/sys/fs/cgroup/cpu and more": ("cgroup", "slice"),
+    } == {point: (each.kind, each.own) for point, each in found.items()}
+
+
+def test_tier_a_is_said_with_its_reasons(zygote, run, tier_a):
+    """Memory, processes and processor time by the kernel; the report names the file of the peak."""
+    report = run("noop").report
+
+    assert "A" == report.tier
+    assert {"cgroup_memory", "cgroup_pids", "cgroup_cpu"} <= set(report.enforced)
+    assert "memory_watchdog" not in report.enforced
+    assert report.memory_source.startswith("memory.")
+    assert 1 << 16 < report.memory_peak_bytes < 64 << 20
+
+
+@pytest.mark.parametrize("kind", ["shared anonymous", "memfd", "tmpfs", "socket buffers"])
+def test_memory_of_every_kind_is_counted(run, tier_a, kind):
+    """96 MiB do not go into 64 MiB, whatever they are; without the group, and the filter, nothing stops them."""
+    limits = {"memory_bytes": 64 << 20, "nofile": 8192}
+
+    held = run("greedy:hoard", [kind, 96 << 20], **limits)
+    free = run("greedy:hoard", [kind, 96 << 20], **limits, without=["cgroup_memory", "seccomp"])
+
+    assert ("memory_limit", None) == (held.report.outcome, held.answer)
+    assert ("exited", "has it") == (free.report.outcome, free.answer)
+
+
+def test_lack_of_memory_ends_all_processes_of_a_job(run, tier_a):
+    """The kernel kills one of ten; the supervisor sees that and ends the others."""
+    limits = {"memory_bytes": 128 << 20, "wall_s": 60}
+
+    held = run("greedy:hoard_in_one_of_many", **limits)
+    free = run("greedy:hoard_in_one_of_many", **limits, without=["cgroup_memory", "seccomp"])
+
+    assert ("memory_limit", None) == (held.report.outcome, held.answer)
+    assert held.report.wall_s < 30
+    assert ("exited", "all alive") == (free.report.outcome, free.answer)
+
+
+def test_a_supervisor_killed_for_its_jobs_memory_is_no_failure_of_the_sandbox(run, tier_a):
+    """A job that is many small processes may be outlived by none of them; it is to blame all the same."""
+    report = run("greedy:frame_the_supervisor", memory_bytes=64 << 20, pids=400).report
+
+    assert "memory_limit" == report.outcome
+    assert "A" == report.tier
+
+
+def test_processor_time_that_nobody_collects_is_counted(run, tier_a):
+    """25 times 0.1 s of children whose parent ignores SIGCHLD; without the group they pass unseen."""
+    held = run("greedy:burn_disowned", cpu_s=1)
+    free = run("greedy:burn_disowned", cpu_s=1, without=["cgroup_cpu"])
+
+    assert ("cpu_limit", None) == (held.report.outcome, held.answer)
+    assert 1 <= held.report.cpu_s < 2.5
+    assert ("exited", "done") == (free.report.outcome, free.answer)
+    assert free.report.cpu_s < 1
+
+
+BOMB = """
+import os, sys, time
+children = []
+try:
+    while len(children) < 60:
+        child = os.fork()
+        if child == 0:
+            time.sleep(600)
+        children.append(child)
+except OSError:
+    pass
+print(len(children))
+for child in children:
+    os.kill(child, 9)
+"""
+
+
+def test_a_fork_bomb_stays_below_the_groups_limit(keeper):
+    """With the group alone; a larger limit lets it through."""
+    assert 20 == in_group(keeper, Limits(pids=20), BOMB)
+    assert 60 == in_group(keeper, Limits(pids=200), BOMB)
+
+
+def test_a_job_cannot_reach_its_groups(run, tier_a):
+    """It is in one, but sees neither the file system nor a descriptor of it."""
+    groups, visible, open_files, supervisors_files = run("greedy:own_control_groups").answer
+
+    assert "/" + cgroups.PREFIX in groups
+    assert [] == visible
+    assert [] == [path for path in open_files if "cgroup" in path or "memory." in path or "pids." in path]
+    assert supervisors_files.startswith("PermissionError")
+
+
+def groups_of(zygote: Zygote) -> list[Path]:
+    """Return every group that a zygote's launcher has made, by looking at the host."""
+    command = ["find", "/sys/fs/cgroup", "-path", f"*/{cgroups.PREFIX}{zygote._process.pid}/*", "-type", "d"]
+    return [Path(line) for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines()]  # noqa: PLW1510 - what goes while it looks is an error to find
+
+
+def test_no_group_is_left_over(tier_a):
+    """After jobs that end, are killed, are abandoned and lack memory, as many as before; none after close."""
+    choose = random.Random(seed := random.randrange(1 << 32))
+    with Zygote(entry="hostile:noop", import_paths=[HERE]) as zygote:
+        own = groups_of(zygote)
+        assert own, "a group is made ahead"
+        for _ in range(80):
+            program = choose.choice(["noop", "sleep", "outlive", "deaf", "fail", "allocate_in_children"])
+            limits = Limits(wall_s=20, memory_bytes=64 << 20)
+            with zygote.spawn(Spec(entry=f"hostile:{program}", limits=limits)) as box:
+                if choose.random() < 0.5:
+                    hear(box)
+                choose.choice([box.kill, box.cancel, box.close, lambda: None])()
+        wait_until(lambda: len(groups_of(zygote)) == len(own)), f"seed {seed}"
+        directory = own[0].parent
+
+    assert not directory.exists()
+
+
+def test_groups_of_a_killed_launcher_are_removed_by_the_next(tier_a):
+    """Those that are in use by another one stay."""
+    with (
+        Zygote(entry="hostile:noop", import_paths=[HERE]) as living,
+        Zygote(entry="hostile:noop", import_paths=[HERE]) as killed,
+    ):
+        left, kept = groups_of(killed)[0].parent, groups_of(living)[0].parent
+        killed._process.kill()
+        wait_until(lambda: not killed.alive)
+        assert left.exists()
+
+        killed.restart()
+
+        assert not left.exists()
+        assert kept.exists()
+        with living.spawn(Spec(limits=LIMITS)) as box:
+            assert "here" == hear(box)
+
+
+def test_two_jobs_at_once_are_counted_apart(spawn, tier_a):
+    """One that has used up its memory leaves the other alone."""
+    victim = spawn("tidy_up", memory_bytes=64 << 20)
+    hear(victim)
+    hungry = spawn("greedy:hoard", memory_bytes=64 << 20)
+    say(hungry, ["shared anonymous", 96 << 20])
+
+    assert "memory_limit" == report_of(hungry).outcome
+    victim.cancel()
+    report = report_of(victim)
+    assert ("cancelled", 3) == (report.outcome, report.exit_code)
+    assert report.memory_peak_bytes < 32 << 20
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_an_ordinary_user_without_a_group_of_his_own_is_told_why():
+    """Tier B, each protection with the reason and what to do about it."""
+    command = as_nobody(sys.executable, "-m", "edgesandbox", "check", "--json")
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+
+    found = json.loads(done.stdout)
+    assert "B" == found["tier"]
+    for name in ("cgroup_memory", "cgroup_pids", "cgroup_cpu", "cgroup_devices"):
+        assert "Delegate=yes" in found["not_enforced"][name]
+    assert "memory_watchdog" in found["enforced"]
