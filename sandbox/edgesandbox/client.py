@@ -333,11 +333,12 @@ class Zygote:
             answer, fds = passing.receive(control, max_fds=2)
             control.settimeout(None)
             if answer is None or len(fds) != 2:
-                raise SetupFailed(
+                said = (
                     answer.get("failed", answer.get("detail"))
                     if answer
                     else "the zygote died, or its clone did: restart it"
-                )  # noqa: TRY301
+                )
+                raise SetupFailed(said)  # noqa: TRY301
             pidfd, scratch = fds
             return Box(channel=channel, output_fd=output_fd, control=control, pidfd=pidfd, scratch=scratch, go=go)
         except BaseException as problem:
