@@ -48,6 +48,7 @@ CAP_KILL = 5
 CAP_SYS_PTRACE = 19
 
 _ARM = platform.machine() == "aarch64"
+_BPF = 280 if _ARM else 321
 _PIVOT_ROOT = 41 if _ARM else 155
 _CAPSET = 91 if _ARM else 126
 _KEYCTL = 219 if _ARM else 250
@@ -318,3 +319,8 @@ def landlock_allow_beneath(ruleset: int, rule: bytes) -> None:
 def landlock_restrict_self(ruleset: int) -> None:
     """Put a ruleset on this thread."""
     _syscall("landlock_restrict_self", _LANDLOCK + 2, ruleset, 0)
+
+
+def bpf(command: int, attributes: bytes) -> int:
+    """Call bpf(2) with the start of its attributes; the rest is zero."""
+    return _syscall("bpf", _BPF, command, ctypes.create_string_buffer(attributes, 128), 128)

@@ -32,8 +32,8 @@ def main(fd: int, groups_fd: int) -> NoReturn:
     The other socket leads to the launcher, which makes the control groups.
     """
     linux.die_with_parent()
-    control, groups = socket.socket(fileno=fd), socket.socket(fileno=groups_fd)
-    for sock in (control, groups):
+    control, groups_sock = socket.socket(fileno=fd), socket.socket(fileno=groups_fd)
+    for sock in (control, groups_sock):
         sock.set_inheritable(False)
     try:
         message, _ = passing.receive(control, max_bytes=passing.MAX_BYTES)
@@ -43,12 +43,14 @@ def main(fd: int, groups_fd: int) -> NoReturn:
     except SandboxUnavailable as problem:
         passing.send(control, {"unavailable": str(problem)})
         os._exit(1)
+    groups = Groups(groups_sock)
+    groups.check()
     passing.send(control, {"ready": True})
     null = os.open("/dev/null", os.O_WRONLY)
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
-    Nursery(control, entry, Groups(groups), message["ahead"]).serve()
+    Nursery(control, entry, groups, message["ahead"]).serve()
     os._exit(0)
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from sandboxing import HERE, LIMITS, as_nobody, hear, report_of, say, wait_until
 
-from edgesandbox import Limits, Spec, Zygote, cgroups
+from edgesandbox import Limits, Spec, Zygote, cgroupfs, cgroups
 from edgesandbox.client import CLONES_AHEAD
 from edgesandbox.group import Group
+from edgesandbox.mounts import mounts
 
 MOUNTINFO = """\
 24 1 0:22 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
@@ -66,7 +67,7 @@ def in_group(keeper: cgroups.Keeper, limits: Limits, code: str, *arguments: str)
 
 def test_mounts_are_found_by_what_the_kernel_lists():
     """Escaped names, mounts of a part of a hierarchy, several controllers in one."""
-    found = {each.point: each for each in cgroups.mounts(MOUNTINFO, GROUPS)}
+    found = {each.point: each for each in mounts(MOUNTINFO, GROUPS)}
 
     assert {
         "/sys/fs/cgroup/unified": ("cgroup2", "user.slice"),
@@ -156,7 +157,7 @@ def test_a_job_cannot_reach_its_groups(run, tier_a):
     """It is in one, but sees neither the file system nor a descriptor of it."""
     groups, visible, open_files, supervisors_files = run("greedy:own_control_groups").answer
 
-    assert "/" + cgroups.PREFIX in groups
+    assert "/" + cgroupfs.PREFIX in groups
     assert [] == visible
     assert [] == [path for path in open_files if "cgroup" in path or "memory." in path or "pids." in path]
     assert supervisors_files.startswith("PermissionError")
@@ -164,7 +165,7 @@ def test_a_job_cannot_reach_its_groups(run, tier_a):
 
 def groups_of(zygote: Zygote) -> list[Path]:
     """Return every group that a zygote's launcher has made, by looking at the host."""
-    command = ["find", "/sys/fs/cgroup", "-path", f"*/{cgroups.PREFIX}{zygote._process.pid}/*", "-type", "d"]
+    command = ["find", "/sys/fs/cgroup", "-path", f"*/{cgroupfs.PREFIX}{zygote._process.pid}/*", "-type", "d"]
     return [Path(line) for line in subprocess.run(command, capture_output=True, text=True).stdout.splitlines()]  # noqa: PLW1510 - what goes while it looks is an error to find
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import signal
 import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from test_sandbox_cgroups import in_group, keeper  # noqa: F401 - a fixture
 
-from edgesandbox import Limits
+from edgesandbox import Limits, cgroupfs, devicefilter, linux
+from edgesandbox.mounts import mounts
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make device nodes")
 
@@ -53,3 +61,71 @@ def test_the_devices_of_every_job_are_allowed(keeper):  # noqa: F811
     devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"]
 
     assert [0] * len(devices) == in_group(keeper, Limits(), OPEN, *devices)
+
+
+@pytest.fixture
+def group2() -> Iterator[Path]:
+    """A group of version 2, which may be without any controller."""
+    found = mounts(Path("/proc/self/mountinfo").read_text(), Path("/proc/self/cgroup").read_text())
+    point = next((each.point for each in found if each.kind == "cgroup2"), None)
+    if point is None:
+        pytest.skip("no cgroup2 file system is mounted")
+    directory = cgroupfs.Directory(Path(point))
+    path = directory.path / "1"
+    path.mkdir()
+    yield path
+    directory.close()
+
+
+def test_the_device_program_refuses_what_is_not_listed(group2, nodes):
+    """On version 2 a program decides; a process in the group next to it opens what it likes."""
+    devices = ["/dev/null", "/dev/urandom"]
+    program, group = devicefilter.load(cgroupfs.DEVICES), os.open(group2, os.O_RDONLY)
+    devicefilter.attach(program, group)
+    os.close(program)
+    os.close(group)
+
+    def opened() -> object:
+        join = f"open({str(group2 / 'cgroup.procs')!r}, 'w').write('0')\n"
+        command = [sys.executable, "-c", join + OPEN, *nodes, *devices]
+        return json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+
+    held = opened()
+    group2 = group2.parent / "2"
+    group2.mkdir()
+
+    assert [errno.EPERM] * len(nodes) + [0] * len(devices) == held
+    assert [errno.ENXIO] * len(nodes) + [0] * len(devices) == opened()
+
+
+def test_the_device_program_lets_nobody_make_devices(group2, tmp_path):
+    """Not even the harmless ones."""
+    program, group = devicefilter.load(cgroupfs.DEVICES), os.open(group2, os.O_RDONLY)
+    devicefilter.attach(program, group)
+    os.close(program)
+    os.close(group)
+    join = f"open({str(group2 / 'cgroup.procs')!r}, 'w').write('0')\n"
+    make = f"import os; os.mknod({str(tmp_path / 'null')!r}, 0o20666, os.makedev(1, 3))"
+
+    held = subprocess.run([sys.executable, "-c", join + make], capture_output=True, text=True, check=False)
+
+    assert "PermissionError" in held.stderr
+    subprocess.run([sys.executable, "-c", make], check=True)
+
+
+def test_a_process_is_born_in_its_group_and_dies_with_it(group2):
+    """Clone into the group, then remove that: who is in there is killed."""
+    directory = os.open(group2, os.O_PATH | os.O_DIRECTORY)
+    pid = linux.clone(0, directory)
+    if pid == 0:
+        signal.pause()
+    os.close(directory)
+    assert str(pid) == (group2 / "cgroup.procs").read_text().strip()
+
+    reaper = threading.Thread(target=os.waitpid, args=(pid, 0))
+    reaper.start()
+    cgroupfs.remove(group2)
+    reaper.join(10)
+
+    assert not reaper.is_alive()
+    assert not group2.exists()
