@@ -74,8 +74,10 @@ def serve(sock: socket.socket, keeper: Keeper) -> None:
     alive: set[int] = set()
     while (request := passing.receive(sock)[0]) is not None:
         if "remove" in request:
-            alive.discard(request["remove"])
-            keeper.remove(request["remove"])
+            if request["remove"] in alive:  # and no other name of anything
+                alive.discard(request["remove"])
+                with contextlib.suppress(OSError):  # ``close`` tries again
+                    keeper.remove(request["remove"])
             continue
         number += 1
         answer: dict[str, Any] = {"number": number}

@@ -17,8 +17,8 @@ inside() {
 }
 
 delegated="sh /project/tests/hosts/delegated.sh"
-inside root --least B -- $delegated root &
-inside user --least B -- $delegated agent &
+inside root --least A -- $delegated root &
+inside user --least A -- $delegated agent &
 wait
 # What an ordinary user has who simply logs in.
 inside undelegated --least B --check-only -- setpriv --reuid agent --regid agent --init-groups
