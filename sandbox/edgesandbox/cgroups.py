@@ -21,7 +21,6 @@ from edgesandbox.mounts import Mount, mounts
 PREFIX = "edgesandbox-"
 # More than any machine runs jobs; a zygote that asks for more is not one of ours any more.
 MOST_GROUPS = 4096
-ADVICE = "start as root, or by systemd with Delegate=yes"
 _ALL = ("cgroup_memory", "cgroup_pids", "cgroup_cpu", "cgroup_devices")
 
 
@@ -34,6 +33,7 @@ class Keeper(Protocol):
 
     def make(self, number: int) -> tuple[list[str], list[int]]:
         """Make a group; returns what its files are called and their descriptors, for the caller to close."""
+        ...
 
     def remove(self, number: int) -> None:
         """Remove a group, and whatever is still in it."""
@@ -57,8 +57,14 @@ def find() -> tuple[Keeper | None, dict[str, str]]:
         except OSError as problem:
             problems.append(str(problem))
             continue
-        return keeper, {name: f"{why}; {ADVICE}" for name, why in keeper.missing.items()}
-    return None, dict.fromkeys(_ALL, f"no control groups for jobs ({', '.join(problems)}); {ADVICE}")
+        return keeper, {name: f"{why}; {_advice(name)}" for name, why in keeper.missing.items()}
+    why = f"no control groups for jobs ({', '.join(problems)})"
+    return None, {name: f"{why}; {_advice(name)}" for name in _ALL}
+
+
+def _advice(protection: str) -> str:
+    """Return what to do about a missing protection."""
+    return "start as root" if protection == "cgroup_devices" else "start as root, or by systemd with Delegate=yes"
 
 
 def greeting(keeper: Keeper | None, missing: dict[str, str]) -> dict[str, Any]:

@@ -41,12 +41,13 @@ class V1:
         self.missing: dict[str, str] = {}
         self._directories: dict[str, Directory] = {}
         for controller, protection in _PROTECTS.items():
+            at = next((each for each in found if each.kind == "cgroup" and controller in each.controllers), None)
+            if at is None:
+                self.missing[protection] = f"no control groups of version 1 for {controller}"
+                continue
             try:
-                at = next(each for each in found if each.kind == "cgroup" and controller in each.controllers)
                 self._directories[controller] = Directory(Path(at.point, at.own))
                 self._try(controller)
-            except StopIteration:
-                self.missing[protection] = f"no control groups of version 1 for {controller}"
             except OSError as problem:
                 self.missing[protection] = f"{at.point}: {problem.strerror or problem}"
                 if controller in self._directories:

@@ -67,8 +67,8 @@ def frame_the_supervisor(channel: socket.socket) -> None:
     Path("/proc/self/oom_score_adj").write_text("0")
     line = 'x=$(head -c 1500000 /dev/zero | tr "\\0" x); sleep 600'
     children = [subprocess.Popen(["/bin/sh", "-c", line]) for _ in range(80)]
-    answer(channel, len(children))
-    time.sleep(600)
+    for child in children:
+        child.wait()
 
 
 def burn_disowned(channel: socket.socket) -> None:
@@ -95,5 +95,5 @@ def own_control_groups(channel: socket.socket) -> None:
             open_files.append(os.readlink(f"/proc/self/fd/{fd}"))
         except FileNotFoundError:  # that of the listing
             continue
-    supervisors = attempt(lambda: os.listdir("/proc/1/fd"))
-    answer(channel, [Path("/proc/self/cgroup").read_text(), found, open_files, supervisors])
+    supervisors = {attempt(lambda fd=fd: os.close(os.open(f"/proc/1/fd/{fd}", os.O_RDWR))) for fd in range(64)}
+    answer(channel, [Path("/proc/self/cgroup").read_text(), found, open_files, sorted(supervisors)])

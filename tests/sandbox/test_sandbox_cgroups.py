@@ -97,7 +97,7 @@ def test_tier_a_is_said_with_its_reasons(zygote, run, tier_a):
 @pytest.mark.parametrize("kind", ["shared anonymous", "memfd", "tmpfs", "socket buffers"])
 def test_memory_of_every_kind_is_counted(run, tier_a, kind):
     """96 MiB do not go into 64 MiB, whatever they are; without the group, and the filter, nothing stops them."""
-    limits = {"memory_bytes": 64 << 20, "nofile": 8192}
+    limits = {"memory_bytes": 64 << 20, "nofile": 4000}
 
     held = run("greedy:hoard", [kind, 96 << 20], **limits)
     free = run("greedy:hoard", [kind, 96 << 20], **limits, without=["cgroup_memory", "seccomp"])
@@ -118,9 +118,9 @@ def test_lack_of_memory_ends_all_processes_of_a_job(run, tier_a):
     assert ("exited", "all alive") == (free.report.outcome, free.answer)
 
 
-def test_a_supervisor_killed_for_its_jobs_memory_is_no_failure_of_the_sandbox(run, tier_a):
+def test_a_supervisor_killed_for_its_jobs_memory_is_no_failure_of_the_sandbox(spawn, tier_a):
     """A job that is many small processes may be outlived by none of them; it is to blame all the same."""
-    report = run("greedy:frame_the_supervisor", memory_bytes=64 << 20, pids=400).report
+    report = report_of(spawn("greedy:frame_the_supervisor", memory_bytes=64 << 20, pids=400, wall_s=80, cpu_s=80))
 
     assert "memory_limit" == report.outcome
     assert "A" == report.tier
@@ -167,7 +167,7 @@ def test_a_job_cannot_reach_its_groups(run, tier_a):
     assert "/" + cgroupfs.PREFIX in groups
     assert [] == visible
     assert [] == [path for path in open_files if "cgroup" in path or "memory." in path or "pids." in path]
-    assert supervisors_files.startswith("PermissionError")
+    assert {"PermissionError 13", "FileNotFoundError 2"} >= set(supervisors_files)
 
 
 def groups_of(zygote: Zygote) -> list[Path]:
@@ -237,8 +237,10 @@ def test_an_ordinary_user_without_a_group_of_his_own_is_told_why():
 
     found = json.loads(done.stdout)
     assert "B" == found["tier"]
-    for name in ("cgroup_memory", "cgroup_pids", "cgroup_cpu", "cgroup_devices"):
-        assert "Delegate=yes" in found["not_enforced"][name]
+    for name in ("cgroup_memory", "cgroup_pids", "cgroup_cpu"):
+        assert "Permission denied" in found["not_enforced"][name]
+        assert "start as root, or by systemd with Delegate=yes" in found["not_enforced"][name]
+    assert "start as root;" in found["not_enforced"]["cgroup_devices"]
     assert "memory_watchdog" in found["enforced"]
 
 
