@@ -15,7 +15,7 @@ import attrs
 
 from edgeagent.wire.units import UCR_PER_CREDIT, format_credits
 
-#: The operator guide's table "Credits Earned"; it is silent on other types, DESIGN.md section 8 says 1.
+#: The operator guide's table "Credits Earned"; it is silent on other types, which count as the cheapest that earns.
 PRICES_UCR = {
     "render": 10 * UCR_PER_CREDIT,
     "inference": 5 * UCR_PER_CREDIT,
