@@ -22,7 +22,6 @@ def set_rlimits(limits: Limits) -> None:
     """
     cpu_s = math.ceil(limits.cpu_s)
     wanted = {
-        "CORE": (0, 0),
         "CPU": (cpu_s, cpu_s + CPU_GRACE_S),
         "DATA": (limits.memory_bytes, limits.memory_bytes),
         "FSIZE": (limits.fsize_bytes, limits.fsize_bytes),
@@ -38,6 +37,19 @@ def set_rlimits(limits: Limits) -> None:
             resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), pair)
         except (OSError, ValueError) as problem:
             raise OSError(f"RLIMIT_{name} of {pair[0]}: {problem}") from None
+
+
+def refuse_core_dumps() -> None:
+    """Have the kernel neither write a core dump nor start the host's program for them, for all who inherit this.
+
+    A limit of 0 keeps it from writing a file, but not from starting what a ``kernel.core_pattern`` with a pipe names,
+    as root of the host and with the job's memory to read.  A limit of 1 stops both (fs/coredump.c); the filter sees to
+    it that nobody lowers it.  Where the hard limit is 0 already and not ours to raise, it stays at that.
+    """
+    try:
+        resource.setrlimit(resource.RLIMIT_CORE, (1, 1))
+    except ValueError:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def give_up_privileges(landlock_version: int) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 from typing import NoReturn
 
-from edgesandbox import identity, job, linux, passing, protections, root, seccomp
+from edgesandbox import confine, identity, job, linux, passing, protections, root, seccomp
 from edgesandbox.features import Features
 from edgesandbox.group import Group
 from edgesandbox.spec import Spec
@@ -65,6 +65,7 @@ def _build(spec: Spec, control: socket.socket, mapped: int, features: Features, 
         # One of its own would give the job every capability over whatever else it can create.
         linux.write_file("/proc/sys/user/max_user_namespaces", "0")
     linux.set_dumpable(False)
+    confine.refuse_core_dumps()
     linux.drop_bounding_capabilities()
     linux.set_no_new_privileges()
     if features.filter and "seccomp" not in spec.without:

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgesandbox import cgroups, identity, linux, passing, root
+from edgesandbox import cgroups, confine, identity, linux, passing, root
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable
 
@@ -44,6 +44,7 @@ def main(fd: int) -> NoReturn:
     status = 1
     try:
         linux.close_all_except([0, 1, 2, fd])
+        confine.refuse_core_dumps()  # here root may still raise a hard limit of 0
         message, _ = passing.receive(control, max_bytes=passing.MAX_BYTES)
         if message is not None:
             os.setsid()

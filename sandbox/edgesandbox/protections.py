@@ -40,6 +40,8 @@ MISSING = {
     "cgroup_devices": "what keeps devices away is that the job's file tree has only five harmless ones",
     "separate_user_id": "all jobs run as the user who started the sandbox; started by root, each gets an id of its own",
     "nested_namespaces_denied": "jobs may make user namespaces of their own",
+    "separate_file_locks": "jobs at work at the same time can see each other's locks (flock, fcntl) on files of the "
+    "host that both may read",
     "seccomp": "there is no table of system calls for this machine's instruction set",
     "landlock": "this kernel has no Landlock of version 2 or later (it needs Linux 5.19 and landlock in the lsm= list)",
 }

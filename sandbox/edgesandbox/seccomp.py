@@ -8,7 +8,13 @@ hand; what matters is that everything by which a process without privileges has 
 * whole subsystems with a history (io_uring, bpf, perf, userfaultfd, keyrings, user namespaces, new mount calls);
 * what the kernel does not divide by namespace (AF_VSOCK and AF_ALG sockets, kernel log, clock, swap, modules);
 * what looks into other processes (ptrace, pidfd_getfd, kcmp), and typing into terminals (TIOCSTI);
+* what changes the limits of the supervisor, who has the job's user id and is always process 1 (the kernel itself
+  guards its priority, for the capabilities that it has and the job has not);
+* what tells or stops others who open the same read-only file (inotify, fanotify, dnotify, leases);
 * memory that belongs to no process, where no cgroup counts it (memfd, shared anonymous, System V).
+
+The limit on core dumps cannot be changed, and whoever tries is told that it worked (``confine.refuse_core_dumps``):
+programs that switch their own dumps off would else give up.
 
 ``clone3`` fails with ENOSYS since its flags lie in memory that a filter cannot read; C libraries then use ``clone``,
 whose flags are checked.  Arguments are compared in their lower 32 bits where the kernel takes an int: the upper ones
@@ -38,12 +44,15 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "clone3": (435, 435),
     "delete_module": (176, 106),
     "fanotify_init": (300, 262),
+    "fcntl": (72, 25),
     "finit_module": (313, 273),
     "fsconfig": (431, 431),
     "fsmount": (432, 432),
     "fsopen": (430, 430),
     "fspick": (433, 433),
     "init_module": (175, 105),
+    "inotify_init": (253, None),
+    "inotify_init1": (294, 26),
     "io_uring_enter": (426, 426),
     "io_uring_register": (427, 427),
     "io_uring_setup": (425, 425),
@@ -75,6 +84,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "personality": (135, 92),
     "pidfd_getfd": (438, 438),
     "pivot_root": (155, 41),
+    "prlimit64": (302, 261),
     "ptrace": (101, 117),
     "quotactl": (179, 60),
     "quotactl_fd": (443, 443),
@@ -83,6 +93,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "setdomainname": (171, 162),
     "sethostname": (170, 161),
     "setns": (308, 268),
+    "setrlimit": (160, 164),
     "settimeofday": (164, 170),
     "shmget": (29, 194),
     "socket": (41, 198),
@@ -107,13 +118,16 @@ DENIED = (
     *("setns", "settimeofday", "swapoff", "swapon", "syslog", "umount2", "userfaultfd", "uselib", "vhangup"),
 )
 # Programs take these for "not in this kernel" and do without.
-ABSENT = ("clone3", "io_uring_enter", "io_uring_register", "io_uring_setup")
+ABSENT = ("clone3", "inotify_init", "inotify_init1", "io_uring_enter", "io_uring_register", "io_uring_setup")
 UNCOUNTED_MEMORY = ("memfd_create", "msgget", "shmget")
 
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: any protocol; an empty network namespace has nobody to talk to
 _AF_NETLINK = 16  # with NETLINK_ROUTE alone, for if_nameindex and getifaddrs
 _CLONE_NEW = 0x7E020080  # every CLONE_NEW flag, CLONE_NEWTIME included
 _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
+_F_SETLEASE, _F_NOTIFY, _F_SETDELEG = 1024, 1026, 1040
+_RLIMIT_CORE = 4
+_SUPERVISOR = 1
 _MAP_SHARED_ANONYMOUS = 0x21
 
 _ARCHES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_*, column of NUMBERS
@@ -161,8 +175,11 @@ def program(*, count_memory: bool, machine: str | None = None) -> bytes:
     checks = {
         "clone": [*_argument(0), (_AND, 0, 0, _CLONE_NEW), *_only([0], errno.EPERM)],
         "unshare": [*_argument(0), (_AND, 0, 0, _CLONE_NEW), *_only([0], errno.EPERM)],
+        "fcntl": [*_argument(1), *_refuse([_F_SETLEASE, _F_NOTIFY, _F_SETDELEG], errno.EPERM), _ret(_RET_ALLOW)],
         "ioctl": [*_argument(1), *_refuse([_TIOCSTI, _TIOCLINUX], errno.EPERM), _ret(_RET_ALLOW)],
         "personality": [*_argument(0), *_only([0, 0xFFFFFFFF], errno.EPERM)],
+        "prlimit64": _prlimit(),
+        "setrlimit": [*_argument(0), *_refuse([_RLIMIT_CORE], 0), _ret(_RET_ALLOW)],
         "socket": _socket(),
     }
     if not count_memory:
@@ -203,6 +220,22 @@ def _socket() -> list[Instruction]:
     families = [each for family in FAMILIES for each in ((_JEQ, 0, 1, family), _ret(_RET_ALLOW))]
     refused = _ret(_RET_ERRNO | errno.EAFNOSUPPORT)
     return [*_argument(0), *families, (_JEQ, 1, 0, _AF_NETLINK), refused, *_argument(2), *_only([0], errno.EPERM)]
+
+
+def _prlimit() -> list[Instruction]:
+    """Refuse the supervisor's; pretend to set the limit on core dumps, and allow to ask for it (without a new one)."""
+    pretended = _ret(_RET_ERRNO)
+    zero = [(_JEQ, 1, 0, 0), pretended]
+    lower, upper = _argument(2), _load(16 + 8 * 2 + 4)
+    return [
+        *_argument(0),
+        *_refuse([_SUPERVISOR], errno.EPERM),
+        *_argument(1),
+        (_JEQ, 1, 0, _RLIMIT_CORE),
+        _ret(_RET_ALLOW),
+        *(*lower, *zero, *upper, *zero),
+        _ret(_RET_ALLOW),
+    ]
 
 
 def install(code: bytes) -> None:

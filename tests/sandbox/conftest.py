@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from sandboxing import HERE, LIMITS, Ended, hear, read_all, report_of, say
+from victims import Victims
 
 from edgesandbox import Box, SandboxUnavailable, Spec, Zygote
 
@@ -24,9 +25,24 @@ def zygote() -> Iterator[Zygote]:
     zygote.close()
 
 
+@pytest.fixture(scope="session")
+def all_victims(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Victims]:
+    """What no hostile program may harm, once for all tests."""
+    victims = Victims(zygote, tmp_path_factory.mktemp("victims"))
+    yield victims
+    victims.close()
+
+
 @pytest.fixture
-def spawn(zygote: Zygote) -> Iterator[Callable[..., Box]]:
-    """Start one of the hostile programs; closed at the end of the test."""
+def victims(all_victims: Victims) -> Iterator[Victims]:
+    """What stands beside a hostile program; looked at when the test is over."""
+    yield all_victims
+    all_victims.check()
+
+
+@pytest.fixture
+def spawn(zygote: Zygote, victims: Victims) -> Iterator[Callable[..., Box]]:
+    """Start one of the hostile programs beside the victims; closed at the end of the test."""
     boxes: list[Box] = []
 
     def spawn(program: str, without: tuple[str, ...] = (), **limits: Any) -> Box:

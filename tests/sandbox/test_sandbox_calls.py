@@ -60,7 +60,8 @@ def test_every_denied_call_is_denied(run):
 
 def test_what_programs_can_do_without_is_absent(run):
     """clone3, io_uring, and, where no control group counts it, memory that belongs to no process: ENOSYS."""
-    names = (*seccomp.ABSENT, *seccomp.UNCOUNTED_MEMORY)
+    every = (*seccomp.ABSENT, *seccomp.UNCOUNTED_MEMORY)
+    names = [name for name in every if seccomp.NUMBERS[name][COLUMN] is not None]
 
     answer = run("system_calls", [[number(name), 0, 0] for name in names], without=["cgroup_memory"]).answer
 
