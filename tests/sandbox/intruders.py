@@ -1,6 +1,6 @@
 """Jobs that go for somebody else's things; as ``hostile``, and each is also run unconfined to prove that it can."""
 
-# ruff: noqa: PTH208
+# ruff: noqa: PTH102, PTH208
 from __future__ import annotations
 
 import ctypes
@@ -14,6 +14,7 @@ import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -195,3 +196,31 @@ def change_oneself(channel: socket.socket) -> None:
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
     answer(channel, resource.prlimit(os.getpid(), resource.RLIMIT_NOFILE))
+
+
+def kill_group(channel: socket.socket) -> None:
+    """Send SIGKILL to one's own process group, and so to oneself; say so first."""
+    answer(channel, [os.getpgrp() == os.getpid(), os.getsid(0) == os.getpid()])
+    os.killpg(0, signal.SIGKILL)
+
+
+def build_deep(channel: socket.socket) -> None:
+    """Leave a tree that is deeper than any path may be long."""
+    made = 0
+    (SCRATCH / "output").mkdir()
+    os.chdir(SCRATCH / "output")
+    try:
+        while made < 3000:
+            os.mkdir("d" * 200)
+            os.chdir("d" * 200)
+            made += 1
+    finally:
+        answer(channel, made)
+
+
+def be_sandboxed(channel: socket.socket) -> None:
+    """Start a sandbox in the sandbox; answers exit code and last line."""
+    command = [sys.executable, "-m", "edgesandbox", "check"]
+    paths = os.pathsep.join(filter(None, sys.path))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": paths})
+    answer(channel, [done.returncode, done.stdout, done.stderr])

@@ -30,6 +30,19 @@ HARMLESS_LOOKING = [
     ("adjtimex", (0,), {errno.EFAULT}),
     ("migrate_pages", (0, 0, 0, 0), {ALLOWED, errno.EINVAL}),
     ("unshare", (0x20000,), {errno.EPERM}),
+    ("chroot", (0,), {errno.EFAULT}),
+    ("clock_adjtime", (0, 0), {errno.EFAULT}),
+    ("clock_settime", (0, 0), {errno.EFAULT}),
+    ("fanotify_init", (0x200, 0), {ALLOWED, errno.EINVAL, errno.ENOSYS}),
+    ("inotify_init1", (0,), {ALLOWED}),
+    ("mount", (0, 0, 0, 0, 0), {errno.EFAULT}),
+    ("move_pages", (0, 0, 0, 0, 0, 0), {ALLOWED, errno.ENOSYS}),
+    ("open_tree", (-100, 0, 0), {errno.EFAULT}),
+    ("pidfd_getfd", (-1, 0, 0), {errno.EBADF}),
+    ("setns", (-1, 0), {errno.EBADF}),
+    ("settimeofday", (1, 0), {errno.EFAULT}),
+    ("umount2", (0, 0), {errno.EFAULT}),
+    ("userfaultfd", (1,), {ALLOWED, errno.ENOSYS}),  # for user mode only, which takes no privilege
 ]
 
 

@@ -16,9 +16,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from sandboxing import HERE, LIMITS, as_nobody, hear, say, unconfined
+from sandboxing import HERE, LIMITS, as_nobody, hear, report_of, say, unconfined
 
-from edgesandbox import Spec, Zygote
+from edgesandbox import OutputRefused, Spec, Zygote, collect
 
 SEEN_BY_ALL = str(HERE / "hostile.py")  # a file of the host that every job may read
 
@@ -69,6 +69,33 @@ def test_killing_everybody_kills_only_ones_own(run, victims):
     assert ["done", [9, 9]] == ended.answer
     assert "exited" == ended.report.outcome
     victims.check()
+
+
+def test_killing_ones_own_group_kills_nobody_else(run):
+    """The job leads a session and a group of its own; the supervisor lives to report what it did to itself."""
+    ended = run("intruders:kill_group")
+
+    assert [True, True] == ended.answer
+    assert ("signalled", 9) == (ended.report.outcome, ended.report.signal)
+
+
+def test_a_tree_deeper_than_a_path_is_refused_and_goes_with_the_job(spawn):
+    """Hundreds of kilobytes deep: it is not walked into, and unmounting it takes no walk either."""
+    box = spawn("intruders:build_deep")
+    assert 3000 == hear(box)
+    report_of(box)
+
+    with pytest.raises(OutputRefused, match="not a plain file"):
+        list(collect(box.scratch_fd, "output", max_files=10, max_bytes=1 << 20))
+
+
+def test_a_sandbox_within_a_sandbox_is_refused_in_one_line(run):
+    """Nothing that it is made of is to be had inside; it neither hangs nor pretends."""
+    code, printed, complaint = run("intruders:be_sandboxed").answer
+
+    assert (1, "") == (code, printed)
+    assert 1 == complaint.count("\n")
+    assert "not permitted" in complaint
 
 
 def test_limits_and_priorities_of_the_supervisor_cannot_be_changed(run):
