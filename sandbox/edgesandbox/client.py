@@ -23,7 +23,7 @@ from edgesandbox import launcher, linux, passing, probe
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
 from edgesandbox.pool import Pool
-from edgesandbox.report import Outcome, Report
+from edgesandbox.report import Outcome, Report, compose
 from edgesandbox.spec import Limits, Spec
 from edgesandbox.supervise import first_look_s
 
@@ -82,8 +82,7 @@ class Box:
         self.channel = channel
         self.output_fd = output_fd
         self.control = control
-        self.scratch_fd = os.open(".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=scratch)
-        os.close(scratch)
+        self.scratch_fd = scratch
         self.on_close: Callable[[], None] | None = None  # the pool's: there may be room for another
         self._pidfd = pidfd
         self._go = go
@@ -102,10 +101,10 @@ class Box:
         """
         if self._report is None:
             try:
-                message, _ = passing.receive(self.control)
+                message, _ = passing.receive_bytes(self.control)
             except ConnectionError:
-                message = None
-            self._report = Report.from_json(message) if message else self._without_report()
+                message = b""
+            self._report = compose(message) if message else self._without_report()
         return self._report
 
     def _without_report(self) -> Report:
@@ -330,15 +329,10 @@ class Zygote:
                 init_control.close()
                 passing.close_all([job_output, go.start])
             control.settimeout(SPAWN_TIMEOUT_S)
-            answer, fds = passing.receive(control, max_fds=2)
+            answer, fds = passing.receive_bytes(control, max_fds=2)
             control.settimeout(None)
-            if answer is None or len(fds) != 2:
-                said = (
-                    answer.get("failed", answer.get("detail"))
-                    if answer
-                    else "the zygote died, or its clone did: restart it"
-                )
-                raise SetupFailed(said)  # noqa: TRY301
+            if answer != passing.READY or len(fds) != 2:
+                raise SetupFailed(_why_not(answer))  # noqa: TRY301
             pidfd, scratch = fds
             return Box(channel=channel, output_fd=output_fd, control=control, pidfd=pidfd, scratch=scratch, go=go)
         except BaseException as problem:
@@ -379,6 +373,13 @@ class Zygote:
     def __exit__(self, *_: object) -> None:
         """Close it."""
         self.close()
+
+
+def _why_not(answer: bytes) -> str:
+    """Return what became of a sandbox that did not get ready, from its last word."""
+    if not answer:
+        return "the zygote died, or its clone did: restart it"
+    return str(json.loads(answer)["failed"]) if answer.startswith(b"{") else compose(answer).detail
 
 
 def probe_question() -> dict[str, Any]:

@@ -22,7 +22,6 @@ _ROLES = {
     "cgroup_pids": ("pids_limit",),
     "cgroup_cpu": ("cpu",),
 }
-_PEAK = {1: "memory.max_usage_in_bytes (control group)", 2: "memory.peak (control group)"}
 # The supervisor is in the group, too.
 _SUPERVISOR = 1
 # The kernel charges a group in batches of 64 pages on each processor.
@@ -102,9 +101,9 @@ class Group:
         return "memory_limit" in self.files
 
     @property
-    def peak_source(self) -> str:
-        """Return what ``peak_bytes`` reads; empty where it reads nothing."""
-        return _PEAK[self.version] if "memory_peak" in self.files else ""
+    def peak_source(self) -> int:
+        """Return what ``peak_bytes`` reads: a place in ``report.MEMORY_SOURCES``; 0 where it reads nothing."""
+        return self.version if "memory_peak" in self.files else 0
 
     def peak_bytes(self) -> int:
         """Return the most memory used at one time; 0 where that is not counted."""

@@ -18,8 +18,8 @@ import traceback
 from collections.abc import Callable
 from typing import NoReturn
 
-from edgesandbox import confine, linux
-from edgesandbox.spec import Limits
+from edgesandbox import confine
+from edgesandbox.prepare import Prepared
 
 # A null byte, which no reason holds, and the processor seconds it took: first of all, and nothing after it can say that
 # the sandbox failed.
@@ -58,23 +58,20 @@ class Ends:
     start: int
 
 
-def run(limits: Limits, entry: Entry | str, ends: Ends, landlock_version: int) -> NoReturn:
+def run(prepared: Prepared, entry: Entry | str, ends: Ends) -> NoReturn:
     """Become the job, wait until it is to start, and end with it."""
     words = ends.words
     try:
-        os.setsid()
-        linux.block_signals()
-        linux.set_dumpable(True)  # its files in /proc are its own; the supervisor's are not
-        confine.be_first_to_die()
         confine.use_descriptors(ends.output, [ends.channel, words, ends.start])
-        os.chdir("/scratch")
-        confine.set_rlimits(limits)
-        confine.give_up_privileges(landlock_version)
+        prepared.confine.make()
+        if prepared.wall is not None:
+            prepared.wall.restrict()
+        confine.be_first_to_die()
     except OSError as problem:
         os.write(words, (problem.strerror or str(problem)).encode()[:1000])
         os._exit(1)
     os.write(words, CONFINED.pack(time.process_time()))
-    channel = socket.socket(fileno=ends.channel)
+    channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, ends.channel)
     # From here to the entry, every line delays a job that somebody waits for.
     if not os.read(ends.start, 1):
         os._exit(1)

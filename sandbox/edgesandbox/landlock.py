@@ -29,18 +29,27 @@ def abi() -> int:
         return 0
 
 
-def restrict(version: int) -> None:
-    """Confine this process; needs ``no_new_privs`` and a version of 1 or more.
+class Wall:
+    """The rules for one kernel, laid out before the fork."""
 
-    Raises:
-        OSError: the kernel refused.
-    """
-    everything = (1 << _RIGHTS_BY_ABI[min(version, 5)]) - 1
-    attributes = struct.pack("=QQQ", everything, 0, _SCOPES if version >= 6 else 0)
-    ruleset = linux.landlock_create_ruleset(attributes[: 24 if version >= 6 else 8], 0)
-    for path, rights in (("/", _READ), ("/scratch", everything), ("/tmp", everything), ("/dev", _USE), ("/proc", _USE)):  # noqa: S108
-        fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        linux.landlock_allow_beneath(ruleset, struct.pack("=Qi", rights & everything, fd))
-        os.close(fd)
-    linux.landlock_restrict_self(ruleset)
-    os.close(ruleset)
+    def __init__(self, version: int) -> None:
+        """Lay them out for a version of 1 or more."""
+        everything = (1 << _RIGHTS_BY_ABI[min(version, 5)]) - 1
+        attributes = struct.pack("=QQQ", everything, 0, _SCOPES if version >= 6 else 0)
+        self._attributes = attributes[: 24 if version >= 6 else 8]
+        rights = {"/": _READ, "/scratch": everything, "/tmp": everything, "/dev": _USE, "/proc": _USE}  # noqa: S108
+        self._rights = tuple((path, each & everything) for path, each in rights.items())
+
+    def restrict(self) -> None:
+        """Confine this process; needs ``no_new_privs``.
+
+        Raises:
+            OSError: the kernel refused.
+        """
+        ruleset = linux.landlock_create_ruleset(self._attributes, 0)
+        for path, rights in self._rights:
+            fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            linux.landlock_allow_beneath(ruleset, struct.pack("=Qi", rights, fd))
+            os.close(fd)
+        linux.landlock_restrict_self(ruleset)
+        os.close(ruleset)

@@ -50,19 +50,13 @@ CAP_SYS_PTRACE = 19
 _ARM = platform.machine() == "aarch64"
 _BPF = 280 if _ARM else 321
 _PIVOT_ROOT = 41 if _ARM else 155
-_CAPSET = 91 if _ARM else 126
 _KEYCTL = 219 if _ARM else 250
 # From 424 on, every architecture has the same numbers.
-_OPEN_TREE, _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 428, 429, 430, 431, 432
+_OPEN_TREE, _MOVE_MOUNT = 428, 429
 _CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
 _LANDLOCK = 444
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
-_PR_CAPBSET_DROP = 24
-_PR_SET_SECCOMP = 22
-_PR_SET_NO_NEW_PRIVS = 38
-_CAPABILITY_VERSION_3 = 0x20080522
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _MADV_COLLAPSE = 25  # Linux 6.1
 _HUGE = 2 << 20
@@ -162,18 +156,6 @@ def set_mount_flags(target: str, flags: int, *, recursive: bool) -> None:
     _check(int(result), f"mount_setattr {target}")
 
 
-def new_tmpfs(options: dict[str, str], flags: int) -> int:
-    """Return a descriptor of a new, detached tmpfs."""
-    context = _syscall("fsopen tmpfs", _FSOPEN, b"tmpfs", 1)
-    try:
-        for key, value in options.items():
-            _syscall(f"tmpfs option {key}={value}", _FSCONFIG, context, 1, key.encode(), value.encode(), 0)
-        _syscall("create tmpfs", _FSCONFIG, context, 6, None, None, 0)
-        return _syscall("fsmount tmpfs", _FSMOUNT, context, 1, flags)
-    finally:
-        os.close(context)
-
-
 def open_beneath(dir_fd: int, path: str, flags: int) -> int:
     """Open ``path`` below ``dir_fd`` without following any link, out of the directory or into /proc."""
     how = (ctypes.c_uint64 * 3)(flags | os.O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS)
@@ -226,35 +208,6 @@ def collapse_heap() -> None:
                 _libc.madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), ctypes.c_int(_MADV_COLLAPSE))
 
 
-def set_dumpable(dumpable: bool) -> None:
-    """Say whether processes of the same user may look into this one, and who owns its files in /proc."""
-    prctl(_PR_SET_DUMPABLE, int(dumpable))
-
-
-def set_no_new_privileges() -> None:
-    """Take setuid bits and file capabilities out of force, for ever."""
-    prctl(_PR_SET_NO_NEW_PRIVS, 1)
-
-
-def drop_bounding_capabilities() -> None:
-    """Empty the bounding set, so that no later exec can gain a capability."""
-    for capability in range(64):
-        try:
-            prctl(_PR_CAPBSET_DROP, capability)
-        except OSError:  # EINVAL: past the last one this kernel knows
-            return
-
-
-def keep_capabilities(capabilities: Iterable[int] = ()) -> None:
-    """Drop every capability but these from the permitted and effective sets, and all from the inheritable."""
-    bits = sum(1 << each for each in capabilities)
-    low, high = bits & 0xFFFFFFFF, bits >> 32
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    data = (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0)
-    result = _libc.syscall(ctypes.c_long(_CAPSET), ctypes.byref(header), ctypes.byref(data))
-    _check(int(result), "capset")
-
-
 def new_session_keyring() -> None:
     """Leave the caller's session keyring, whose keys a child could otherwise use."""
     with contextlib.suppress(OSError):  # a kernel without keyrings has none to leak
@@ -298,12 +251,6 @@ def timer_left_s(timer: int) -> float | None:
     spec = (ctypes.c_int64 * 4)()
     _check(_libc.timerfd_gettime(ctypes.c_int(timer), ctypes.byref(spec)), "timerfd_gettime")
     return spec[2] + spec[3] / 1e9 or None
-
-
-def set_seccomp_filter(length: int, address: int) -> None:
-    """Install a seccomp filter of ``length`` instructions."""
-    program = (ctypes.c_uint64 * 2)(length, address)  # struct sock_fprog: a short, padding, a pointer
-    prctl(_PR_SET_SECCOMP, 2, ctypes.addressof(program))
 
 
 def landlock_create_ruleset(attributes: bytes, flags: int) -> int:

@@ -17,6 +17,9 @@ MAX_BYTES = 160 * 1024
 # What a job's spec and report need; a larger buffer would be mapped and unmapped for each.
 SMALL_BYTES = 16 * 1024
 
+# A supervisor's word that its job is confined; the control socket carries nothing else so often.
+READY = b'{"ready":true}'
+
 
 def pair() -> tuple[socket.socket, socket.socket]:
     """Return two connected ends."""
@@ -29,7 +32,15 @@ def send(sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = ()) 
     Raises:
         OSError: the other end is gone, or the message is over ``MAX_BYTES`` long.
     """
-    data = json.dumps(message).encode()
+    send_bytes(sock, json.dumps(message).encode(), fds)
+
+
+def send_bytes(sock: socket.socket, data: bytes, fds: Sequence[int] = ()) -> None:
+    """Send a message that is made already.
+
+    Raises:
+        OSError: as ``send``.
+    """
     if len(data) > MAX_BYTES:
         raise OSError(f"message of {len(data)} bytes is over the {MAX_BYTES} that a packet may have")
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
@@ -40,6 +51,16 @@ def receive(
     sock: socket.socket, max_fds: int = 0, *, max_bytes: int = SMALL_BYTES
 ) -> tuple[dict[str, Any] | None, list[int]]:
     """Return the next message and its descriptors; None when the other end is gone.
+
+    Raises:
+        OSError: the socket's timeout ran out.
+    """
+    data, fds = receive_bytes(sock, max_fds, max_bytes=max_bytes)
+    return json.loads(data) if data else None, fds
+
+
+def receive_bytes(sock: socket.socket, max_fds: int = 0, *, max_bytes: int = SMALL_BYTES) -> tuple[bytes, list[int]]:
+    """Return the next message as it came and its descriptors; nothing when the other end is gone.
 
     Raises:
         OSError: the socket's timeout ran out.
@@ -55,8 +76,13 @@ def receive(
             fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
     if not data:
         close_all(fds)
-        return None, []
-    return json.loads(data), list(fds)
+        return b"", []
+    return data, list(fds)
+
+
+def adopt(fd: int) -> socket.socket:
+    """Return the end of a pair that this descriptor is; what Python would ask the kernel about it is known."""
+    return socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fd)
 
 
 def close_all(fds: Sequence[int]) -> None:

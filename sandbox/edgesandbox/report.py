@@ -1,14 +1,19 @@
 """What happened to a job, and how that is decided.
 
-Pure.  A Report is written by the supervisor of the job's namespace, never by the job.  The outcome is decided in one
-place, ``classify``: what the supervisor did comes first, then what the kernel did, then what the program did.
+Pure.  The supervisor of the job's namespace, never the job, sends what it saw (``Ending``) and what held the job in;
+the agent makes the Report of that.  The outcome is decided in one place, ``classify``: what the supervisor did comes
+first, then what the kernel did, then what the program did.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import enum
+import functools
+import json
 import signal
+import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # Between the soft processor limit, which a program may catch, and the hard one, which kills it.
@@ -27,6 +32,18 @@ class Outcome(enum.StrEnum):
     OUTPUT_LIMIT = "output_limit"
     CANCELLED = "cancelled"
     SETUP_FAILED = "setup_failed"
+
+
+_OUTCOMES = tuple(Outcome)
+# What a peak of memory may have been read from: nothing better, or the job's control group, by its version.
+MEMORY_SOURCES = (
+    "largest process, or all together as sampled (RSS, PSS)",
+    "memory.max_usage_in_bytes (control group)",
+    "memory.peak (control group)",
+)
+_LONGEST_DETAIL = 4096
+# Status, place of the outcome it was stopped for, flags, memory source, three times, peak, length of the detail.
+_ENDING = struct.Struct("=iBBBdddQH")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,6 +98,10 @@ class Ending:
     Attributes:
         status: as ``waitpid`` gives it.
         stopped_for: why the supervisor ended the job, where it did.
+        wall_s: seconds from start to end.
+        memory_peak_bytes: the most it used at one time.
+        memory_source: what that was read from: a place in ``MEMORY_SOURCES``.
+        detail: one line for a person, where there is something to add.
         oom_killed: the kernel killed since the control group's memory was used up.
         out_of_memory: an allocation was refused.
         disk_full: no room, or no inode, was left in scratch or /tmp.
@@ -95,6 +116,54 @@ class Ending:
     disk_full: bool = False
     cpu_s: float = 0.0
     cpu_limit_s: float = float("inf")
+    wall_s: float = 0.0
+    memory_peak_bytes: int = 0
+    memory_source: int = 0
+    detail: str = ""
+
+    def pack(self) -> bytes:
+        """Return the form that ``unpack`` reads: short, and quick to make, since a job's supervisor makes it."""
+        detail = self.detail.encode(errors="replace")[:_LONGEST_DETAIL]
+        return (
+            _ENDING.pack(
+                self.status,
+                0 if self.stopped_for is None else 1 + _OUTCOMES.index(self.stopped_for),
+                self.oom_killed | self.out_of_memory << 1 | self.disk_full << 2,
+                self.memory_source,
+                self.cpu_s,
+                self.cpu_limit_s,
+                self.wall_s,
+                self.memory_peak_bytes,
+                len(detail),
+            )
+            + detail
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes) -> tuple[Ending, bytes]:
+        """Read what ``pack`` wrote; returns what follows it, too.
+
+        Raises:
+            ValueError: it is nothing that ``pack`` would write.
+        """
+        try:
+            status, stopped, flags, source, cpu_s, cpu_limit_s, wall_s, peak, length = _ENDING.unpack_from(data)
+            ending = cls(
+                status=status,
+                stopped_for=_OUTCOMES[stopped - 1] if stopped else None,
+                oom_killed=bool(flags & 1),
+                out_of_memory=bool(flags & 2),
+                disk_full=bool(flags & 4),
+                cpu_s=cpu_s,
+                cpu_limit_s=cpu_limit_s,
+                wall_s=wall_s,
+                memory_peak_bytes=peak,
+                memory_source=source,
+                detail=data[_ENDING.size : _ENDING.size + length].decode(errors="replace"),
+            )
+        except (struct.error, IndexError) as problem:
+            raise ValueError(f"this is no report of a sandbox: {problem}") from None
+        return ending, data[_ENDING.size + length :]
 
 
 def classify(ending: Ending) -> Outcome:
@@ -112,6 +181,43 @@ def classify(ending: Ending) -> Outcome:
     if number == signal.SIGXFSZ or (ending.disk_full and not clean):
         return Outcome.DISK_LIMIT
     return Outcome.SIGNALLED if number else Outcome.EXITED
+
+
+def encode_account(tier: str, enforced: Sequence[str], not_enforced: Mapping[str, str]) -> bytes:
+    """Return what held a job in, to follow an ending; the same for every job with the same spec."""
+    return json.dumps([tier, list(enforced), dict(not_enforced)]).encode()
+
+
+_read_account = functools.lru_cache(maxsize=32)(json.loads)
+
+
+def compose(data: bytes) -> Report:
+    """Return the report that a packed ending and an account make.
+
+    Raises:
+        ValueError: these are not the two.
+    """
+    ending, account = Ending.unpack(data)
+    try:
+        tier, enforced, not_enforced = _read_account(account)
+        source = MEMORY_SOURCES[ending.memory_source]
+    except (ValueError, TypeError, IndexError) as problem:
+        raise ValueError(f"this is no report of a sandbox: {problem}") from None
+    outcome = classify(ending)
+    number = ending.status & 0x7F
+    return Report(
+        outcome=outcome,
+        exit_code=None if number else ending.status >> 8,
+        signal=number or None,
+        detail=ending.detail or describe(outcome, ending.status),
+        wall_s=ending.wall_s,
+        cpu_s=ending.cpu_s,
+        memory_peak_bytes=ending.memory_peak_bytes,
+        memory_source=source,
+        tier=tier,
+        enforced=tuple(enforced),
+        not_enforced=dict(not_enforced),
+    )
 
 
 def describe(outcome: Outcome, status: int) -> str:

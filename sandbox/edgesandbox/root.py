@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgesandbox import linux
+from edgesandbox.calls import Calls
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.identity import JOB_ID
 from edgesandbox.spec import Limits
@@ -160,20 +161,34 @@ def mount_proc(target: str) -> None:
     linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
 
 
-def mount_private(limits: Limits) -> tuple[int, int]:
-    """Mount a job's own /tmp, /scratch and /proc; returns the descriptors of scratch and /tmp.
+def private_mounts(limits: Limits) -> Calls:
+    """Lay out how a job's own /tmp, /scratch and /proc are mounted."""
+    calls = Calls()
+    for path, size_bytes in (("/scratch", limits.scratch_bytes), ("/tmp", limits.tmp_bytes)):  # noqa: S108 - inside
+        # An inode takes about 1 KiB of kernel memory that the size does not count.
+        inodes = min(max(size_bytes // 4096, 256), 65_536)
+        options = f"size={size_bytes},nr_inodes={inodes},mode=0700,uid={JOB_ID},gid={JOB_ID}"
+        what = f"mount tmpfs at {path} with {options}"
+        flags = linux.MS_NOSUID | linux.MS_NODEV
+        calls.add("mount", b"job", path.encode(), b"tmpfs", flags, options.encode(), what=what)
+    flags = linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC
+    calls.add("mount", b"proc", b"/proc", b"proc", flags, None, what="mount proc at /proc")
+    return calls
+
+
+def mount_private(mounts: Calls) -> tuple[int, int]:
+    """Mount a job's own file systems; returns the descriptors of scratch and /tmp.
 
     A descriptor keeps its file system readable after the job, its namespaces and its mounts are gone.
     """
     kept = {path: linux.clone_tree(path) for path in covered_mounts()}
-    scratch = _tmpfs("/scratch", limits.scratch_bytes)
-    tmp = _tmpfs("/tmp", limits.tmp_bytes)  # noqa: S108 - a path inside
+    mounts.make()
     for path, tree in kept.items():
         _make(path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112
         linux.attach(tree, path)
         os.close(tree)
-    mount_proc("/proc")
-    return scratch, tmp
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+    return os.open("/scratch", flags), os.open("/tmp", flags)  # noqa: S108 - a path inside
 
 
 @functools.cache
@@ -187,18 +202,3 @@ def covered_mounts() -> tuple[str, ...]:
     points = [line.split(" ")[4].encode().decode("unicode_escape").encode("latin-1").decode() for line in lines]
     below = sorted(point for point in points if point.startswith(("/tmp/", "/scratch/")))  # noqa: S108
     return tuple(point for point in below if not _covered(os.path.dirname(point), below))  # noqa: PTH120
-
-
-def _tmpfs(target: str, size_bytes: int) -> int:
-    # An inode takes about 1 KiB of kernel memory that the size does not count.
-    inodes = min(max(size_bytes // 4096, 256), 65_536)
-    options = {
-        "size": str(size_bytes),
-        "nr_inodes": str(inodes),
-        "mode": "0700",
-        "uid": str(JOB_ID),
-        "gid": str(JOB_ID),
-    }
-    tmpfs = linux.new_tmpfs(options, linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV)
-    linux.attach(tmpfs, target)
-    return tmpfs

@@ -1,6 +1,6 @@
 """The system calls that a job cannot make.
 
-Pure but for ``install``.  A deny list, closed at its end: what is named here fails with EPERM, what is newer than this
+Pure.  A deny list, closed at its end: what is named here fails with EPERM, what is newer than this
 module fails with ENOSYS, a foreign instruction set ends the process, and the rest is allowed.  A list of allowed calls
 would be shorter to trust, but jobs are anything from numpy to Blender, and each of those would be a new hole cut by
 hand; what matters is that everything by which a process without privileges has broken out of namespaces is here:
@@ -29,7 +29,7 @@ import platform
 import struct
 from collections.abc import Iterable
 
-from edgesandbox import linux
+from edgesandbox.calls import Calls
 
 # Numbers: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/unistd.h (aarch64); None: not there.
 NUMBERS: dict[str, tuple[int | None, int | None]] = {
@@ -132,6 +132,7 @@ _MAP_SHARED_ANONYMOUS = 0x21
 
 _ARCHES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_*, column of NUMBERS
 _X32_BIT = 0x40000000
+_PR_SET_SECCOMP = 22
 
 _RET_ALLOW = 0x7FFF0000
 _RET_ERRNO = 0x00050000
@@ -238,11 +239,12 @@ def _prlimit() -> list[Instruction]:
     ]
 
 
-def install(code: bytes) -> None:
-    """Put the filter on this process and all it will start, for ever; needs ``no_new_privs``.
+def add(calls: Calls, code: bytes) -> None:
+    """Put the filter on whoever makes these calls and all it will start, for ever; needs ``no_new_privs``."""
+    # struct sock_fprog: a short, padding, a pointer.  The array keeps what it points to alive.
+    program = (_Program * 1)(_Program(len(code) // 8, code))
+    calls.add("prctl", _PR_SET_SECCOMP, 2, program, 0, 0, what="seccomp")
 
-    Raises:
-        OSError: a kernel without seccomp.
-    """
-    buffer = ctypes.create_string_buffer(code, len(code))
-    linux.set_seccomp_filter(len(code) // 8, ctypes.addressof(buffer))
+
+class _Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("code", ctypes.c_char_p))

@@ -83,7 +83,7 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that ``from_json`` reads."""
-        return dataclasses.asdict(self)
+        return vars(self) | {"limits": vars(self.limits)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Spec:

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from edgesandbox import job, linux, passing, tree
 from edgesandbox.group import Group
-from edgesandbox.report import Ending, Outcome, Report, classify, describe
+from edgesandbox.report import Ending, Outcome
 from edgesandbox.spec import Limits
 
 # A cancelled job may tidy up for this long.
@@ -217,7 +217,7 @@ class Supervisor:
         self.kill_at = time.monotonic() + 1.0  # again, should a process be stuck in the kernel
         _signal_everybody(signal.SIGKILL)
 
-    def finish(self, *, tier: str, enforced: tuple[str, ...], not_enforced: dict[str, str]) -> Report:
+    def finish(self) -> Ending:
         """Kill and reap whoever outlived the job, and account for all of them."""
         assert self.status is not None
         ended = time.monotonic()
@@ -231,38 +231,27 @@ class Supervisor:
         cpu_s = self._group_cpu_s()
         if cpu_s is None:
             cpu_s = max(0.0, used.ru_utime + used.ru_stime - before_s)
-        peak_source = self.group.peak_source if self.group else ""
+        source = self.group.peak_source if self.group else 0
+        peak_bytes = self.group.peak_bytes() if self.group and source else max(self.peak_bytes, used.ru_maxrss * 1024)
         self.relay.fill()
         if self.relay.over and self.stopped_for is None:
             self.stopped_for = Outcome.OUTPUT_LIMIT
-        ending = Ending(
+        stopped_for = self.stopped_for
+        detail = b""
+        if not ran and stopped_for is None:
+            stopped_for, detail = Outcome.SETUP_FAILED, words or b"the job's process died before it was started"
+        return Ending(
             status=self.status,
-            stopped_for=self.stopped_for if ran or self.stopped_for else Outcome.SETUP_FAILED,
+            stopped_for=stopped_for,
             oom_killed=self.group is not None and self.group.out_of_memory(self.limits.memory_bytes),
             out_of_memory=ran and job.OUT_OF_MEMORY in words,
             disk_full=any(_is_full(disk) for disk in self.disks),
             cpu_s=cpu_s,
             cpu_limit_s=self.limits.cpu_s,
-        )
-        outcome = classify(ending)
-        number = self.status & 0x7F
-        detail = describe(outcome, self.status)
-        if outcome is Outcome.SETUP_FAILED:
-            detail = words.decode(errors="replace") or "the job's process died before it was started"
-        return Report(
-            outcome=outcome,
-            exit_code=None if number else self.status >> 8,
-            signal=number or None,
-            detail=detail,
             wall_s=ended - self.started if self.started is not None else 0.0,
-            cpu_s=cpu_s,
-            memory_peak_bytes=self.group.peak_bytes()
-            if self.group and peak_source
-            else max(self.peak_bytes, used.ru_maxrss * 1024),
-            memory_source=peak_source or "largest process, or all together as sampled (RSS, PSS)",
-            tier=tier,
-            enforced=enforced,
-            not_enforced=not_enforced,
+            memory_peak_bytes=peak_bytes,
+            memory_source=source,
+            detail=detail.decode(errors="replace"),
         )
 
     def _last_words(self) -> tuple[bool, float, bytes]:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import gc
 import importlib
+import json
 import os
 import select
 import signal
@@ -17,12 +18,13 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from edgesandbox import features, identity, init, job, linux, passing, protections, root
+from edgesandbox import confine, features, identity, init, job, linux, passing, root
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.group import MAX_FILES, Group, Groups
 from edgesandbox.launcher import write_map
 from edgesandbox.networks import Networks
-from edgesandbox.report import Outcome, Report
+from edgesandbox.prepare import Prepared, Preparer
+from edgesandbox.report import Ending, Outcome
 from edgesandbox.spec import Spec
 
 
@@ -40,6 +42,7 @@ def main(fd: int, groups_fd: int) -> NoReturn:
         if message is None:
             os._exit(0)
         entry = prepare(message)
+        confine.refuse_core_dumps()  # as the launcher has; what was imported may have changed it
     except SandboxUnavailable as problem:
         passing.send(control, {"unavailable": str(problem)})
         os._exit(1)
@@ -104,7 +107,7 @@ class Clone:
         group: its control group; only the number and the file that tells of a lack of memory are kept.
         order: where one that was cloned ahead waits for its spec and descriptors.
         control: a copy of its own way to the agent, for a last word should it be killed for lack of memory.
-        spec: what it was told to run.
+        told: what it was told to run.
     """
 
     user: int
@@ -112,7 +115,7 @@ class Clone:
     group: Group | None
     order: socket.socket | None = None
     control: socket.socket | None = None
-    spec: Spec | None = None
+    told: Prepared | None = None
 
 
 class Nursery:
@@ -127,9 +130,10 @@ class Nursery:
         extents = identity.parse_map(_read("/proc/self/uid_map"))
         self._last_id = extents[0][2] - 1  # inside ids are 0 (this process) to this one; 0 when there is only one
         self._next_id = 1
-        self._features = features.detect(
-            separate_ids=self._last_id > 0, cgroups=groups.protections, no_cgroups=groups.missing
+        self._preparer = Preparer(
+            features.detect(separate_ids=self._last_id > 0, cgroups=groups.protections, no_cgroups=groups.missing)
         )
+        self._preparer.prepare(json.dumps(Spec().to_json()).encode())
         self._alive: dict[int, Clone] = {}  # by pid
         self._spares: list[int] = []  # of these, cloned ahead
         self._networks = Networks()
@@ -148,8 +152,8 @@ class Nursery:
                 os.read(children, 4096)
                 self._reap()
             if self._control.fileno() in ready:
-                request, fds = passing.receive(self._control, max_fds=5)
-                if request is None:
+                request, fds = passing.receive_bytes(self._control, max_fds=5)
+                if not request:
                     return
                 self._spawn(request, fds)
 
@@ -168,31 +172,28 @@ class Nursery:
         """Give back what a dead sandbox had; speak for one that could not."""
         self._networks.give_back(clone.network)
         if clone.group is not None:
-            if status and clone.control is not None and clone.spec is not None:
-                self._speak_for(clone.control, clone.spec, clone.group)
+            if status and clone.control is not None and clone.told is not None:
+                self._speak_for(clone.control, clone.told, clone.group)
             clone.group.close()
             self._groups.give_back(clone.group.number)
         for sock in (clone.order, clone.control):
             if sock is not None:
                 sock.close()
 
-    def _speak_for(self, control: socket.socket, spec: Spec, group: Group) -> None:
+    def _speak_for(self, control: socket.socket, told: Prepared, group: Group) -> None:
         """Report for a supervisor that the kernel killed for its job's use of memory: the sandbox has not failed."""
-        if not group.out_of_memory(spec.limits.memory_bytes):
+        if not group.out_of_memory(told.spec.limits.memory_bytes):
             return
-        enforced, not_enforced = self._features.account(spec.without)
-        report = Report(
-            outcome=Outcome.MEMORY_LIMIT,
+        ending = Ending(
+            status=signal.SIGKILL,
+            stopped_for=Outcome.MEMORY_LIMIT,
             detail="the kernel ended the whole sandbox for lack of memory",
             cpu_s=group.cpu_s() or 0.0,
             memory_peak_bytes=group.peak_bytes(),
             memory_source=group.peak_source,
-            tier=protections.tier(enforced),
-            enforced=enforced,
-            not_enforced=not_enforced,
         )
         with contextlib.suppress(OSError):  # the agent is not there any more
-            passing.send(control, report.to_json())
+            passing.send_bytes(control, ending.pack() + told.account)
 
     def _free_id(self) -> int:
         """Return an id that no living job has; 0, ours, where there is no other."""
@@ -205,20 +206,20 @@ class Nursery:
         self._next_id = self._next_id % self._last_id + 1
         return chosen
 
-    def _spawn(self, request: dict[str, Any], fds: list[int]) -> None:
+    def _spawn(self, request: bytes, fds: list[int]) -> None:
         try:
-            spec = Spec.from_json(request)
+            told = self._preparer.prepare(request)
             if self._spares:
                 clone = self._alive[self._spares.pop(0)]
                 assert clone.order is not None
-                passing.send(clone.order, request, fds)
+                passing.send_bytes(clone.order, request, fds)
                 clone.order.close()
                 clone.order = None
             else:
-                clone = self._alive[self._clone((spec, fds))]
+                clone = self._alive[self._clone((told, fds))]
             if clone.group is not None:
-                clone.control = socket.socket(fileno=os.dup(fds[1]))
-                clone.spec = spec
+                clone.control = passing.adopt(os.dup(fds[1]))
+                clone.told = told
         except (OSError, ValueError, TypeError, KeyError) as problem:
             self._refuse(fds, str(problem))
         finally:
@@ -232,14 +233,16 @@ class Nursery:
             except OSError:  # the next request tries again, and says so
                 return
 
-    def _clone(self, work: tuple[Spec, list[int]] | None) -> int:
+    def _clone(self, work: tuple[Prepared, list[int]] | None) -> int:
         """Clone an init with work to do, or one that waits for it; returns its pid."""
         mapped_read, mapped_write = os.pipe()
-        order, theirs = passing.pair() if work is None else (None, None)
+        order, theirs = None, None
         group = self._groups.take()
         try:
             user = self._free_id()
             network = self._networks.enter()
+            if work is None:  # in there: once the spec has come, nothing of ours is left in any network
+                order, theirs = passing.pair()
             try:
                 pid = linux.clone(init.NAMESPACES, group.directory if group else None)
             except OSError:
@@ -268,7 +271,7 @@ class Nursery:
 
     def _become_init(
         self,
-        work: tuple[Spec, list[int]] | None,
+        work: tuple[Prepared, list[int]] | None,
         order: socket.socket | None,
         group: Group | None,
         mapped: int,
@@ -285,20 +288,20 @@ class Nursery:
                 group.join()
             if work is None:
                 assert order is not None
-                request, fds = passing.receive(order, max_fds=MAX_FILES)
-                if request is None:
+                request, fds = passing.receive_bytes(order, max_fds=MAX_FILES)
+                if not request:
                     os._exit(0)
-                work = Spec.from_json(request), fds
+                work = self._preparer.prepare(request), fds
                 order.close()
-            spec, fds = work
-            init.main(spec, spec.entry or self._entry, fds, mapped, self._features, group)
+            told, fds = work
+            init.main(told, told.spec.entry or self._entry, fds, mapped, group)
         finally:
             os._exit(1)
 
     def _refuse(self, fds: list[int], problem: str) -> None:
         """Tell the agent, over the control socket that was meant for the sandbox's supervisor."""
         if len(fds) == 5:
-            with socket.socket(fileno=os.dup(fds[1])) as control:
+            with passing.adopt(os.dup(fds[1])) as control:
                 passing.send(control, {"failed": problem})
 
 

@@ -1,0 +1,100 @@
+"""What a spec comes to on this host: worked out by the zygote once, used by every job that has the same spec.
+
+Everything that a job's processes take from themselves between the fork and the stranger's code is here, as system calls
+in the order in which they are made.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+from edgesandbox import confine, landlock, protections, report, root, seccomp
+from edgesandbox.calls import Calls
+from edgesandbox.features import Features
+from edgesandbox.identity import JOB_ID
+from edgesandbox.spec import Spec
+
+# Different limits that are remembered; each takes a few KiB.
+MOST_KNOWN = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Prepared:
+    """One spec, made ready.
+
+    Attributes:
+        spec: what was asked for.
+        settle: gives the supervisor its user id.
+        mounts: the job's own file systems.
+        harden: takes from the supervisor what neither it nor the job needs; ends with the system call filter.
+        supervise: leaves the supervisor what it needs to watch the job.
+        confine: what the job's process takes from itself.
+        wall: the Landlock rules; None where there are none.
+        account: what holds the job in, as its report says it.
+    """
+
+    spec: Spec
+    settle: Calls
+    mounts: Calls
+    harden: Calls
+    supervise: Calls
+    confine: Calls
+    wall: landlock.Wall | None
+    account: bytes
+
+
+def prepare(spec: Spec, features: Features) -> Prepared:
+    """Lay out what a job with this spec takes."""
+    enforced, not_enforced = features.account(spec.without)
+    return Prepared(
+        spec=spec,
+        settle=_settle(features),
+        mounts=root.private_mounts(spec.limits),
+        harden=_harden(features, enforced),
+        supervise=confine.keep_to_supervise(),
+        confine=confine.prepare(spec.limits),
+        wall=landlock.Wall(features.landlock) if "landlock" in enforced else None,
+        account=report.encode_account(protections.tier(enforced), enforced, not_enforced),
+    )
+
+
+def _settle(features: Features) -> Calls:
+    calls = Calls()
+    if features.separate_ids:
+        calls.add("setgroups", 0, None)
+    calls.add("setresgid", JOB_ID, JOB_ID, JOB_ID)
+    calls.add("setresuid", JOB_ID, JOB_ID, JOB_ID)
+    confine.add_dumpable(calls, dumpable=True)  # else the kernel's files in /proc belong to somebody else
+    return calls
+
+
+def _harden(features: Features, enforced: tuple[str, ...]) -> Calls:
+    calls = Calls()
+    confine.add_dumpable(calls, dumpable=False)
+    confine.add_bounding_drops(calls)
+    confine.add_no_new_privileges(calls)
+    if "seccomp" in enforced:
+        seccomp.add(calls, features.counted_filter if "cgroup_memory" in enforced else features.filter)
+    return calls
+
+
+class Preparer:
+    """Prepares each spec once, and knows it by the bytes that it came in."""
+
+    def __init__(self, features: Features) -> None:
+        """Prepare for what this host can enforce."""
+        self._features = features
+        self._known: dict[bytes, Prepared] = {}
+
+    def prepare(self, request: bytes) -> Prepared:
+        """Return what the spec in ``request`` takes.
+
+        Raises:
+            ValueError, TypeError, KeyError: it is no spec.
+        """
+        if request not in self._known:
+            if len(self._known) >= MOST_KNOWN:
+                self._known.clear()
+            self._known[request] = prepare(Spec.from_json(json.loads(request)), self._features)
+        return self._known[request]
