@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import postgres_server
 
 # CI machines are slow and shared: a property says something about values, never about time.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -34,12 +36,20 @@ def _program(name: str) -> Callable[[], str | None]:
 
 #: What ``@pytest.mark.needs`` may name: each says None, or why this host cannot run the test.
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
+    "postgresql": postgres_server.missing,
     "sandbox": _user_namespaces,
     "root": _root,
     "chromium": _program("chromium"),
     "setpriv": _program("setpriv"),
 }
 _reasons: dict[str, str | None] = {}
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[postgres_server.Server]:
+    """A PostgreSQL server of this run's own; what uses it is marked ``needs("postgresql")``."""
+    with postgres_server.running() as server:
+        yield server
 
 
 #: Set by CI, on a machine where every test can run: there, a skipped test is a failure.

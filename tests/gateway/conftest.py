@@ -2,19 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx2
 import pytest
 from scripted import MemoryGateway, PortGateway, in_memory, on_a_port
 
+from edgeagent.gateway.store.engine import Database, migrate, open_engine
+from postgres_server import Server
 
-@pytest.fixture
-async def memory_gateway(tmp_path: Path) -> AsyncIterator[MemoryGateway]:
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """An empty database of each kind."""
+    if request.param == "sqlite":
+        yield tmp_path / "gateway.db"
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    url = server.make()
+    yield url
+    server.drop(url)
+
+
+@pytest.fixture(scope="session")
+def postgresql_schema(postgresql: Server) -> str:
+    """A PostgreSQL database with the schema and nothing else, to make others from."""
+    url = postgresql.make()
+    engine = open_engine(url, writer=True)
+    migrate(engine)
+    engine.dispose()
+    assert url.database is not None
+    return url.database
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
+async def memory_gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[MemoryGateway]:
     """A gateway without port or threads; the test must ask for ``autojump_clock`` itself, or time is real."""
-    async with in_memory(tmp_path) as gateway:
+    if request.param == "sqlite":
+        async with in_memory(tmp_path) as gateway:
+            yield gateway
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    url = server.make(request.getfixturevalue("postgresql_schema"))
+    async with in_memory(tmp_path, postgres=url) as gateway:
         yield gateway
+    server.drop(url)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@ import uuid
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
 
 import attrs
 import httpx2
+import sqlalchemy as sa
 import trio
 import trio.testing
 import trio_websocket
@@ -241,6 +243,7 @@ class PortGateway(Gateway):
 
     data_dir: Path
     url: str
+    postgres: sa.URL | None = None
     stop: trio.Event = attrs.field(factory=trio.Event)
     stopped: trio.Event = attrs.field(factory=trio.Event)
 
@@ -264,7 +267,8 @@ class PortGateway(Gateway):
 
     async def account(self, name: str = "studio", grant_ucr: int = 1_000_000_000) -> str:
         """Make an account; return a token."""
-        return await trio.to_thread.run_sync(create_token, self.data_dir, name, grant_ucr)
+        create = partial(create_token, database=self.postgres)
+        return await trio.to_thread.run_sync(create, self.data_dir, name, grant_ucr)
 
 
 class NoSocket:
@@ -300,7 +304,7 @@ async def in_memory(data_dir: Path, **settings: Any) -> AsyncIterator[MemoryGate
 async def on_a_port(data_dir: Path, **settings: Any) -> AsyncIterator[PortGateway]:
     """Run a gateway as its command does; leaving stops it in order."""
     given = GatewaySettings(data_dir=data_dir, **{"port": 0, **settings})
-    gateway = PortGateway(data_dir, "")
+    gateway = PortGateway(data_dir, "", given.postgres)
 
     async def run(*, task_status: trio.TaskStatus[str]) -> None:
         await service.run(given, stop=gateway.stop, task_status=task_status)

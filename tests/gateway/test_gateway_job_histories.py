@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
@@ -23,6 +31,7 @@ from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.engine import migrate, open_engine
 from edgeagent.gateway.store.jobs import Flight, New, Progress
 from edgeagent.wire.messages import JobResult, Limits, Outcome
+from postgres_server import Server
 
 NODES = 3
 GRANT = 45_000_000  # four renders and a half
@@ -41,14 +50,16 @@ class Histories(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
-        self.engine = open_engine(Path(self.directory.name) / "gateway.db", writer=True)
-        migrate(self.engine)
-        sa.event.listen(self.engine, "checkout", lambda connection, *_: connection.execute("PRAGMA synchronous=OFF"))
+        self.open_database()
         self.now = 1000.0
         self.jobs: list[str] = []
         self.flights: list[Flight] = []
         self.ids = (f"{number:08}" for number in itertools.count())
+
+    def open_database(self) -> None:
+        self.directory = tempfile.TemporaryDirectory()
+        self.engine = open_engine(Path(self.directory.name) / "gateway.db", writer=True, durable=False)
+        migrate(self.engine)
 
     def do(self, request: Any, *args: Any) -> Any:
         with self.engine.begin() as connection:
@@ -265,6 +276,29 @@ def check_earnings(now: Snapshot) -> None:
         assert node.earned_ucr == now.balances.get(ledger.node_account(node.node_id), 0)
     completed = sum(job.state == JobState.COMPLETED for job in now.jobs.values())
     assert completed == sum(node.jobs_completed for node in now.nodes)
+
+
+class PostgresHistories(Histories):
+    """The same on PostgreSQL."""
+
+    def __init__(self, server: Server, schema: str) -> None:
+        self.server, self.schema = server, schema
+        super().__init__()
+
+    def open_database(self) -> None:
+        self.url = self.server.make(self.schema)
+        self.engine = open_engine(self.url, writer=True)
+
+    def teardown(self) -> None:
+        self.engine.dispose()
+        self.server.drop(self.url)
+
+
+@pytest.mark.needs("postgresql")
+def test_histories_on_postgresql(postgresql: Server, postgresql_schema: str) -> None:
+    """Fewer of them: what can differ is the database, not the rules."""
+    given = settings(max_examples=10, stateful_step_count=25, deadline=None)
+    run_state_machine_as_test(lambda: PostgresHistories(postgresql, postgresql_schema), settings=given)
 
 
 TestHistories = Histories.TestCase

@@ -1,4 +1,4 @@
-"""The store on a real database: commits shared, requests undone alone, nothing half done after a kill."""
+"""The store on real databases of both kinds: commits shared, requests undone alone, nothing half done after a kill."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import alembic.command
+import alembic.config
 import alembic.migration
 import pytest
 import sqlalchemy as sa
@@ -16,11 +19,11 @@ import trio
 from alembic.autogenerate import compare_metadata
 
 from edgeagent.errors import EdgeAgentError, UsageError
-from edgeagent.gateway import auth
+from edgeagent.gateway import auth, ledger
 from edgeagent.gateway.accounts import create_token
 from edgeagent.gateway.store import Store, StoreUnavailableError, Tx, accounts, tables
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store.engine import migrate, open_engine
+from edgeagent.gateway.store.engine import Database, migrate, open_engine
 
 ADD = sa.insert(tables.job_types)
 
@@ -43,9 +46,9 @@ def names(tx: Tx) -> list[str]:
 
 
 @pytest.fixture(params=["threads", "inline"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+async def store(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Store]:
     """A running store."""
-    made = Store(tmp_path / "gateway.db", inline=request.param == "inline")
+    made = Store(database, inline=request.param == "inline")
     async with trio.open_nursery() as nursery:
         await nursery.start(made.run)
         yield made
@@ -91,17 +94,17 @@ async def test_a_constraint_that_fails_undoes_one_request(store: Store) -> None:
     assert await store.read(names) == ["echo", "render"]
 
 
-async def test_a_request_sees_the_clock(tmp_path: Path) -> None:
+async def test_a_request_sees_the_clock(database: Database) -> None:
     """``now`` is the gateway's clock, which the caller may bring."""
-    store = Store(tmp_path / "gateway.db", clock=lambda: 42.0, inline=True)
+    store = Store(database, clock=lambda: 42.0, inline=True)
 
     assert (await store.write(lambda tx: tx.now), await store.read(lambda tx: tx.now)) == (42.0, 42.0)
     store.close()
 
 
-async def test_waiting_requests_are_committed_together(tmp_path: Path) -> None:
+async def test_waiting_requests_are_committed_together(database: Database) -> None:
     """While one commit is under way the others gather; they share the next one."""
-    store = Store(tmp_path / "gateway.db")
+    store = Store(database)
     commits = 0
     entered, go = threading.Event(), threading.Event()
 
@@ -130,9 +133,9 @@ async def test_waiting_requests_are_committed_together(tmp_path: Path) -> None:
     assert commits == 2
 
 
-async def test_a_caller_that_waits_when_the_store_stops_is_told(tmp_path: Path) -> None:
+async def test_a_caller_that_waits_when_the_store_stops_is_told(database: Database) -> None:
     """Nobody waits for ever: what was under way is finished, what waited is refused."""
-    store = Store(tmp_path / "gateway.db")
+    store = Store(database)
     entered, go = threading.Event(), threading.Event()
     told: list[str] = []
 
@@ -169,30 +172,56 @@ async def test_a_caller_that_waits_when_the_store_stops_is_told(tmp_path: Path) 
     with pytest.raises(StoreUnavailableError):
         await store.write(add, "late")
     store.close()
-    assert await Store(tmp_path / "gateway.db", inline=True).read(names) == ["under way"]
+    again = Store(database, inline=True)
+    assert await again.read(names) == ["under way"]
+    again.close()
 
 
 async def test_a_full_disk_refuses_and_recovers(store: Store) -> None:
     """Every request that shared the commit is refused; once there is room, the same store goes on."""
     await store.write(add, "before")
-    pages = store._connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    store._connection.rollback()
-    _pragma(store, f"max_page_count={pages}")
+    await store.write(fill_disk)
 
     for _ in range(3):
         with pytest.raises(StoreUnavailableError, match="full"):
-            await store.write(add, 100_000 * "x")
+            await store.write(add, "full" * 25)
 
-    _pragma(store, "max_page_count=100000")
+    await store.write(free_disk)
     await store.write(add, "after")
-    assert "after" in await store.read(names)
+    assert await store.read(names) == ["after", "before"]
 
 
-async def test_a_locked_database_refuses(store: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def fill_disk(tx: Tx) -> None:
+    """Have the next row end as on a full disk: PostgreSQL says so itself, SQLite meets an end of its file."""
+    if tx.connection.dialect.name == "postgresql":
+        tx.connection.exec_driver_sql(
+            "CREATE FUNCTION fill() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE 'could not extend file: disk full' USING ERRCODE = 'disk_full'; END $$"
+        )
+        tx.connection.exec_driver_sql("CREATE TRIGGER fill BEFORE INSERT ON job_types EXECUTE FUNCTION fill()")
+        return
+    tx.connection.exec_driver_sql("CREATE TABLE filler (x)")
+    pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    tx.connection.exec_driver_sql(
+        "CREATE TRIGGER fill BEFORE INSERT ON job_types WHEN new.job_type LIKE 'full%' BEGIN"
+        " INSERT INTO filler VALUES (zeroblob(100000)); END"
+    )
+
+
+def free_disk(tx: Tx) -> None:
+    """Make room again."""
+    if tx.connection.dialect.name == "postgresql":
+        tx.connection.exec_driver_sql("DROP TRIGGER fill ON job_types")
+    else:
+        tx.connection.exec_driver_sql("PRAGMA max_page_count=100000")
+
+
+async def test_a_locked_database_refuses(store: Store, database: Database) -> None:
     """Another process that does not let go costs the request, not the gateway."""
-    _pragma(store, "busy_timeout=20")
-    other = open_engine(tmp_path / "gateway.db", writer=True)
-    with other.begin(), pytest.raises(StoreUnavailableError, match="locked"):
+    await store.write(lose_patience)
+    other = open_engine(database, writer=True)
+    with other.begin(), pytest.raises(StoreUnavailableError, match=r"locked|lock timeout"):
         await store.write(add, "during")
 
     await store.write(add, "after")
@@ -200,34 +229,95 @@ async def test_a_locked_database_refuses(store: Store, monkeypatch: pytest.Monke
     other.dispose()
 
 
-def test_the_migration_makes_what_the_tables_say(tmp_path: Path) -> None:
+def lose_patience(tx: Tx) -> None:
+    """Wait for nobody from now on."""
+    postgresql = tx.connection.dialect.name == "postgresql"
+    tx.connection.exec_driver_sql("SET lock_timeout = 20" if postgresql else "PRAGMA busy_timeout=20")
+
+
+def test_the_migration_makes_what_the_tables_say(database: Database) -> None:
     """Whoever changes a table and forgets the migration is told here."""
-    engine = open_engine(tmp_path / "gateway.db", writer=True)
+    engine = open_engine(database, writer=True)
     migrate(engine)
     migrate(engine)
     with engine.connect() as connection:
         context = alembic.migration.MigrationContext.configure(connection)
         assert compare_metadata(context, tables.metadata) == []
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar_one() == "wal"
-        assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar_one() == 1
     engine.dispose()
+
+
+def test_the_migration_can_be_undone(database: Database) -> None:
+    """And leaves nothing behind."""
+    engine = open_engine(database, writer=True)
+    migrate(engine)
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        alembic.command.downgrade(config, "base")
+        assert sa.inspect(connection).get_table_names() == ["alembic_version"]
+    engine.dispose()
+
+
+def test_sqlite_is_set_up_for_a_gateway(tmp_path: Path) -> None:
+    """Readers beside the writer, commits on disk, references that hold."""
+    engine = open_engine(tmp_path / "gateway.db", writer=True)
+    with engine.connect() as connection:
+        found = [
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "foreign_keys")
+        ]
+    engine.dispose()
+    assert found == ["wal", 2, 1]
 
 
 async def test_a_reader_cannot_write(store: Store) -> None:
     """Writes have one way, through the writer."""
-    with pytest.raises(StoreUnavailableError, match="readonly"):
+    with pytest.raises(StoreUnavailableError, match=r"read-?only"):
         await store.read(add, "echo")
+
+
+async def test_a_request_reads_one_picture(store: Store) -> None:
+    """What is committed between two statements of a read is not seen by the second."""
+    if store._inline:
+        return  # nothing can happen in between
+    read, written = threading.Event(), threading.Event()
+
+    def look_twice(tx: Tx) -> tuple[list[str], list[str]]:
+        first = names(tx)
+        read.set()
+        assert written.wait(20)
+        return first, names(tx)
+
+    async def write_between() -> None:
+        await trio.to_thread.run_sync(read.wait, 20)
+        await store.write(add, "echo")
+        written.set()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_between)
+        assert await store.read(look_twice) == ([], [])
+
+
+async def test_a_nul_in_a_text_is_stored_and_found_alike(store: Store) -> None:
+    """PostgreSQL has none; a stranger who sends one breaks nothing."""
+    await store.write(add, "a\0b")
+
+    assert await store.read(names) == ["a\ufffdb"]
+    where = sa.select(tables.job_types.c.job_type).where(tables.job_types.c.job_type == sa.bindparam("name"))
+    assert await store.read(lambda tx: tx.connection.scalar(where, {"name": "a\0b"})) == "a\ufffdb"
 
 
 KILLED = """
 import sys, trio
 from pathlib import Path
+from sqlalchemy import make_url
 from edgeagent.gateway import ledger
 from edgeagent.gateway.store import Store
 from edgeagent.gateway.store import ledger as books
 
 async def main():
-    store = Store(Path(sys.argv[1]))
+    store = Store(make_url(sys.argv[1]) if ":" in sys.argv[1] else Path(sys.argv[1]))
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
         for lane in range(8):
@@ -242,10 +332,10 @@ trio.run(main)
 """
 
 
-def test_nothing_that_was_reported_stored_is_lost_by_a_kill(tmp_path: Path) -> None:
+def test_nothing_that_was_reported_stored_is_lost_by_a_kill(database: Database) -> None:
     """After kill -9 in the middle of many commits the books balance and hold every entry that was confirmed."""
-    database = tmp_path / "gateway.db"
-    with subprocess.Popen([sys.executable, "-c", KILLED, str(database)], stdout=subprocess.PIPE, text=True) as process:
+    where = str(database) if isinstance(database, Path) else database.render_as_string(hide_password=False)
+    with subprocess.Popen([sys.executable, "-c", KILLED, where], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         confirmed = [process.stdout.readline().split() for _ in range(200)]
         process.kill()
@@ -262,17 +352,22 @@ def test_nothing_that_was_reported_stored_is_lost_by_a_kill(tmp_path: Path) -> N
     assert [one.seq for one in stored] == list(range(1, len(stored) + 1))
 
 
-async def test_a_token_can_be_made_beside_a_running_gateway(tmp_path: Path) -> None:
-    """Another connection adds to the same account while the writer works."""
-    create_token(tmp_path, "studio", 5)
-    store = Store(tmp_path / "gateway.db")
+async def test_a_token_can_be_made_beside_a_running_gateway(tmp_path: Path, database: Database) -> None:
+    """Another connection adds to the same account, and to the same chain, while the writer works."""
+    create = partial(create_token, database=None if isinstance(database, Path) else database)
+    await trio.to_thread.run_sync(create, tmp_path, "studio", 5)
+    store = Store(database)
     async with trio.open_nursery() as nursery:
         await nursery.start(store.run)
-        nursery.start_soon(store.write, add, "echo")
-        token = await trio.to_thread.run_sync(create_token, tmp_path, "studio", 7)
+        async with trio.open_nursery() as both:
+            for number in range(20):
+                both.start_soon(store.write, books.post, ledger.grant(f"{number}", 1))
+                both.start_soon(trio.to_thread.run_sync, create, tmp_path, "studio", 1)
+        token = await trio.to_thread.run_sync(create, tmp_path, "studio", 7)
         account = await store.read(accounts.of_token, auth.token_sha256(token))
         assert account is not None
-        assert await store.read(accounts.balance, account) == accounts.Balance("studio", 12, 0)
+        assert await store.read(accounts.balance, account) == accounts.Balance("studio", 32, 0)
+        assert len(await store.read(lambda tx: list(books.entries(tx)))) == 42
         nursery.cancel_scope.cancel()
     store.close()
 
@@ -305,7 +400,3 @@ def test_a_directory_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "gateway.db").write_bytes(b"no database at all, but long enough to be taken for one" * 100)
     with pytest.raises(EdgeAgentError, match="cannot write the database"):
         create_token(tmp_path, "studio", 0)
-
-
-def _pragma(store: Store, pragma: str) -> None:
-    store._connection.connection.dbapi_connection.execute(f"PRAGMA {pragma}")  # type: ignore[union-attr]

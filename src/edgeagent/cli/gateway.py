@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgeagent.cli.options import DIRECTORY, as_json, print_json
+from edgeagent.cli.options import as_json, print_json
+from edgeagent.cli.place import database_of, of_gateway
 from edgeagent.errors import UsageError
 
-_data = click.option(
-    "--data",
-    "data_dir",
-    type=DIRECTORY,
-    envvar="EDGEAGENT_DATA",
-    required=True,
-    help="Directory of the gateway's database, key and files; made when missing.  [env: EDGEAGENT_DATA]",
-)
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 
 @click.group()
@@ -29,7 +25,7 @@ def gateway() -> None:
 
 
 @gateway.command()
-@_data
+@of_gateway
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0 takes a free one.")
 @click.option(
@@ -41,7 +37,15 @@ def gateway() -> None:
     help="Seconds between a node's heartbeats; a job's lease is four of them.",
 )
 @click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
-def run(data_dir: Path, host: str, port: int, heartbeat_s: float, log_level: str) -> None:
+def run(
+    data_dir: Path,
+    database: URL | None,
+    database_file: URL | None,
+    host: str,
+    port: int,
+    heartbeat_s: float,
+    log_level: str,
+) -> None:
     """Run the gateway until SIGTERM.
 
     Prints its address on stdout as soon as it is ready.  Node links are told to come back when it stops; jobs are kept.
@@ -55,7 +59,12 @@ def run(data_dir: Path, host: str, port: int, heartbeat_s: float, log_level: str
 
     logs.configure(logs.check_level(log_level))
     settings = GatewaySettings(
-        data_dir=data_dir, host=host, port=port, heartbeat_s=heartbeat_s, lease_s=4 * heartbeat_s
+        data_dir=data_dir,
+        postgres=database_of(database, database_file),
+        host=host,
+        port=port,
+        heartbeat_s=heartbeat_s,
+        lease_s=4 * heartbeat_s,
     )
 
     async def serve(stop: trio.Event) -> None:
@@ -72,11 +81,13 @@ def token() -> None:
 
 
 @token.command()
-@_data
+@of_gateway
 @click.option("--name", required=True, help="The account; made when there is none of that name.")
 @click.option("--credits", "grant", default="0", show_default=True, help="Credits to grant the account.")
 @as_json
-def create(data_dir: Path, name: str, grant: str, as_json: bool) -> None:
+def create(
+    data_dir: Path, database: URL | None, database_file: URL | None, name: str, grant: str, as_json: bool
+) -> None:
     """Make a submitter's token and print it, this once."""
     from edgeagent.gateway.accounts import create_token
     from edgeagent.wire.units import credits_to_ucr
@@ -87,7 +98,7 @@ def create(data_dir: Path, name: str, grant: str, as_json: bool) -> None:
         raise click.BadParameter(str(error), param_hint="--credits") from None
     if grant_ucr < 0:
         raise click.BadParameter("a grant cannot be negative", param_hint="--credits")
-    plain = create_token(data_dir, name, grant_ucr)
+    plain = create_token(data_dir, name, grant_ucr, database=database_of(database, database_file))
     if as_json:
         print_json("token/1", {"account": name, "token": plain, "granted_ucr": grant_ucr})
         return

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError, UsageError
 from edgeagent.gateway import auth
 from edgeagent.gateway.config import GatewaySettings
-from edgeagent.gateway.store import accounts
-from edgeagent.gateway.store.base import Tx, wall_clock
+from edgeagent.gateway.store import Tx, accounts
+from edgeagent.gateway.store.address import shown
+from edgeagent.gateway.store.base import wall_clock
 from edgeagent.gateway.store.engine import migrate, open_engine
+from edgeagent.gateway.texts import one_line
 
 
-def create_token(data_dir: Path, name: str, grant_ucr: int) -> str:
+def create_token(data_dir: Path, name: str, grant_ucr: int, *, database: sa.URL | None = None) -> str:
     """Give the account ``name`` a new token and micro-credits, making it when there is none; return the token.
+
+    Args:
+        database: the gateway's PostgreSQL database; None where it has a file in ``data_dir``.
 
     Raises:
         UsageError: the name is empty, longer than 100 characters, or not printable; or the grant is negative.
@@ -28,8 +34,9 @@ def create_token(data_dir: Path, name: str, grant_ucr: int) -> str:
         raise UsageError("a grant cannot be negative")
     token = auth.new_account_token()
     try:
-        make_data_dir(data_dir)
-        engine = open_engine(GatewaySettings(data_dir=data_dir).database, writer=True)
+        if database is None:
+            make_data_dir(data_dir)
+        engine = open_engine(GatewaySettings(data_dir=data_dir, postgres=database).database, writer=True)
         try:
             migrate(engine)
             with engine.begin() as connection:
@@ -39,7 +46,8 @@ def create_token(data_dir: Path, name: str, grant_ucr: int) -> str:
     except OSError as error:
         raise EdgeAgentError(f"cannot use {data_dir}: {error.strerror}") from None
     except DBAPIError as error:
-        raise EdgeAgentError(f"cannot write the database in {data_dir}: {error.orig}") from None
+        where = f"in {data_dir}" if database is None else shown(database)
+        raise EdgeAgentError(f"cannot write the database {where}: {one_line(str(error.orig))}") from None
     return token
 
 

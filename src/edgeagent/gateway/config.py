@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import attrs
+import sqlalchemy as sa
 from attrs.validators import gt
 
 
@@ -17,6 +18,7 @@ class GatewaySettings:
     """
 
     data_dir: Path
+    postgres: sa.URL | None = None  # the database; without one it is a file in ``data_dir``
     host: str = "127.0.0.1"
     port: int = 8080  # 0 takes a free one
     heartbeat_s: float = attrs.field(default=15.0, validator=gt(0))
@@ -25,9 +27,9 @@ class GatewaySettings:
     offline_s: float = attrs.field(default=300.0, validator=gt(0))
 
     @property
-    def database(self) -> Path:
-        """The SQLite file."""
-        return self.data_dir / "gateway.db"
+    def database(self) -> Path | sa.URL:
+        """Where the database is: the SQLite file, or PostgreSQL."""
+        return self.data_dir / "gateway.db" if self.postgres is None else self.postgres
 
     @property
     def blobs(self) -> Path:

@@ -29,6 +29,9 @@ from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import Store, StoreUnavailableError
+from edgeagent.gateway.store.address import shown
+from edgeagent.gateway.store.engine import Database
+from edgeagent.gateway.texts import one_line
 from edgeagent.wire.link import CloseCode
 
 log = structlog.get_logger()
@@ -74,11 +77,11 @@ async def run(
             store.close()
 
 
-async def _open_store(database: Path) -> Store:
+async def _open_store(database: Database) -> Store:
     try:
         return await trio.to_thread.run_sync(Store, database)
     except DBAPIError as error:
-        raise EdgeAgentError(f"cannot use the database {database}: {error.orig}") from None
+        raise EdgeAgentError(f"cannot use the database {shown(database)}: {one_line(str(error.orig))}") from None
 
 
 async def work(hub: Hub, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from edgeagent.gateway import ledger
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import account_tokens, accounts
+from edgeagent.gateway.store.writer import Tx
 
 _OF_TOKEN = sa.select(account_tokens.c.account_id).where(account_tokens.c.token_sha256 == sa.bindparam("token"))
 

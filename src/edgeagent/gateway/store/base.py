@@ -11,16 +11,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
 
 import attrs
 import outcome
-import sqlalchemy as sa
 import trio
-from sqlalchemy.exc import OperationalError
 
-from edgeagent.gateway.store.engine import migrate, open_engine
+from edgeagent.gateway.store.engine import Database, migrate, open_engine
+from edgeagent.gateway.store.faults import DATABASE_FAULTS, StoreUnavailableError, unavailable
+from edgeagent.gateway.store.writer import Outcomes, Tx, Writer
 
 #: The one wall clock of the gateway; everything else counts on trio's.
 wall_clock = time.time
@@ -34,18 +33,10 @@ MAX_BATCH = 256
 MAX_WAITING = 1024
 #: Reads at the same time.
 READERS = 4
+#: Seconds between two questions what became of a commit.
+DOUBT_S = 0.5
 
-
-class StoreUnavailableError(Exception):
-    """The database cannot be used now (disk full, locked, shut down); nothing of the request was stored."""
-
-
-@attrs.frozen
-class Tx:
-    """One transaction: its connection, and when it is, in seconds since the epoch on the gateway's clock."""
-
-    connection: sa.Connection
-    now: float
+_STOPPED = "the gateway is shutting down"
 
 
 @attrs.define(eq=False)
@@ -59,43 +50,57 @@ class Store:
     """The database of one gateway.  ``run`` must run while it is used, unless it is ``inline``.
 
     Args:
-        database: the SQLite file; made, with its schema, when missing.
+        database: a SQLite file, made when missing, or the address of a PostgreSQL database; gets its schema here.
         clock: seconds since the epoch.
         inline: run requests in the caller's task, without threads.
+        durable: False where a crash of the machine may take the last commits with it; for simulations.
+
+    Raises:
+        DBAPIError: it cannot be used, or another gateway uses the PostgreSQL database.
     """
 
-    def __init__(self, database: Path, *, clock: Callable[[], float] = wall_clock, inline: bool = False) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        clock: Callable[[], float] = wall_clock,
+        inline: bool = False,
+        durable: bool = True,
+    ) -> None:
         self.clock = clock
         self._inline = inline
-        self._writing = open_engine(database, writer=True)
-        migrate(self._writing)
-        self._reading = open_engine(database, writer=False)
+        self._closed = False
+        with contextlib.ExitStack() as undo:
+            self._writing = open_engine(database, writer=True, exclusive=True, durable=durable)
+            undo.callback(self._writing.dispose)
+            migrate(self._writing)
+            self._writer = Writer(self._writing, clock)
+            self._reading = open_engine(database, writer=False)
+            undo.pop_all()
         self._readers = trio.CapacityLimiter(READERS)
-        self._connection = self._writing.connect()
         self._waiting, self._requests = trio.open_memory_channel[_Request[Any]](MAX_WAITING)
 
     def close(self) -> None:
         """Let go of the database.  What still waits is never run, and its callers are told so."""
+        self._closed = True
         self._requests.close()
-        self._connection.close()
+        self._writer.close()
         self._writing.dispose()
         self._reading.dispose()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit requests until cancelled."""
         task_status.started()
+        batch: list[_Request[Any]] = []
         try:
             while True:
                 batch = [await self._requests.receive(), *self._take_waiting(MAX_BATCH - 1)]
-                # Shielded: a commit takes milliseconds, and its callers must hear what became of it.
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(self._commit, batch)
-                for request in batch:
-                    request.done.set()
+                await self._commit(batch)
         finally:
             # Closing the channel would throw away what waits in it, and leave its callers waiting for ever.
-            for request in self._take_waiting(None):
-                request.result = outcome.Error(StoreUnavailableError("the gateway is shutting down"))
+            for request in [*batch, *self._take_waiting(None)]:
+                if request.result is None:
+                    request.result = outcome.Error(StoreUnavailableError(_STOPPED))
                 request.done.set()
             self._requests.close()
 
@@ -111,12 +116,12 @@ class Store:
         request: _Request[T] = _Request(lambda tx: work(tx, *args, **kwargs))
         if self._inline:
             await trio.lowlevel.checkpoint()
-            self._commit([request])
+            await self._commit([request])
         else:
             try:
                 await self._waiting.send(request)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                raise StoreUnavailableError("the gateway is shutting down") from None
+                raise StoreUnavailableError(_STOPPED) from None
             await request.done.wait()
         return cast(outcome.Outcome[T], request.result).unwrap()
 
@@ -129,16 +134,26 @@ class Store:
         """
 
         def read() -> T:
-            try:
-                with self._reading.connect() as connection:
-                    return work(Tx(connection, self.clock()), *args, **kwargs)
-            except OperationalError as error:
-                raise _unavailable(error) from error
+            with self._reading.connect() as connection:
+                return work(Tx(connection, self.clock()), *args, **kwargs)
 
         if self._inline:
             await trio.lowlevel.checkpoint()
-            return read()
-        return await trio.to_thread.run_sync(read, limiter=self._readers)
+            return self._read(read)
+        return await trio.to_thread.run_sync(self._read, read, limiter=self._readers)
+
+    def _read(self, read: Callable[[], T]) -> T:
+        if self._closed:
+            raise StoreUnavailableError(_STOPPED)
+        try:
+            try:
+                return read()
+            except DATABASE_FAULTS as error:
+                if not error.connection_invalidated:
+                    raise
+                return read()  # the server was restarted since the last time; all old connections are gone now
+        except DATABASE_FAULTS as error:
+            raise unavailable(error) from error
 
     def _take_waiting(self, most: int | None) -> list[_Request[Any]]:
         taken: list[_Request[Any]] = []
@@ -147,31 +162,19 @@ class Store:
                 taken.append(self._requests.receive_nowait())
         return taken
 
-    def _commit(self, batch: list[_Request[Any]]) -> None:
-        """Run a batch and set every request's result; in a thread, so it touches no event."""
-        try:
-            with self._connection.begin():
-                tx = Tx(self._connection, self.clock())
-                results = [_run_one(tx, request.work) for request in batch]
-        except OperationalError as error:
-            results = [outcome.Error(_unavailable(error)) for _ in batch]
-        for request, result in zip(batch, results, strict=True):
+    async def _commit(self, batch: list[_Request[Any]]) -> None:
+        """Run a batch and tell every caller how its request ended."""
+        # Shielded: a commit takes milliseconds, and its callers must hear what became of it.
+        with trio.CancelScope(shield=True):
+            outcomes = await self._call(self._writer.commit, [request.work for request in batch])
+        while outcomes is None:
+            await trio.sleep(DOUBT_S)
+            outcomes = await self._call(self._writer.settle)
+        for request, result in zip(batch, outcomes, strict=True):
             request.result = result
+            request.done.set()
 
-
-def _run_one(tx: Tx, work: Callable[[Tx], T]) -> outcome.Outcome[T]:
-    # Spelled out, because begin_nested() costs as much as four statements.
-    tx.connection.exec_driver_sql("SAVEPOINT request")
-    try:
-        result: outcome.Outcome[T] = outcome.Value(work(tx))
-    except OperationalError:
-        raise  # the database, not the request: SQLite may have undone the whole transaction
-    except Exception as error:
-        tx.connection.exec_driver_sql("ROLLBACK TO SAVEPOINT request")
-        result = outcome.Error(error)
-    tx.connection.exec_driver_sql("RELEASE SAVEPOINT request")
-    return result
-
-
-def _unavailable(error: OperationalError) -> StoreUnavailableError:
-    return StoreUnavailableError(f"the database cannot be used now: {error.orig}")
+    async def _call(self, blocking: Callable[..., Outcomes | None], *args: Any) -> Outcomes | None:
+        if self._closed:
+            raise StoreUnavailableError(_STOPPED)
+        return blocking(*args) if self._inline else await trio.to_thread.run_sync(blocking, *args)

@@ -1,47 +1,29 @@
-"""How the database is opened, and brought to the present schema.
-
-SQLite runs in WAL, so that readers and another process (``gateway token create``) work beside the writer.  Python's
-``sqlite3`` would begin transactions by its own rules; here they begin where SQLAlchemy says, and the writer's take the
-write lock at once (BEGIN IMMEDIATE): one that only read first could not be promoted while another process writes.
-"""
+"""How the database is opened, and brought to the present schema: a SQLite file, or PostgreSQL."""
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
 
-#: Seconds to wait for another process's transaction.
-BUSY_S = 10.0
+from edgeagent.gateway.store import postgres, sqlite
+
+#: Where the database is: a file of SQLite's, or the address of one in PostgreSQL.
+Database = Path | sa.URL
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 
 
-def open_engine(database: Path, *, writer: bool) -> sa.Engine:
+def open_engine(database: Database, *, writer: bool, exclusive: bool = False, durable: bool = True) -> sa.Engine:
     """Return an engine on ``database``, for writing or for reading only.
 
-    ``synchronous=FULL`` puts each commit on disk; it costs half a millisecond, which group commit shares out.
+    ``exclusive`` is for the one gateway that a PostgreSQL database may have; a SQLite file's is held by the lock of
+    the directory that it lies in (``gateway.service``).
     """
-    engine = sa.create_engine(
-        f"sqlite:///{database}", connect_args={"timeout": BUSY_S, "check_same_thread": False}, pool_reset_on_return=None
-    )
-    pragmas = ["journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"] if writer else ["query_only=ON"]
-
-    def prepare(connection: sqlite3.Connection, _: Any) -> None:
-        connection.isolation_level = None
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")
-
-    def begin(connection: sa.Connection) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writer else "BEGIN")
-
-    event.listen(engine, "connect", prepare)
-    event.listen(engine, "begin", begin)
-    return engine
+    if isinstance(database, Path):
+        return sqlite.open_engine(database, writer=writer, durable=durable)
+    return postgres.open_engine(database, writer=writer, exclusive=exclusive, durable=durable)
 
 
 def migrate(engine: sa.Engine) -> None:

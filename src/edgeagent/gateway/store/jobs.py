@@ -14,8 +14,8 @@ from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_JOBS, AttemptState, Change, JobState, Money, Standing
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store import nodes
-from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import attempts, job_types, jobs, outputs
+from edgeagent.gateway.store.writer import Tx
 from edgeagent.gateway.texts import one_line
 from edgeagent.wire.codec import converter
 from edgeagent.wire.messages import Confinement, JobResult, Limits, Outcome, Output

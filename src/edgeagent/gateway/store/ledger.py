@@ -9,8 +9,8 @@ import sqlalchemy as sa
 
 from edgeagent.gateway import ledger
 from edgeagent.gateway.ledger import Entry, Posting
-from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import ledger_accounts, ledger_entries, ledger_postings
+from edgeagent.gateway.store.writer import Tx
 
 _BALANCES = sa.select(ledger_accounts.c.account, ledger_accounts.c.balance_ucr).where(
     ledger_accounts.c.account.in_(sa.bindparam("names", expanding=True))

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from edgeagent.gateway import ledger
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import job_types, node_states, nodes
+from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import NodeState
 
 _CREDIT = (
@@ -198,7 +198,7 @@ def credit(tx: Tx, node_id: str, amount_ucr: int) -> None:
 
 def known_job_types(tx: Tx) -> list[str]:
     """Return every job type that a node has ever offered, sorted."""
-    return list(tx.connection.scalars(sa.select(job_types.c.job_type).order_by(job_types.c.job_type)))
+    return sorted(tx.connection.scalars(sa.select(job_types.c.job_type)))
 
 
 def name_key(name: str) -> str:

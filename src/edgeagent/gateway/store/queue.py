@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from edgeagent.gateway import jobs as rules
 from edgeagent.gateway.jobs import OPEN_ATTEMPTS, AttemptState, JobState
-from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.jobs import Flight
 from edgeagent.gateway.store.tables import attempts, jobs
+from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import Limits
 
 #: Most jobs looked at for one round of dispatch.
@@ -33,7 +33,13 @@ _READY = (
 _TRIED = sa.select(attempts.c.job_id, attempts.c.node_id).where(
     attempts.c.job_id.in_(sa.bindparam("ids", expanding=True))
 )
-_TAKE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"), jobs.c.state == JobState.QUEUED.value)
+# Rows that somebody else is claiming are passed over instead of waited for; SQLite has one writer, and ignores it.
+_CLAIM = (
+    sa.select(jobs.c.job_id)
+    .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)), jobs.c.state == JobState.QUEUED.value)
+    .with_for_update(skip_locked=True)
+)
+_TAKE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"))
 _TAKEN = {"state": JobState.DISPATCHED.value}
 _ADD_ATTEMPT = sa.insert(attempts)
 
@@ -83,12 +89,12 @@ def ready(tx: Tx, free_slots: Mapping[str, int]) -> list[Ready]:
 
 def start(tx: Tx, flights: Iterable[Flight]) -> set[str]:
     """Store that these attempts are being dispatched; return the ids of those whose job was still QUEUED."""
-    started = []
-    for flight in flights:
-        taken = tx.connection.execute(_TAKE, {"id": flight.job_id, "current_attempt": flight.attempt_id, **_TAKEN})
-        if taken.rowcount:
-            started.append(flight)
+    wanted = list(flights)
+    claimed = set(tx.connection.scalars(_CLAIM, {"ids": [flight.job_id for flight in wanted]}))
+    started = [flight for flight in wanted if flight.job_id in claimed]
     if started:
+        taken = [{"id": flight.job_id, "current_attempt": flight.attempt_id, **_TAKEN} for flight in started]
+        tx.connection.execute(_TAKE, taken)
         tx.connection.execute(
             _ADD_ATTEMPT,
             [

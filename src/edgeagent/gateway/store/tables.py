@@ -6,7 +6,9 @@ The first migration has its own copy of these definitions, and a test compares w
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Index, Integer, Table
+
+from edgeagent.gateway.store.types import String, Text
 
 #: A 64-bit key that the database counts up; SQLite does so for INTEGER only, which is 64 bits wide there.
 _Serial = sa.BigInteger().with_variant(Integer, "sqlite")

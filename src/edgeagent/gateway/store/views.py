@@ -10,8 +10,8 @@ import orjson
 import sqlalchemy as sa
 
 from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, JobState
-from edgeagent.gateway.store.base import Tx
 from edgeagent.gateway.store.tables import attempts, jobs, nodes, outputs
+from edgeagent.gateway.store.writer import Tx
 
 _OWN_JOB = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account"))
 _ATTEMPTS = (
@@ -20,7 +20,7 @@ _ATTEMPTS = (
     .where(attempts.c.job_id.in_(sa.bindparam("jobs", expanding=True)))
     .order_by(attempts.c.seq)
 )
-_OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt")).order_by(outputs.c.name)
+_OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
 
 
 @attrs.frozen(kw_only=True)
@@ -91,7 +91,7 @@ def result(tx: Tx, account_id: str, job_id: str) -> ResultView | None:
     files: list[tuple[str, int, str]] = []
     if job.state is JobState.COMPLETED:
         found = tx.connection.execute(_OUTPUTS, {"attempt": row.current_attempt})
-        files = [(one.name, one.size_bytes, one.sha256) for one in found]
+        files = sorted((one.name, one.size_bytes, one.sha256) for one in found)  # each database sorts by its own rules
     value = None if row.value is None else orjson.loads(row.value)
     return ResultView(job=job, value=value, result_ref=row.result_ref, outputs=tuple(files))
 
