@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -209,8 +210,15 @@ class Zygote:
 
     @property
     def alive(self) -> bool:
-        """Say whether the process is there."""
-        return self._process is not None and self._process.poll() is None
+        """Say whether the zygote is there to be asked.
+
+        Its end of the socket says so: the launcher lives on for a moment, to remove control groups.
+        """
+        if self._process is None or self._control is None or self._process.poll() is not None:
+            return False
+        poll = select.poll()
+        poll.register(self._control, 0)  # its hanging up is always told
+        return not poll.poll(0)
 
     @property
     def ready(self) -> int:

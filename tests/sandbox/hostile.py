@@ -427,3 +427,30 @@ def leave_a_socket(channel: socket.socket) -> None:
     answer(channel, seen)
     if question(channel) == "send it":
         socket.send_fds(channel, [b"x"], [kept.fileno()])
+
+
+def fill_all(channel: socket.socket) -> None:
+    """Fill both disks with files and links, and go on."""
+    for number in range(50):
+        for directory in ("/scratch", "/tmp"):
+            Path(directory, f"file{number}").write_bytes(b"x" * 5000)
+            Path(directory, f"link{number}").symlink_to("/")
+    answer(channel, "filled")
+    time.sleep(600)
+
+
+def leave_everything(channel: socket.socket) -> None:
+    """Have daemons, shared memory, sockets and open files, and end without tidying up."""
+    import mmap
+
+    mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    kept = [socket.socketpair() for _ in range(10)] + [open(f"/dev/shm/{number}", "wb") for number in range(10)]  # noqa: PTH123, SIM115
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind("\0everything")
+    listening.listen()
+    for _ in range(5):
+        if os.fork() == 0:
+            os.setsid()
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            time.sleep(600)
+    answer(channel, len(kept))

@@ -160,6 +160,7 @@ def as_nobody(*command: str) -> list[str]:
         *("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"),
         *("env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={os.pathsep.join(filter(None, sys.path))}"),
         *("PYTHONDONTWRITEBYTECODE=1", "HOME=/nonexistent", "CI=" + os.environ.get("CI", "")),
+        "EDGESANDBOX_TEST_JOBS=" + os.environ.get("EDGESANDBOX_TEST_JOBS", "100"),
         *command,
     ]
 

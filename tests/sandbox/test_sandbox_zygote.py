@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from sandboxing import HERE, LIMITS, descendants, hear, report_of, runs, settled, wait_until
+from sandboxing import HERE, LIMITS, descendants, family, hear, report_of, runs, settled, wait_until
 
 from edgesandbox import SandboxUnavailable, SetupFailed, Spec, Zygote, protections
 from edgesandbox.__main__ import main
@@ -109,6 +109,20 @@ def test_a_zygote_that_dies_is_noticed_and_replaced(own_zygote):
     own_zygote.restart()
     with own_zygote.spawn(Spec(limits=LIMITS)) as box:
         assert "here" == hear(box)
+
+
+def test_a_dead_zygote_is_noticed_while_its_launcher_lives(own_zygote):
+    """Who asks between the two deaths must not be told that all is well, and be refused again."""
+    launcher = own_zygote._process.pid
+    (zygote,) = (pid for pid, parent in family(launcher).items() if parent == launcher)
+    os.kill(launcher, signal.SIGSTOP)
+    try:
+        os.kill(zygote, signal.SIGKILL)
+
+        wait_until(lambda: not own_zygote.alive)
+        assert runs(launcher)
+    finally:
+        os.kill(launcher, signal.SIGCONT)
 
 
 def test_a_launcher_that_dies_takes_everything_with_it(own_zygote):
