@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sandboxing import HERE
 
-from edgesandbox import linux, seccomp
+from edgesandbox import calls, linux, seccomp
 
 MACHINES = ["x86_64", "aarch64"]
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
@@ -90,11 +90,12 @@ def test_numbers_from_424_on_are_the_same_everywhere():
 
 
 def test_the_calls_that_the_sandbox_makes_have_aarch64s_numbers(monkeypatch):
-    """What ``linux`` chooses on such a machine."""
+    """What ``linux`` chooses on such a machine, and what ``calls`` prepares."""
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     chosen = runpy.run_path(str(linux.__file__))
 
-    for name in ("bpf", "pivot_root", "capset", "keyctl", "close_range", "openat2"):
+    assert {name: int(KERNELS[name]) for name in calls._NUMBERS} == {n: pair[1] for n, pair in calls._NUMBERS.items()}
+    for name in ("bpf", "pivot_root", "keyctl", "close_range", "openat2"):
         assert KERNELS[name] == str(chosen["_" + name.upper()]), name
     assert KERNELS["landlock_create_ruleset"] == str(chosen["_LANDLOCK"])
 
