@@ -4,65 +4,139 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
-from pathlib import Path
+from typing import NoReturn, TextIO
 
-from edgesandbox import runner
+from edgesandbox import order, runner
 from edgesandbox.client import Zygote
 from edgesandbox.errors import SandboxUnavailable
+from edgesandbox.report import Outcome, Report
 from edgesandbox.spec import Limits
 
-_SIZES = {"memory": "memory_bytes", "scratch": "scratch_bytes", "tmp": "tmp_bytes", "output": "output_bytes"}
-_NUMBERS = {"pids": "pids", "nofile": "nofile"}
-_SECONDS = {"cpu": "cpu_s", "time": "wall_s"}
+_USAGE = "edgesandbox run [options] -- PROGRAM [ARGUMENT ...]"
+_ABOUT = """Run a program in a sandbox: its own file tree, processes and network, limits, and a report of what held.
+
+It sees the system's programs and libraries, an empty /scratch, where it starts, and an empty /tmp; stdin, stdout and
+stderr are carried through pipes.  SIZE is a number of bytes, or 64K, 512M, 2G; S is seconds."""
+_EXIT_CODES = """exit codes:
+  the program's own, where it ended by itself
+  124   its time was up
+  125   the sandbox could not be built, the program not started, or an option makes no sense
+  130   cancelled: SIGINT, SIGTERM or SIGHUP to this command, or nobody reads its output
+  137   another limit ended it (memory, processor time, disk, output)
+  128+N signal N ended it
+
+example:
+  edgesandbox run --memory 512M --time 60 --ro ./model --json=report.json -- python3 -c 'print(2 + 2)'"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, and ends with the code of a sandbox that could not be built."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(runner.EXIT_BROKEN, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:
-    """Return the parser of the command line."""
+    """Return the parser of the command line, up to ``--``."""
     defaults = Limits()
-    main = argparse.ArgumentParser(prog="edgesandbox", description="Run strangers' programs in a sandbox.")
-    commands = main.add_subparsers(dest="command", required=True)
-    check = commands.add_parser("check", help="build one sandbox on this host, attack it and say what holds")
+    main = _Parser(prog="edgesandbox", description="Run strangers' programs in a sandbox.", allow_abbrev=False)
+    commands = main.add_subparsers(dest="command", required=True, metavar="check|run")
+    about = "build one sandbox on this host, attack it and say what holds"
+    check = commands.add_parser("check", help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
     check.add_argument("--json", action="store_true", help="print one JSON document")
-    run = commands.add_parser("run", help="run a program confined", description=runner.__doc__)
-    for names, kind, metavar in ((_SIZES, runner.parse_size, "SIZE"), (_NUMBERS, int, "N"), (_SECONDS, float, "S")):
-        for option, field in names.items():
-            value = getattr(defaults, field)
-            run.add_argument(
-                f"--{option}", type=kind, metavar=metavar, dest=field, default=value, help=f"default {value}"
-            )
-    run.add_argument("--ro", action="append", default=[], metavar="PATH", help="let the program read this, too")
+    run = commands.add_parser(
+        "run",
+        help="run a program confined",
+        usage=_USAGE,
+        description=_ABOUT,
+        epilog=_EXIT_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    for option, field, _parse, unit in order.LIMITS:
+        default = _shown(getattr(defaults, field), unit)
+        run.add_argument(f"--{option}", metavar=unit, help=f"{_LIMIT_HELP[option]}; default {default}")
+    run.add_argument("--net", default="none", metavar="none|host", help="network: its own loopback, or the host's")
+    for option, what in (("ro", "read"), ("rw", "read and write")):
+        text = f"let it {what} this file or directory, at the same place or at INSIDE; may be repeated"
+        run.add_argument(f"--{option}", action="append", default=[], metavar="PATH[:INSIDE]", help=text)
     run.add_argument("--env", action="append", default=[], metavar="K=V", help="add to its environment")
-    run.add_argument("--json", action="store_true", help="print the report as one JSON document")
-    run.add_argument("--report", type=Path, metavar="FILE", help="where the report goes; default stderr")
-    run.add_argument("argv", nargs="+", metavar="ARGV", help="after --: the program and its arguments")
+    run.add_argument("--chdir", metavar="DIR", help="where it starts; default /scratch")
+    run.add_argument(
+        "--json",
+        nargs="?",
+        const="2",
+        metavar="FD|FILE",
+        help="write the report as a JSON document to this descriptor or file (default stderr), not as a line to stderr",
+    )
     return main
+
+
+_LIMIT_HELP = {
+    "memory": "memory of all its processes",
+    "scratch": "what fits into /scratch",
+    "tmp": "what fits into /tmp",
+    "file": "size of one file; with --scratch, as large",
+    "output": "stdout and stderr together",
+    "pids": "processes and threads",
+    "nofile": "open files of one process",
+    "cpu": "processor time of all its processes",
+    "time": "time from start to end",
+}
+
+
+def _shown(value: float, unit: str) -> str:
+    if unit != "SIZE":
+        return f"{value:g}"
+    return f"{int(value) >> 30}G" if not value % (1 << 30) else f"{int(value) >> 20}M"
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command; returns its exit code.
 
-    ``check``: 0 it holds, 1 this host cannot confine jobs.  ``run``: see ``runner``.  Both: 2 usage.
+    ``check``: 0 it holds, 1 this host cannot confine jobs.  ``run``: as its help text says.  Usage: 125.
     """
-    options = parser().parse_args(arguments)
-    return _check(as_json=options.json) if options.command == "check" else _run(options)
+    words = sys.argv[1:] if arguments is None else arguments
+    end = words.index("--") if "--" in words else len(words)
+    options = parser().parse_args(words[:end])
+    if options.command == "check":
+        return _check(as_json=options.json)
+    return _run(options, words[end + 1 :])
 
 
-def _run(options: argparse.Namespace) -> int:
-    fields = (*_SIZES.values(), *_NUMBERS.values(), *_SECONDS.values())
+def _run(options: argparse.Namespace, argv: list[str]) -> int:
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:  # no file of ours gets a number that means something
+        pass
+    os.close(fd)
     try:
-        limits = Limits(**{field: getattr(options, field) for field in fields})
-    except ValueError as problem:
-        print(f"edgesandbox: {problem}", file=sys.stderr)
-        return 2
-    env = dict(each.partition("=")[::2] for each in options.env)
-    report = runner.run(runner.Order(argv=options.argv, limits=limits, read_only=options.ro, env=env))
-    text = json.dumps(runner.document(report)) if options.json else runner.summary(report)
-    if options.report:
-        options.report.write_text(text + "\n")
-    else:
-        print(text, file=sys.stderr)
+        sink = _open_sink(options.json)
+    except OSError as problem:
+        print(f"edgesandbox: cannot write the report to {options.json}: {problem.strerror}", file=sys.stderr)
+        return runner.EXIT_BROKEN
+    with sink:
+        try:
+            wanted = order.read(vars(options), argv)
+        except ValueError as problem:
+            report = Report(outcome=Outcome.SETUP_FAILED, detail=str(problem))
+        else:
+            report = runner.run(wanted)
+        text = runner.summary(report) if options.json is None else json.dumps(runner.document(report))
+        try:
+            print(text, file=sink, flush=True)
+        except OSError as problem:
+            print(f"edgesandbox: cannot write the report: {problem.strerror}", file=sys.stderr)
+            return runner.EXIT_BROKEN
     return runner.exit_code(report)
+
+
+def _open_sink(target: str | None) -> TextIO:
+    """Open what the report is written to: a descriptor by its number, a file by its path; stderr by default."""
+    target = target or "2"
+    if not target.isdecimal():
+        return open(target, "w", encoding="utf-8")  # noqa: PTH123
+    return os.fdopen(os.dup(int(target)), "w", encoding="utf-8")
 
 
 def _check(*, as_json: bool) -> int:

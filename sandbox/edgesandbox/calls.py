@@ -24,6 +24,7 @@ _NUMBERS = {
     "setresgid": (119, 149),
     "setresuid": (117, 147),
     "setsid": (112, 157),
+    "unshare": (272, 97),
 }
 _COLUMN = int(platform.machine() == "aarch64")
 

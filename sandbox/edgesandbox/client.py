@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from edgesandbox import launcher, linux, passing, probe
+from edgesandbox import launcher, linux, networks, passing, probe
+from edgesandbox.binds import Bind
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
 from edgesandbox.pool import Pool
@@ -162,11 +163,14 @@ class Zygote:
         import_paths: directories to import from, which jobs may read too.
         env: added to the jobs' environment, which otherwise holds only ``ENVIRONMENT``.
         hidden: paths that no job may see; ``start`` refuses when another argument would uncover one.
+        binds: files and directories of the host at places of the caller's choice, some of them writable.
+        network: ``"empty"``; ``"loopback"``, which costs each job a namespace of its own; ``"host"``, which gives up
+            the wall between jobs and the host's network, and is said so in each report.
         warm: how many sandboxes to keep ready, each of them used once; ``spawn`` then only has to start the job.
         warm_limits: what those are built for; a spec that differs in anything gets a sandbox built for it.
 
     Raises:
-        ValueError: ``warm`` is negative.
+        ValueError: ``warm`` is negative, or ``network`` none of these.
     """
 
     def __init__(
@@ -178,18 +182,25 @@ class Zygote:
         import_paths: Iterable[Path | str] = (),
         env: Mapping[str, str] | None = None,
         hidden: Iterable[Path | str] = (),
+        binds: Iterable[Bind] = (),
+        network: str = networks.EMPTY,
         warm: int = 0,
         warm_limits: Limits | None = None,
     ) -> None:
         """Remember what to start; no process yet."""
         if warm < 0:
             raise ValueError(f"warm must be 0 or more, not {warm}")
+        if network not in networks.KINDS:
+            raise ValueError(f"network must be one of {', '.join(networks.KINDS)}, not {network!r}")
+        asked = list(binds)
         package_root = Path(__file__).parents[1]
         paths = [str(each) for each in (package_root, *import_paths)]
         self._for_launcher = {
             "import_paths": paths,
             "read_only": [str(each) for each in read_only],
             "hidden": [str(each) for each in hidden],
+            "binds": [each.to_json() for each in asked],
+            "network": network,
             "env": ENVIRONMENT | dict(env or {}),
         }
         self._for_zygote = {
@@ -198,6 +209,9 @@ class Zygote:
             "import_paths": paths,
             "read_only": self._for_launcher["read_only"],
             "ahead": 0 if warm else CLONES_AHEAD,
+            "network": network,
+            "binds": [each.inside for each in asked],
+            "writable": [each.inside for each in asked if each.writable],
         }
         self._warm = warm
         self._warm_spec = Spec(limits=warm_limits or Limits())

@@ -21,6 +21,8 @@ class Features:
         separate_ids: whether each job has a kernel user id of its own.
         cgroups: protections that control groups give.
         no_cgroups: why they do not give the others.
+        host_network: jobs are in the host's network namespace, as the caller wants.
+        writable: paths that jobs may write to besides /scratch and /tmp.
     """
 
     filter: bytes
@@ -29,10 +31,13 @@ class Features:
     separate_ids: bool
     cgroups: tuple[str, ...] = ()
     no_cgroups: dict[str, str] = dataclasses.field(default_factory=dict)
+    host_network: bool = False
+    writable: tuple[str, ...] = ()
 
     def account(self, without: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return which protections a job has when those in ``without`` are left out, and why not the others."""
         optional = {
+            "network_namespace": not self.host_network,
             "separate_user_id": self.separate_ids,
             "nested_namespaces_denied": True,
             "seccomp": bool(self.filter),
@@ -51,8 +56,15 @@ class Features:
         return enforced, {name: why for name, why in missing.items() if name not in have}
 
 
-def detect(*, separate_ids: bool, cgroups: tuple[str, ...], no_cgroups: dict[str, str]) -> Features:
-    """Ask the kernel; the last two are what the launcher has found out."""
+def detect(
+    *,
+    separate_ids: bool,
+    cgroups: tuple[str, ...],
+    no_cgroups: dict[str, str],
+    host_network: bool = False,
+    writable: tuple[str, ...] = (),
+) -> Features:
+    """Ask the kernel; the groups are what the launcher has found out, the last two what the caller wants."""
     try:
         codes = [seccomp.program(count_memory=counted) for counted in (False, True)]
     except KeyError:
@@ -65,4 +77,6 @@ def detect(*, separate_ids: bool, cgroups: tuple[str, ...], no_cgroups: dict[str
         separate_ids=separate_ids,
         cgroups=cgroups,
         no_cgroups=no_cgroups,
+        host_network=host_network,
+        writable=writable,
     )

@@ -17,15 +17,14 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgesandbox import cgroups, confine, identity, linux, passing, root
+from edgesandbox import cgroups, confine, identity, linux, networks, passing, root
+from edgesandbox.binds import Bind
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable
 
 # CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN: enough to hand out ids and to mount.
 _ROOT_CAPABILITIES = 1 << 6 | 1 << 7 | 1 << 21
-_ZYGOTE_NAMESPACES = (
-    linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWNET | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
-)
+_ZYGOTE_NAMESPACES = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 # The package is found first, and its directory, which may be full of others, is then no place to find more.
 BOOT = (
     "import sys; sys.path.insert(0, sys.argv[1]); from edgesandbox import {0}; "
@@ -79,7 +78,14 @@ def _start_and_keep(control: socket.socket, message: dict[str, Any]) -> int:
 def _start(
     control: socket.socket, groups: socket.socket, message: dict[str, Any], keeper: cgroups.Keeper | None
 ) -> int:
-    visible = root.plan(message["import_paths"], message["read_only"], message["hidden"])
+    host_network = message["network"] == networks.HOST
+    visible = root.plan(
+        message["import_paths"],
+        message["read_only"],
+        message["hidden"],
+        [Bind(**each) for each in message["binds"]],
+        host_network=host_network,
+    )
     ids = take_ids()
     unshared_read, unshared_write = os.pipe()
     mapped_read, mapped_write = os.pipe()
@@ -149,7 +155,7 @@ def _become_zygote(
         linux.die_with_parent()
         os.umask(0o022)
         root.build(visible)
-        linux.unshare(_ZYGOTE_NAMESPACES)
+        linux.unshare(_ZYGOTE_NAMESPACES | (0 if message["network"] == networks.HOST else linux.CLONE_NEWNET))
         socket.sethostname("sandbox")
         os.write(unshared, b"1")
         separate = os.read(mapped, 1)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 
-from edgesandbox import confine, landlock, protections, report, root, seccomp
+from edgesandbox import confine, landlock, linux, protections, report, root, seccomp
 from edgesandbox.calls import Calls
 from edgesandbox.features import Features
 from edgesandbox.identity import JOB_ID
@@ -54,13 +54,15 @@ def prepare(spec: Spec, features: Features) -> Prepared:
         harden=_harden(features, enforced),
         supervise=confine.keep_to_supervise(),
         confine=confine.prepare(spec.limits),
-        wall=landlock.Wall(features.landlock) if "landlock" in enforced else None,
+        wall=landlock.Wall(features.landlock, features.writable) if "landlock" in enforced else None,
         account=report.encode_account(protections.tier(enforced), enforced, not_enforced),
     )
 
 
 def _settle(features: Features) -> Calls:
     calls = Calls()
+    # The control group that was joined is then the top of what the job sees.
+    calls.add("unshare", linux.CLONE_NEWCGROUP, what="unshare the cgroup namespace")
     if features.separate_ids:
         calls.add("setgroups", 0, None)
     calls.add("setresgid", JOB_ID, JOB_ID, JOB_ID)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from edgesandbox import linux
+from edgesandbox.binds import Bind, place
 from edgesandbox.calls import Calls
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.identity import JOB_ID
@@ -21,6 +22,7 @@ from edgesandbox.spec import Limits
 
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store")
 ETC = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/localtime")
+NETWORK_ETC = ("/etc/ssl/certs", "/etc/pki/tls/certs", "/etc/pki/ca-trust", "/etc/services", "/etc/protocols")
 DEVICES = ("null", "zero", "full", "random", "urandom")
 LINKS = {
     "/dev/fd": "/proc/self/fd",
@@ -45,19 +47,30 @@ _STAGES = ("/tmp", "/run", "/mnt", "/var")  # noqa: S108 - covered by a mount of
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What of the host is bound into the tree, and which paths there are links."""
+    """What of the host is bound into the tree, which paths there are links, and which files are made for it."""
 
     binds: tuple[str, ...]
     links: dict[str, str]
+    asked: tuple[Bind, ...] = ()
+    files: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def plan(import_paths: Iterable[str], read_only: Iterable[str], hidden: Iterable[str]) -> Plan:
+def plan(
+    import_paths: Iterable[str],
+    read_only: Iterable[str],
+    hidden: Iterable[str],
+    asked: Iterable[Bind] = (),
+    *,
+    host_network: bool = False,
+) -> Plan:
     """Decide what jobs see of this host.
 
     Args:
         import_paths: directories of Python modules besides the interpreter's own.
         read_only: further files and directories.
         hidden: paths that must not be reachable, such as the agent's home.
+        asked: what the caller wants jobs to have besides, at places of his choice.
+        host_network: jobs are to find names and authorities as programs of the host do.
 
     Raises:
         SandboxUnavailable: a path is missing, or would uncover a hidden one.
@@ -65,7 +78,10 @@ def plan(import_paths: Iterable[str], read_only: Iterable[str], hidden: Iterable
     for path in (*import_paths, *read_only):
         if not os.path.exists(path):  # noqa: PTH110 - plain strings throughout this module
             raise SandboxUnavailable(f"{path} was to be visible to jobs, but does not exist here")
+    asked = list(asked)
     wanted = [*SYSTEM, *ETC, *interpreter_paths(), *import_paths, *read_only]
+    if host_network:
+        wanted += NETWORK_ETC
     binds: list[str] = []
     links: dict[str, str] = {}
     for path in filter(os.path.exists, map(os.path.abspath, wanted)):
@@ -73,15 +89,30 @@ def plan(import_paths: Iterable[str], read_only: Iterable[str], hidden: Iterable
         if real != path and not _covered(path, links):
             links[path] = real
         binds.append(real)
-    for path in binds:
+    for path in (*binds, *(os.path.realpath(each.source) for each in asked)):
         for secret in map(os.path.realpath, hidden):
             if _covered(secret, [path]):
                 raise SandboxUnavailable(
                     f"jobs need to read {path} (Python modules are found there), but {secret}, which they must not "
                     "see, lies in it: install into a virtual environment of its own"
+                    if path in binds
+                    else f"{path} was to be visible to jobs, but {secret}, which they must not see, lies in it"
                 )
     outermost = [path for path in sorted(set(binds)) if not _covered(os.path.dirname(path), binds)]  # noqa: PTH120
-    return Plan(tuple(outermost), {path: real for path, real in links.items() if not _covered(path, outermost)})
+    links = {path: real for path, real in links.items() if not _covered(path, outermost)}
+    files = FILES | (_network_files() if host_network else {})
+    return Plan(tuple(outermost), links, place(asked, outermost, links | LINKS), files)
+
+
+def _network_files() -> dict[str, str]:
+    """Return what a program needs to find names in the host's network: copies, for the host's own may be links."""
+    files = {"/etc/nsswitch.conf": FILES["/etc/nsswitch.conf"].replace("hosts: files", "hosts: files dns")}
+    for path in ("/etc/resolv.conf", "/etc/hosts"):
+        try:
+            files[path] = Path(path).read_text()
+        except OSError:  # no resolver is set up: there are no names to find
+            continue
+    return files
 
 
 def interpreter_paths() -> Iterator[str]:
@@ -112,12 +143,16 @@ def build(visible: Plan) -> None:
     linux.make_mounts_private()
     trees = {path: linux.clone_tree(path) for path in visible.binds}
     devices = {f"/dev/{name}": linux.clone_tree(f"/dev/{name}") for name in DEVICES}
+    asked = [(bind, linux.clone_tree(bind.source)) for bind in visible.asked]
     stage = next(path for path in _STAGES if os.path.isdir(path))  # noqa: PTH112
     linux.mount("sandbox", stage, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=0755")
     for path, tree in trees.items():
         _make(stage + path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112
         linux.attach(tree, stage + path)
-    _furnish(stage, visible.links, devices)
+    _furnish(stage, visible, devices)
+    for bind, tree in asked:  # nothing that is the host's: ``place`` has seen to it that those exist
+        if not os.path.exists(stage + bind.inside):  # noqa: PTH110
+            _make(stage + bind.inside, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112
     # Without MOUNT_ATTR_RDONLY on /proc: a job could then mount no writable one of its own.
     linux.set_mount_flags(
         stage, linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV, recursive=True
@@ -125,6 +160,11 @@ def build(visible: Plan) -> None:
     for path, tree in devices.items():
         linux.attach(tree, stage + path)
         linux.set_mount_flags(stage + path, linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NOEXEC, recursive=False)
+    for bind, tree in asked:
+        linux.attach(tree, stage + bind.inside)
+        flags = linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV | (0 if bind.writable else linux.MOUNT_ATTR_RDONLY)
+        linux.set_mount_flags(stage + bind.inside, flags, recursive=True)
+        os.close(tree)
     mount_proc(stage + "/proc")
     for tree in (*trees.values(), *devices.values()):
         os.close(tree)
@@ -134,15 +174,15 @@ def build(visible: Plan) -> None:
     os.chdir("/")
 
 
-def _furnish(stage: str, links: dict[str, str], devices: Iterable[str]) -> None:
+def _furnish(stage: str, visible: Plan, devices: Iterable[str]) -> None:
     for path in MOUNT_POINTS:
         _make(stage + path, directory=True)
     for path in devices:
         _make(stage + path, directory=False)
-    for path, text in FILES.items():
+    for path, text in visible.files.items():
         _make(stage + path, directory=False)
         Path(stage + path).write_text(text)
-    for path, target in (links | LINKS).items():
+    for path, target in (visible.links | LINKS).items():
         Path(stage + path).parent.mkdir(parents=True, exist_ok=True)
         Path(stage + path).symlink_to(target)
 

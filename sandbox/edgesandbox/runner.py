@@ -1,7 +1,7 @@
-"""``edgesandbox run``: one program in one sandbox, its output passed through, its report printed.
+"""``edgesandbox run``: one program in one sandbox, its streams carried through, its report returned.
 
-Exit code: the program's own; 124 its time was up; 125 the sandbox could not be built; 130 it was cancelled; 137 another
-limit ended it; 128 and the signal's number where a signal did.
+What cannot be built is a Report too, with outcome ``setup_failed``.  A signal to this process, or a reader of the
+output that goes away, cancels the program: it gets SIGTERM, and two seconds to end.
 """
 
 from __future__ import annotations
@@ -12,76 +12,130 @@ import json
 import os
 import select
 import signal
-import sys
-from collections.abc import Iterator, Sequence
+import socket
 from types import FrameType
 
+from edgesandbox import networks
 from edgesandbox.client import Box, Zygote
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
+from edgesandbox.order import Order
 from edgesandbox.report import Outcome, Report
-from edgesandbox.spec import Limits, Spec
+from edgesandbox.spec import Spec
+from edgesandbox.streams import Streams
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 EXIT_TIMEOUT, EXIT_BROKEN, EXIT_CANCELLED, EXIT_LIMIT = 124, 125, 130, 137
-_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
-def parse_size(text: str) -> int:
-    """Return the bytes that ``2G``, ``256M``, ``64K`` or a plain number stand for.
-
-    Raises:
-        ValueError: it is none of these.
-    """
-    unit = _UNITS.get(text[-1:].upper(), 1)
-    return int(float(text[:-1]) * unit) if unit > 1 else int(text)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Order:
-    """What to run, and how."""
-
-    argv: Sequence[str]
-    limits: Limits
-    read_only: Sequence[str] = ()
-    env: dict[str, str] = dataclasses.field(default_factory=dict)
+class _InterruptedError(Exception):
+    """A signal came before there was a program to cancel."""
 
 
 def run(order: Order) -> Report:
-    """Run the program to its end; its output goes to our stdout as it comes.
+    """Run the program to its end; its output goes to our stdout and stderr as it comes.
 
-    What cannot be built is a Report too, with outcome ``setup_failed``.
+    Descriptors 0, 1 and 2 are open.
     """
-    zygote = Zygote(entry="edgesandbox.program:main", read_only=order.read_only)
+    runner = _Runner(order)
+    before = {number: signal.signal(number, runner.interrupt) for number in _SIGNALS}
+    before[signal.SIGTTIN] = signal.SIG_DFL
     try:
-        with zygote, zygote.spawn(Spec(limits=order.limits)) as box, _cancelled_by_signals(box):
-            with contextlib.suppress(ConnectionError):  # a job that was not confined is not there to listen
-                box.channel.sendall(json.dumps({"argv": list(order.argv), "env": order.env}).encode() + b"\n")
-            _pass_through(box.output_fd)
-            report = box.read_report()
-            problem = box.channel.recv(65_536) if report.outcome is Outcome.EXITED else b""
+        return runner.run()
     except (SandboxUnavailable, SetupFailed) as failure:
         return Report(outcome=Outcome.SETUP_FAILED, detail=str(failure))
-    if problem:
-        return dataclasses.replace(report, outcome=Outcome.SETUP_FAILED, exit_code=None, detail=json.loads(problem))
-    return report
-
-
-@contextlib.contextmanager
-def _cancelled_by_signals(box: Box) -> Iterator[None]:
-    def cancel(_number: int, _frame: FrameType | None) -> None:
-        box.cancel()
-
-    before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
+    except _InterruptedError:
+        return Report(outcome=Outcome.CANCELLED, detail="before the program was started")
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _pass_through(fd: int) -> None:
-    while select.select([fd], [], []) and (data := os.read(fd, 65_536)):
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+class _Runner:
+    """One run: the signals that reach it, and what they are to end."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._box: Box | None = None
+        self._signals = 0
+
+    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """Cancel the program; a second signal kills it."""
+        self._signals += 1
+        if self._box is None:
+            raise _InterruptedError
+        if self._signals == 1:
+            self._box.cancel()
+        else:
+            self._box.kill()
+
+    def run(self) -> Report:
+        """Build the sandbox, start the program, attend to it, and return how it ended."""
+        order = self._order
+        zygote = Zygote(
+            entry="edgesandbox.program:main",
+            binds=order.binds,
+            network=networks.HOST if order.network == "host" else networks.LOOPBACK,
+        )
+        with zygote, zygote.spawn(Spec(limits=order.limits)) as box:
+            self._box = box
+            streams = Streams(order.limits.output_bytes)
+            self._tell(box, streams)
+            signal.signal(signal.SIGTTIN, signal.SIG_IGN)  # in the background, a terminal reads as an end
+            streams.serve(box.cancel)
+            self._watch(box, streams)
+            report = box.read_report()
+            while not streams.wait(0.5):
+                if self._signals:  # who reads our output has stopped, and we are to end
+                    break
+            _repeat(box.output_fd)
+            return _final(report, streams, _complaint(box.channel))
+
+    def _tell(self, box: Box, streams: Streams) -> None:
+        order = self._order
+        wanted = {"argv": list(order.argv), "env": dict(order.env), "directory": order.directory}
+        with contextlib.suppress(ConnectionError):  # a job that was not confined is not there to listen
+            socket.send_fds(box.channel, [b"\0"], streams.inside)
+            box.channel.sendall(json.dumps(wanted).encode() + b"\n")
+
+    @staticmethod
+    def _watch(box: Box, streams: Streams) -> None:
+        """Return when the report is there; cancel a program when nobody reads our stdout any more."""
+        poll = select.poll()
+        poll.register(box.control, select.POLLIN)
+        poll.register(1, 0)  # tells of POLLERR: the last reader is gone
+        while box.control.fileno() not in (ready := [fd for fd, _event in poll.poll()]):
+            if 1 in ready:
+                poll.unregister(1)
+                streams.unread = True
+                box.cancel()
+
+
+def _repeat(output_fd: int) -> None:
+    """Pass on what the job said before it became the program."""
+    os.set_blocking(output_fd, False)
+    with contextlib.suppress(OSError):
+        while data := os.read(output_fd, 65_536):
+            os.write(2, data)
+
+
+def _complaint(channel: socket.socket) -> str:
+    """Return why the job did not become the program; empty where it did."""
+    data = b""
+    with contextlib.suppress(ConnectionError):  # it ended with something of ours unread
+        while chunk := channel.recv(65_536):
+            data += chunk
+    return str(json.loads(data)) if data else ""
+
+
+def _final(report: Report, streams: Streams, complaint: str) -> Report:
+    """Return the supervisor's report with what only this side knows."""
+    if complaint and report.outcome is Outcome.EXITED:
+        return dataclasses.replace(report, outcome=Outcome.SETUP_FAILED, exit_code=None, detail=complaint)
+    if streams.over and report.outcome in (Outcome.EXITED, Outcome.SIGNALLED, Outcome.CANCELLED):
+        return dataclasses.replace(report, outcome=Outcome.OUTPUT_LIMIT, exit_code=None, detail="")
+    if streams.unread and report.outcome in (Outcome.SIGNALLED, Outcome.CANCELLED):
+        return dataclasses.replace(report, outcome=Outcome.CANCELLED, detail="nobody reads its output any more")
+    return report
 
 
 def exit_code(report: Report) -> int:

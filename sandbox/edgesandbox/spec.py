@@ -12,6 +12,8 @@ from typing import Any
 from edgesandbox.protections import OPTIONAL
 
 MIB = 1 << 20
+# What a job holds while it is confined, and some to spare.
+MIN_NOFILE = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,7 +25,7 @@ class Limits:
         cpu_s: processor seconds, of each process by the kernel, and of the whole tree by the supervisor.
         memory_bytes: of the whole tree where the host can count that, else of each process (``Report.enforced``).
         pids: processes and threads at one time.
-        nofile: open descriptors of one process.
+        nofile: open descriptors of one process; ``MIN_NOFILE`` or more.
         fsize_bytes: size of one file.
         scratch_bytes: what fits into ``/scratch``.
         tmp_bytes: what fits into ``/tmp``.
@@ -31,7 +33,7 @@ class Limits:
         output_bytes: stdout and stderr together.
 
     Raises:
-        ValueError: a limit is not a positive number; the text names it.
+        ValueError: a limit is not a positive number, or too low for the sandbox itself; the text names it.
     """
 
     wall_s: float = 300.0
@@ -56,6 +58,8 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 < value < 1 << 53:  # no NaN is
                 what = "number" if seconds else "whole number"
                 raise ValueError(f"limit {field.name} must be a positive {what}, not {value!r}")
+        if self.nofile < MIN_NOFILE:
+            raise ValueError(f"limit nofile must be {MIN_NOFILE} or more, not {self.nofile}")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

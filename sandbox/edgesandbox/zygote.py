@@ -22,7 +22,7 @@ from edgesandbox import confine, features, identity, init, job, linux, passing, 
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.group import MAX_FILES, Group, Groups
 from edgesandbox.launcher import write_map
-from edgesandbox.networks import Networks
+from edgesandbox.networks import HOST, Networks
 from edgesandbox.prepare import Prepared, Preparer
 from edgesandbox.report import Ending, Outcome
 from edgesandbox.spec import Spec
@@ -53,7 +53,7 @@ def main(fd: int, groups_fd: int) -> NoReturn:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
-    Nursery(control, entry, groups, message["ahead"]).serve()
+    Nursery(control, entry, groups, message).serve()
     os._exit(0)
 
 
@@ -65,7 +65,7 @@ def prepare(message: dict[str, Any]) -> job.Entry:
             only one of them).
     """
     sys.dont_write_bytecode = True
-    for path in (*message["import_paths"], *message["read_only"]):
+    for path in (*message["import_paths"], *message["read_only"], *message["binds"]):
         if not os.access(path, os.R_OK):
             raise SandboxUnavailable(f"jobs run as another user, who may not read {path}; type: chmod -R o+rX {path}")
     sys.path += message["import_paths"]
@@ -103,7 +103,7 @@ class Clone:
 
     Attributes:
         user: the id its job has.
-        network: the network namespace it is in.
+        network: the network namespace it is in, where that is used again.
         group: its control group; only the number and the file that tells of a lack of memory are kept.
         order: where one that was cloned ahead waits for its spec and descriptors.
         control: a copy of its own way to the agent, for a last word should it be killed for lack of memory.
@@ -111,7 +111,7 @@ class Clone:
     """
 
     user: int
-    network: int
+    network: int | None
     group: Group | None
     order: socket.socket | None = None
     control: socket.socket | None = None
@@ -121,9 +121,9 @@ class Clone:
 class Nursery:
     """The jobs that are alive, and the ids they have."""
 
-    def __init__(self, control: socket.socket, entry: job.Entry, groups: Groups, ahead: int) -> None:
-        """Serve requests that arrive on ``control``, with ``ahead`` clones made ahead where that pays."""
-        self._ahead = ahead
+    def __init__(self, control: socket.socket, entry: job.Entry, groups: Groups, message: dict[str, Any]) -> None:
+        """Serve requests that arrive on ``control``, as the agent's first message says."""
+        self._ahead = message["ahead"]
         self._control = control
         self._entry = entry
         self._groups = groups
@@ -131,12 +131,18 @@ class Nursery:
         self._last_id = extents[0][2] - 1  # inside ids are 0 (this process) to this one; 0 when there is only one
         self._next_id = 1
         self._preparer = Preparer(
-            features.detect(separate_ids=self._last_id > 0, cgroups=groups.protections, no_cgroups=groups.missing)
+            features.detect(
+                separate_ids=self._last_id > 0,
+                cgroups=groups.protections,
+                no_cgroups=groups.missing,
+                host_network=message["network"] == HOST,
+                writable=tuple(message["writable"]),
+            )
         )
         self._preparer.prepare(json.dumps(Spec().to_json()).encode())
         self._alive: dict[int, Clone] = {}  # by pid
         self._spares: list[int] = []  # of these, cloned ahead
-        self._networks = Networks()
+        self._networks = Networks(message["network"])
 
     def serve(self) -> None:
         """Fork on request and reap, until the agent closes its end."""
