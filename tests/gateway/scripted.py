@@ -19,7 +19,7 @@ import trio
 import trio.testing
 import trio_websocket
 
-from edgeagent.gateway import api, auth, service
+from edgeagent.gateway import api, auth, keyring, service
 from edgeagent.gateway.accounts import create_token
 from edgeagent.gateway.asgi import Server, application
 from edgeagent.gateway.blobs import Blobs
@@ -208,7 +208,8 @@ class MemoryGateway(Gateway):
     async def enlist(self, name: str = "node", capabilities: tuple[str, ...] = CAPABILITIES) -> Operator:
         """Register a node."""
         key = identity.new_private_key()
-        node_id = await self.hub.register(nodes.Applicant(name, identity.public_key_of(key), capabilities, {}))
+        applicant = nodes.Applicant(name, identity.public_key_of(key), capabilities, {})
+        node_id = (await self.hub.members.register(applicant)).node_id
         return Operator(node_id, self.hub.tokens.issue(node_id, capabilities), key)
 
     async def account(self, name: str = "studio", grant_ucr: int = 1_000_000_000) -> str:
@@ -289,7 +290,7 @@ async def in_memory(data_dir: Path, **settings: Any) -> AsyncIterator[MemoryGate
     given = GatewaySettings(data_dir=data_dir, **settings)
     wall = Wall()
     store = Store(given.database, clock=wall, inline=True)
-    tokens = auth.NodeTokens(auth.load_key(data_dir / "gateway_key.pem"), store.clock)
+    tokens = auth.NodeTokens(keyring.load(data_dir), store.clock)
     hub = Hub(settings=given, store=store, blobs=Blobs(given.blobs), tokens=tokens, network=Network(given))
     try:
         async with trio.open_nursery() as nursery:

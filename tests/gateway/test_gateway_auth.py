@@ -8,19 +8,19 @@ import jwt
 import pytest
 
 from edgeagent.errors import EdgeAgentError
-from edgeagent.gateway import auth
+from edgeagent.gateway import auth, keyring
 from edgeagent.gateway.auth import NodeTokens
+from edgeagent.gateway.keyring import Keyring
 from edgeagent.wire import identity
 from edgeagent.wire.identity import TOKEN_LIFE_S, InvalidTokenError
 
 
 def test_the_key_is_made_once_and_is_its_owners_alone(tmp_path: Path) -> None:
     """A restarted gateway has the same key, or every node would have to register again."""
-    path = tmp_path / "gateway_key.pem"
-    key = auth.load_key(path)
+    keys = keyring.load(tmp_path)
 
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert auth.load_key(path) == key
+    assert (tmp_path / "gateway_key.pem").stat().st_mode & 0o777 == 0o600
+    assert keyring.load(tmp_path) == keys
 
 
 def test_a_damaged_key_is_one_line(tmp_path: Path) -> None:
@@ -29,7 +29,7 @@ def test_a_damaged_key_is_one_line(tmp_path: Path) -> None:
     path.write_text("damaged")
 
     with pytest.raises(EdgeAgentError, match="restore it from a backup"):
-        auth.load_key(path)
+        keyring.load(tmp_path)
     assert path.read_text() == "damaged"
 
 
@@ -61,7 +61,7 @@ def test_account_tokens_differ_and_so_do_their_hashes() -> None:
 def test_a_node_token_says_who_and_expires() -> None:
     """The gateway that issued it accepts it for a day."""
     now = 1e9
-    tokens = NodeTokens(identity.new_private_key(), lambda: now)
+    tokens = NodeTokens(Keyring(identity.new_private_key()), lambda: now)
     token = tokens.issue("node", ["echo"])
 
     claims = tokens.check(token)
@@ -75,7 +75,7 @@ def test_a_node_token_says_who_and_expires() -> None:
 
 def test_another_gateways_token_is_refused() -> None:
     """Keys are not shared."""
-    mine, other = (NodeTokens(identity.new_private_key(), lambda: 1e9) for _ in range(2))
+    mine, other = (NodeTokens(Keyring(identity.new_private_key()), lambda: 1e9) for _ in range(2))
 
     with pytest.raises(InvalidTokenError):
         mine.check(other.issue("node", []))
@@ -84,7 +84,7 @@ def test_another_gateways_token_is_refused() -> None:
 def test_a_token_is_renewed_in_the_second_half_of_its_life() -> None:
     """Not before, and then with the same claims."""
     now = 1e9
-    tokens = NodeTokens(identity.new_private_key(), lambda: now)
+    tokens = NodeTokens(Keyring(identity.new_private_key()), lambda: now)
     claims = tokens.check(tokens.issue("node", ["echo"]))
     assert tokens.renewal(claims) is None
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from edgeagent.gateway.registry import MAX_FAILURES, Changed, Registry
 from edgeagent.wire.messages import NodeState
 
-REGISTERED, HEALTHY, UNHEALTHY, OFFLINE = NodeState
+REGISTERED, HEALTHY, UNHEALTHY, OFFLINE = list(NodeState)[:4]
 
 
 def registry(*states: NodeState) -> Registry:
@@ -163,3 +163,13 @@ def test_the_changes_told_add_up_to_the_states(events: list[tuple[str, int, floa
 
     assert told == {node: nodes[node].state for node in told}
     assert all(nodes[node].probation == (len(nodes[node].failures) >= MAX_FAILURES) for node in told)
+
+
+def test_only_the_owner_ends_pending_and_revoked() -> None:
+    """A heartbeat makes no member of a node, and neither does silence end anything."""
+    for state in (NodeState.PENDING, NodeState.REVOKED):
+        nodes = registry(state)
+        assert [] == nodes.heard("0", 1.0) + nodes.silent(1e9)
+        assert nodes["0"].state is state
+        nodes.decided("0", REGISTERED)
+        assert [("0", HEALTHY)] == changed(nodes.heard("0", 2e9))

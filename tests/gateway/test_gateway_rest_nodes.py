@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import httpx2
+import jwt
 import pytest
-import trio
 from scripted import Operator, PortGateway, on_a_port, refused, registration
 
 from edgeagent.wire import identity
 from edgeagent.wire.link import CloseCode
+
+#: The point (0, -1), of order 2: signatures that fit it can be made by anybody.
+SMALL_ORDER = (
+    "-----BEGIN PUBLIC KEY-----\n"
+    + base64.b64encode(bytes.fromhex("302a300506032b6570032100ec" + "ff" * 30 + "7f")).decode()
+    + "\n-----END PUBLIC KEY-----\n"
+)
 
 
 async def test_a_node_registers(port_gateway: PortGateway, anyone: httpx2.AsyncClient) -> None:
@@ -58,6 +66,7 @@ async def test_a_key_that_is_known_is_refused(anyone: httpx2.AsyncClient) -> Non
         ({"name": "   "}, ["printable"]),
         ({"name": 5}, ["name"]),
         ({"public_key": "no key"}, ["public_key"]),
+        ({"public_key": SMALL_ORDER}, ["public_key", "small order"]),
         ({"capabilities": "echo"}, ["capabilities"]),
         ({"capabilities": [""]}, ["capabilities"]),
         ({"capabilities": ["x\x00"]}, ["capability"]),
@@ -103,6 +112,64 @@ async def test_a_node_gets_a_new_key_with_its_old_ones_signature(
     )
 
 
+async def signed(http: httpx2.AsyncClient, key: bytes) -> dict[str, str]:
+    """Get a challenge for a key and sign it."""
+    public = identity.public_key_of(key)
+    challenge = (await http.post("/nodes/challenge", json={"public_key": public})).json()["challenge"]
+    return {"public_key": public, "challenge": challenge, "signature": identity.sign(key, challenge.encode())}
+
+
+async def test_a_proven_key_gets_a_fresh_token(port_gateway: PortGateway, anyone: httpx2.AsyncClient) -> None:
+    """By itself, or with what the node registers with now; the challenge of the first answer is good for it too."""
+    operator = await port_gateway.enlist("old")
+    answer = await anyone.post("/nodes/token", json=await signed(anyone, operator.private_key))
+    assert (answer.status_code, answer.json()["node_id"]) == (200, operator.node_id)
+    assert identity.read_node_token(answer.json()["token"]).capabilities == ("echo", "render")
+
+    challenge = answer.json()["challenge"]
+    proof = {"challenge": challenge, "signature": identity.sign(operator.private_key, challenge.encode())}
+    body = registration("new", public_key=identity.public_key_of(operator.private_key), **proof)
+    again = await anyone.post("/nodes/register", json=body)
+    assert (again.status_code, again.json()["node_id"]) == (200, operator.node_id)
+    async with port_gateway.http(again.json()["token"]) as http:
+        assert (await http.get("/nodes/me")).json()["name"] == "new"
+    refused(await anyone.post("/nodes/register", json=body), 403, "used already")
+
+
+async def test_a_key_of_nobody_proves_nothing(anyone: httpx2.AsyncClient) -> None:
+    """There is no node to give a token to."""
+    proof = await signed(anyone, identity.new_private_key())
+    refused(await anyone.post("/nodes/token", json=proof), 403, "no node")
+
+
+async def test_a_key_rotates(port_gateway: PortGateway, anyone: httpx2.AsyncClient) -> None:
+    """Name and capabilities stay; the old key and its tokens are out at once."""
+    operator, key = await port_gateway.enlist("same"), identity.new_private_key()
+    body = {"public_key": identity.public_key_of(key), **replaces(operator, identity.public_key_of(key))}
+    answer = await anyone.post("/nodes/rotate-key", json=body)
+    assert answer.status_code == 200
+    async with port_gateway.http(answer.json()["token"]) as http:
+        profile = (await http.get("/nodes/me")).json()
+    assert (profile["name"], profile["node_id"]) == ("same", operator.node_id)
+    async with port_gateway.http(operator.token) as http:
+        refused(await http.get("/nodes/me"), 401, "present key")
+    refused(await anyone.post("/nodes/rotate-key", json=body), 403, "present key")
+    refused(await anyone.post("/nodes/token", json=await signed(anyone, operator.private_key)), 403, "no node")
+    assert (await anyone.post("/nodes/token", json=await signed(anyone, key))).status_code == 200
+
+
+async def test_the_keys_are_published(port_gateway: PortGateway) -> None:
+    """As a JSON Web Key Set, with which anybody can check a node's token."""
+    operator = await port_gateway.enlist()
+    async with port_gateway.http(prefix="") as http:
+        answer = await http.get("/.well-known/jwks.json")
+    assert answer.headers["content-type"].startswith("application/jwk-set+json")
+    keys = jwt.PyJWKSet.from_dict(answer.json())
+    key = keys[identity.token_key_id(operator.token) or ""]
+    assert jwt.decode(operator.token, key, algorithms=["EdDSA"])["sub"] == operator.node_id
+    assert all("d" not in one for one in answer.json()["keys"])  # the private half
+
+
 def replaces(operator: Operator, public_key: str) -> dict[str, str]:
     proof = identity.replacement_proof(operator.node_id, public_key)
     return {"node_id": operator.node_id, "signature": identity.sign(operator.private_key, proof)}
@@ -113,7 +180,6 @@ async def test_a_replaced_keys_tokens_are_void(port_gateway: PortGateway, anyone
     operator = await port_gateway.enlist("old")
     async with port_gateway.as_node(operator) as node:
         await node.ready()
-        await trio.sleep(1.1)  # a token says when it was issued in whole seconds
         new = registration("new")
         await anyone.post("/nodes/register", json={**new, "replaces": replaces(operator, new["public_key"])})
         closed = await node.closed()

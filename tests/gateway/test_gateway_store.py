@@ -398,5 +398,5 @@ def test_a_directory_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(EdgeAgentError, match="cannot use"):
         create_token(tmp_path / "file", "studio", 0)
     (tmp_path / "gateway.db").write_bytes(b"no database at all, but long enough to be taken for one" * 100)
-    with pytest.raises(EdgeAgentError, match="cannot write the database"):
+    with pytest.raises(EdgeAgentError, match="cannot use the database"):
         create_token(tmp_path, "studio", 0)

@@ -19,7 +19,9 @@ NOW = 1_800_000_000.0
 
 def token(**claims: object) -> str:
     """Return a token with these claims, signed by KEY."""
-    return jwt.encode({"sub": "n1", "token_type": "node", "exp": NOW + 60, **claims}, KEY, algorithm="EdDSA")
+    return jwt.encode(
+        {"sub": "n1", "token_type": "node", "exp": NOW + 60, "iat": NOW, "jti": "1", **claims}, KEY, algorithm="EdDSA"
+    )
 
 
 def test_a_token_says_who_and_what() -> None:
@@ -28,7 +30,10 @@ def test_a_token_says_who_and_what() -> None:
 
     claims = identity.check_node_token(issued, PUBLIC, NOW + 1)
 
-    assert claims == identity.NodeClaims(node_id="n1", capabilities=("render",), expires_at=NOW + 86400)
+    assert claims == identity.NodeClaims(
+        node_id="n1", capabilities=("render",), expires_at=NOW + 86400, issued_at=NOW, token_id=claims.token_id, epoch=0
+    )
+    assert claims.token_id
     assert jwt.get_unverified_header(issued)["kid"] == "k1"
 
 

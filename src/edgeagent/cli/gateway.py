@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeagent.cli.gateway_nodes import nodes
 from edgeagent.cli.options import as_json, print_json
-from edgeagent.cli.place import database_of, of_gateway
+from edgeagent.cli.place import at_gateway, database_of, of_gateway
 from edgeagent.errors import UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
+
+    from edgeagent.gateway.config import GatewaySettings
 
 
 @click.group()
@@ -36,6 +39,15 @@ def gateway() -> None:
     show_default=True,
     help="Seconds between a node's heartbeats; a job's lease is four of them.",
 )
+@click.option(
+    "--registration",
+    type=click.Choice(["open", "token", "approval"]),
+    envvar="EDGEAGENT_REGISTRATION",
+    default="open",
+    show_default=True,
+    help="Who may register a node: anybody, who has a join token, or anybody, to be approved before it gets work."
+    "  [env: EDGEAGENT_REGISTRATION]",
+)
 @click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
 def run(
     data_dir: Path,
@@ -44,6 +56,7 @@ def run(
     host: str,
     port: int,
     heartbeat_s: float,
+    registration: str,
     log_level: str,
 ) -> None:
     """Run the gateway until SIGTERM.
@@ -55,7 +68,7 @@ def run(
     from edgeagent import logs
     from edgeagent.cli.signals import run_until_signalled
     from edgeagent.gateway import service
-    from edgeagent.gateway.config import GatewaySettings
+    from edgeagent.gateway.config import GatewaySettings, Registration
 
     logs.configure(logs.check_level(log_level))
     settings = GatewaySettings(
@@ -65,6 +78,7 @@ def run(
         port=port,
         heartbeat_s=heartbeat_s,
         lease_s=4 * heartbeat_s,
+        registration=Registration(registration),
     )
 
     async def serve(stop: trio.Event) -> None:
@@ -104,3 +118,31 @@ def create(
         return
     click.echo(plain)
     click.echo("Keep it: it is stored hashed and not shown again.", err=True)
+
+
+gateway.add_command(nodes)
+
+
+@gateway.group()
+def keys() -> None:
+    """The keys that sign nodes' tokens."""
+
+
+@keys.command()
+@at_gateway
+@click.option("--drop-old", is_flag=True, help="Refuse all tokens so far: the old key is in somebody else's hands.")
+@as_json
+def rotate(place: GatewaySettings, drop_old: bool, as_json: bool) -> None:
+    """Sign with a new key from now on.
+
+    The old one still checks the tokens that it signed, until they have ended.  With --drop-old it does not: every link
+    is closed, and nodes get a token by proving their own keys, which edgeagent run does by itself.  Works beside a
+    running gateway or without one.
+    """
+    from edgeagent.gateway import ownership
+
+    key_id = ownership.rotate_keys(place, drop=drop_old)
+    if as_json:
+        print_json("gateway-key/1", {"kid": key_id, "dropped_old": drop_old})
+        return
+    click.echo(f"New signing key: {key_id}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -75,3 +76,15 @@ def database_of(database: URL | None, database_file: URL | None) -> URL | None:
     if database is not None and database_file is not None:
         raise UsageError("say where the database is either by --database or by --database-file, not by both")
     return database or database_file
+
+
+def at_gateway(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command ``place``: the settings that say where the gateway keeps its things."""
+
+    @functools.wraps(command)
+    def placed(data_dir: Path, database: URL | None, database_file: URL | None, **options: Any) -> None:
+        from edgeagent.gateway.config import GatewaySettings
+
+        command(GatewaySettings(data_dir=data_dir, postgres=database_of(database, database_file)), **options)
+
+    return of_gateway(placed)

@@ -1,4 +1,4 @@
-"""Who is calling: the gateway's key, submitters' tokens, and the two kinds of bearer token.
+"""Who is calling: submitters' tokens and nodes' tokens, and what proves a key.
 
 Nodes carry a JWT that this gateway signed, submitters a random text of which the store keeps the SHA-256.  The wall
 clock read here is the store's, because what it says is compared with times that this gateway wrote itself.
@@ -7,16 +7,16 @@ clock read here is the store's, because what it says is compared with times that
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from edgeagent.errors import EdgeAgentError
+from edgeagent.gateway import challenges
+from edgeagent.gateway.keyring import Keyring
 from edgeagent.wire import identity
-from edgeagent.wire.identity import InvalidKeyError, NodeClaims
+from edgeagent.wire.identity import InvalidTokenError, NodeClaims
 
 ACCOUNT_TOKEN_PREFIX = "ea_"  # noqa: S105 -- says what kind of secret follows, and is none
+JOIN_TOKEN_PREFIX = "ej_"  # noqa: S105 -- the same
 
 
 def new_account_token() -> str:
@@ -24,8 +24,13 @@ def new_account_token() -> str:
     return ACCOUNT_TOKEN_PREFIX + secrets.token_urlsafe(32)
 
 
+def new_join_token() -> str:
+    """Return a fresh token that lets a node join; 256 random bits."""
+    return JOIN_TOKEN_PREFIX + secrets.token_urlsafe(32)
+
+
 def token_sha256(token: str) -> str:
-    """Return what is stored of an account token.  One round is enough: there is nothing to guess in 256 bits."""
+    """Return what is stored of such a token.  One round is enough: there is nothing to guess in 256 bits."""
     return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
 
 
@@ -35,54 +40,27 @@ def bearer(header: str | None) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def load_key(path: Path) -> bytes:
-    """Return the gateway's private key, made on first use and readable by its owner alone.
-
-    Raises:
-        EdgeAgentError: the file cannot be read or made, or holds something else.
-    """
-    try:
-        if path.exists():
-            key = path.read_bytes()
-            identity.public_key_of(key)
-        else:
-            key = identity.new_private_key()
-            _write_private(path, key)
-    except OSError as error:
-        raise EdgeAgentError(f"cannot use the gateway's key {path}: {error.strerror}") from None
-    except InvalidKeyError as error:
-        raise EdgeAgentError(f"{path} is {error}; restore it from a backup, or remove it to make a new one") from None
-    return key
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write a file that nobody else may read, at no moment, and that is whole or not there."""
-    partial = path.with_suffix(".part")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-
-
 class NodeTokens:
     """Issues and checks nodes' tokens.
 
     Args:
-        private_pem: the gateway's key.
+        keyring: the gateway's keys.
         clock: seconds since the epoch.
     """
 
-    def __init__(self, private_pem: bytes, clock: Callable[[], float]) -> None:
-        self._private_pem = private_pem
-        self._public_pem = identity.public_key_of(private_pem)
-        self._key_id = hashlib.sha256(self._public_pem.encode()).hexdigest()[:16]
+    def __init__(self, keyring: Keyring, clock: Callable[[], float]) -> None:
         self._clock = clock
+        self.use(keyring)
 
-    def issue(self, node_id: str, capabilities: Sequence[str]) -> str:
+    def use(self, keyring: Keyring) -> None:
+        """Sign and check with these keys from now on."""
+        self._keyring = keyring
+        self._key_id = identity.key_id(identity.public_key_of(keyring.signing))
+
+    def issue(self, node_id: str, capabilities: Sequence[str], epoch: int = 0) -> str:
         """Return a fresh token."""
-        return identity.issue_node_token(self._private_pem, self._key_id, node_id, capabilities, self._clock())
+        signing = self._keyring.signing
+        return identity.issue_node_token(signing, self._key_id, node_id, capabilities, self._clock(), epoch=epoch)
 
     def check(self, token: str) -> NodeClaims:
         """Return what a token says.
@@ -90,10 +68,28 @@ class NodeTokens:
         Raises:
             InvalidTokenError: it proves nothing; the text says why, without quoting it.
         """
-        return identity.check_node_token(token, self._public_pem, self._clock())
+        now = self._clock()
+        public_pem = self._keyring.checking(now).get(identity.token_key_id(token) or "")
+        if public_pem is None:
+            raise InvalidTokenError("the token is not valid: it was not signed with a key of this gateway")
+        return identity.check_node_token(token, public_pem, now)
 
     def renewal(self, claims: NodeClaims) -> str | None:
         """Return a fresh token where the node's is to be renewed."""
         if identity.renewal_due(claims, self._clock()):
-            return self.issue(claims.node_id, claims.capabilities)
+            return self.issue(claims.node_id, claims.capabilities, claims.epoch)
         return None
+
+    def jwks(self) -> dict[str, list[dict[str, str]]]:
+        """Return the public keys that check tokens now, as a JSON Web Key Set (RFC 7517)."""
+        return {"keys": [identity.jwk(pem) for pem in self._keyring.checking(self._clock()).values()]}
+
+    def challenge(self, public_key: str) -> challenges.Challenge:
+        """Return a fresh challenge for whoever says that this key is theirs."""
+        return challenges.make(self._keyring.signing, public_key, self._clock(), secrets.token_bytes)
+
+    def proves(self, public_key: str, challenge: str, signature: str) -> challenges.Challenge | None:
+        """Return the challenge if it is ours, for this key, still good and signed with it; else None."""
+        found = challenges.check(self._keyring.signing, public_key, challenge, self._clock())
+        signed = found is not None and identity.verify(public_key, challenge.encode(), signature)
+        return found if signed else None

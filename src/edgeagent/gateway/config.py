@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 
 import attrs
 import sqlalchemy as sa
 from attrs.validators import gt
+
+
+class Registration(enum.StrEnum):
+    """Who may register a node."""
+
+    OPEN = "open"
+    TOKEN = "token"  # noqa: S105 -- a way to register: with a join token
+    APPROVAL = "approval"  # anybody, but the owner has to approve the node before it gets work
 
 
 @attrs.frozen(kw_only=True)
@@ -25,6 +34,10 @@ class GatewaySettings:
     lease_s: float = attrs.field(default=60.0, validator=gt(0))
     unhealthy_s: float = attrs.field(default=90.0, validator=gt(0))
     offline_s: float = attrs.field(default=300.0, validator=gt(0))
+    registration: Registration = Registration.OPEN
+    #: Registrations and proofs a minute, from one address and from all; twenty times a careful fleet's.
+    registrations_each: float = attrs.field(default=60.0, validator=gt(0))
+    registrations_together: float = attrs.field(default=600.0, validator=gt(0))
 
     @property
     def database(self) -> Path | sa.URL:

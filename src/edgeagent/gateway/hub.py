@@ -17,6 +17,7 @@ from edgeagent.gateway.auth import NodeTokens
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.jobs import JobState
+from edgeagent.gateway.members import Members
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import Store, Tx, jobs, nodes, queue, views
@@ -24,7 +25,6 @@ from edgeagent.gateway.store.jobs import Applied, Flight, New, Progress
 from edgeagent.gateway.store.views import JobView
 from edgeagent.gateway.texts import one_line
 from edgeagent.gateway.wake import Wake
-from edgeagent.wire.identity import TOKEN_LIFE_S, InvalidTokenError, NodeClaims
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import (
     Heartbeat,
@@ -54,15 +54,16 @@ class Hub:
     tokens: NodeTokens
     network: Network
     wake: Wake = attrs.Factory(Wake)
-    _keys_since: dict[str, float] = attrs.Factory(dict)  # of nodes that have replaced their key
+    members: Members = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        # Not a default of the field: Litestar's msgspec refuses those that need the object.
+        object.__setattr__(self, "members", Members(self.settings, self.store, self.tokens, self.network))
 
     async def load(self) -> None:
         """Remember what the store knows from before: nodes, and attempts in flight, which get a fresh lease."""
         now = trio.current_time()
-        for node in await self.store.read(nodes.all_health):
-            self.network.registry.add(node.node_id, now, node.state, node.failures)
-            if node.key_since:
-                self._keys_since[node.node_id] = node.key_since
+        await self.members.load()
         for flight in await self.store.read(queue.open_attempts):
             self.network.fly(flight, now)
 
@@ -83,40 +84,6 @@ class Hub:
 
     # Nodes
 
-    async def register(self, applicant: nodes.Applicant) -> str:
-        """Register a new node and return its id; raises what ``store.nodes.register`` does."""
-        node_id = await self.store.write(nodes.register, applicant)
-        self.network.registry.add(node_id, trio.current_time())
-        return node_id
-
-    async def replace(self, node_id: str, proven_key: str, applicant: nodes.Applicant) -> bool:
-        """Give a node a new key; False if ``proven_key`` is not its key any more.  Raises as ``register`` does.
-
-        Whoever has the old key, or a token from its time, is out.
-        """
-        since = await self.store.write(nodes.replace, node_id, proven_key, applicant)
-        if since is None:
-            return False
-        self._keys_since[node_id] = since
-        session = self.network.session(node_id)
-        if session is not None:
-            session.close(CloseCode.AUTHENTICATION_FAILED, "the node has a new key")
-        return True
-
-    def authenticate(self, token: str) -> NodeClaims:
-        """Return which node a token is of.
-
-        Raises:
-            InvalidTokenError: it is none of this gateway's for a node that it knows; the text says why.
-        """
-        claims = self.tokens.check(token)
-        if claims.node_id not in self.network.registry:
-            raise InvalidTokenError("this gateway does not know the node; register again")
-        # The gateway's own clock wrote both; the token's is in whole seconds.
-        if claims.expires_at - TOKEN_LIFE_S < int(self._keys_since.get(claims.node_id, 0.0)):
-            raise InvalidTokenError("the token is from before the node's present key")
-        return claims
-
     async def heard(self, node_id: str) -> None:
         """A node says by REST that it is alive."""
         await self._record(self.network.heard(node_id, trio.current_time()))
@@ -126,6 +93,8 @@ class Hub:
         flights = {flight.attempt_id: flight for flight in self.network.flights_of(node_id)}
         keep = tuple(attempt_id for attempt_id in hello.held if attempt_id in flights)
         older = self.network.link(node_id, hello, session)
+        if self.members.is_drained(node_id):
+            self.network.drain(node_id)
         if older is not None:
             older.close(CloseCode.REPLACED, "a newer link of the same node")
         self.network.renew(keep, trio.current_time())

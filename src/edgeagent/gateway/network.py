@@ -90,10 +90,12 @@ class Network:
         """Return every link."""
         return [linked.session for linked in self._linked.values()]
 
-    def drain(self, node_id: str) -> None:
-        """Give a node nothing more on this link."""
-        self._linked[node_id].draining = True
-        self._seat(node_id)
+    def drain(self, node_id: str, draining: bool = True) -> None:
+        """Give a node nothing more on its link, or do so again."""
+        linked = self._linked.get(node_id)
+        if linked is not None:
+            linked.draining = draining
+            self._seat(node_id)
 
     # Health
 
@@ -171,6 +173,11 @@ class Network:
     def expired(self, now: float) -> list[Flight]:
         """Return the attempts whose lease has ended; each is returned once."""
         return [self._flights[attempt_id] for attempt_id in self._leases.due(now)]
+
+    def give_up(self, node_id: str, now: float) -> None:
+        """End the leases of all that a node works on; ``expired`` returns them then."""
+        for attempt_id in self._of_node.get(node_id, ()):
+            self._leases.set(attempt_id, now)
 
     def renew(self, attempt_ids: Collection[str], now: float) -> None:
         """Give attempts a fresh lease."""

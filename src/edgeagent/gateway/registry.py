@@ -26,6 +26,8 @@ class Event(enum.Enum):
     CLEARED = "the failures were the job's"
     QUIET = "no heartbeat"
     GONE = "no heartbeat for long"
+    APPROVED = "approved by the owner"
+    REVOKED = "revoked by the owner"
 
 
 TRANSITIONS: dict[tuple[NodeState, Event], NodeState] = {
@@ -37,6 +39,18 @@ TRANSITIONS: dict[tuple[NodeState, Event], NodeState] = {
     (NodeState.HEALTHY, Event.QUIET): NodeState.UNHEALTHY,
     (NodeState.HEALTHY, Event.GONE): NodeState.OFFLINE,
     (NodeState.UNHEALTHY, Event.GONE): NodeState.OFFLINE,
+    (NodeState.PENDING, Event.APPROVED): NodeState.REGISTERED,
+    (NodeState.REVOKED, Event.APPROVED): NodeState.REGISTERED,
+    **{
+        (state, Event.REVOKED): NodeState.REVOKED
+        for state in (
+            NodeState.PENDING,
+            NodeState.REGISTERED,
+            NodeState.HEALTHY,
+            NodeState.UNHEALTHY,
+            NodeState.OFFLINE,
+        )
+    },
 }
 
 
@@ -89,6 +103,10 @@ class Registry:
         self._nodes[node_id] = Health(state, tuple(failures))
         if state in {NodeState.HEALTHY, NodeState.UNHEALTHY}:
             self._listen(node_id, now)
+
+    def decided(self, node_id: str, state: NodeState) -> None:
+        """The owner has decided: the node is in this state, which is stored already."""
+        self._nodes[node_id].state = state
 
     def heard(self, node_id: str, now: float) -> list[Changed]:
         """A heartbeat came: whatever it was, the node is HEALTHY (after failures on probation)."""

@@ -84,7 +84,7 @@ def _authenticate(hub: Hub, scope: dict[str, Any]) -> NodeClaims:
     if token is None:
         raise _Ended(CloseCode.AUTHENTICATION_FAILED, "no token")
     try:
-        claims = hub.authenticate(token)
+        claims = hub.members.authenticate(token)
     except InvalidTokenError as error:
         raise _Ended(CloseCode.AUTHENTICATION_FAILED, str(error)) from None
     if claims.node_id != _node_id(scope):

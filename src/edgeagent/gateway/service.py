@@ -21,11 +21,11 @@ import trio
 from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError
-from edgeagent.gateway import api, auth
-from edgeagent.gateway.accounts import make_data_dir
+from edgeagent.gateway import api, auth, bell, keyring
 from edgeagent.gateway.asgi import Server, application
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.data import make_data_dir
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import Store, StoreUnavailableError
@@ -40,6 +40,8 @@ log = structlog.get_logger()
 SWEEP_S = 1.0
 #: Seconds after which the dispatcher looks even if nobody woke it.
 DISPATCH_S = 5.0
+#: Seconds after which the owner's orders are looked for even if nobody rang.
+ORDERS_S = 10.0
 #: Seconds to wait before the database is tried again.
 RETRY_S = 1.0
 #: Seconds that open requests get when the gateway stops.
@@ -60,14 +62,14 @@ async def run(
     """
     stop = trio.Event() if stop is None else stop
     with _own_directory(settings.data_dir), _listen(settings.host, settings.port) as listening:
-        key = auth.load_key(settings.data_dir / "gateway_key.pem")
+        keys = keyring.load(settings.data_dir)
         store = await _open_store(settings.database)
         try:
             hub = Hub(
                 settings=settings,
                 store=store,
                 blobs=Blobs(settings.blobs),
-                tokens=auth.NodeTokens(key, store.clock),
+                tokens=auth.NodeTokens(keys, store.clock),
                 network=Network(settings),
             )
             url = _url(listening)
@@ -90,6 +92,7 @@ async def work(hub: Hub, *, task_status: trio.TaskStatus[None] = trio.TASK_STATU
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_dispatch, hub)
         nursery.start_soon(_sweep, hub)
+        nursery.start_soon(_obey, hub)
         task_status.started()
 
 
@@ -102,6 +105,7 @@ async def _serve(
         await writing.start(hub.store.run)
         async with trio.open_nursery() as working:
             await working.start(work, hub)
+            working.start_soon(bell.answer, hub.settings.data_dir, hub.members.ordered.now)
             async with trio.open_nursery() as accepting:
                 await accepting.start(partial(server.run, listener, handler_nursery=working))
                 log.info("Gateway ready", url=url)
@@ -136,6 +140,20 @@ async def _sweep(hub: Hub) -> None:
         except StoreUnavailableError as error:
             log.warning("Sweep waits", reason=str(error))
         await trio.sleep(interval_s)
+
+
+async def _obey(hub: Hub) -> None:
+    while True:
+        await hub.members.ordered.wait(ORDERS_S)
+        try:
+            if await hub.members.obey():
+                hub.wake.now()
+        except StoreUnavailableError as error:
+            log.warning("Orders wait", reason=str(error))
+            await trio.sleep(RETRY_S)
+        except EdgeAgentError as error:  # a key file is damaged: the keys in memory are good
+            log.warning("Order not done", reason=str(error))
+            await trio.sleep(RETRY_S)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Wakes the dispatcher: now, or after a pause.  Only an in-process hint; the dispatcher looks by itself as well."""
+"""Wakes a task: now, or after a pause.  Only an in-process hint; the dispatcher, for one, looks by itself as well."""
 
 from __future__ import annotations
 

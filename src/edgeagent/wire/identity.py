@@ -1,12 +1,18 @@
 """Who is who: Ed25519 keys, the proofs they sign, and the node's token.
 
 Tokens are EdDSA JWTs that the gateway signs; the claims are RenderTrust's (``sub``, ``token_type``, ``capabilities``,
-``jti``).  Nothing here reads a clock or a file: ``now`` is seconds since the epoch on the clock of whoever checks,
-which for tokens is always the gateway's own.
+``jti``) and an ``epoch``, which the gateway raises to make all of a node's earlier tokens void, whatever any clock
+says.  The header's ``kid`` names the gateway's key, so that it can be replaced while its tokens live on.
+
+Nothing here reads a clock or a file: ``now`` is seconds since the epoch on the clock of whoever checks, which for
+tokens is always the gateway's own.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
 import uuid
 from collections.abc import Sequence
 
@@ -15,6 +21,8 @@ import jwt
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from edgeagent.wire.curve import unusable
 
 #: Life of a node's token in seconds; RenderTrust's 24 h.
 TOKEN_LIFE_S = 24 * 3600.0
@@ -31,11 +39,17 @@ class InvalidTokenError(ValueError):
 
 @attrs.frozen(kw_only=True)
 class NodeClaims:
-    """What a node's token says."""
+    """What a node's token says.  Times are seconds since the epoch on the gateway's clock.
+
+    Another maker's gateway may leave out when the token was issued, its number, and the epoch.
+    """
 
     node_id: str
     capabilities: tuple[str, ...]
-    expires_at: float  # seconds since the epoch, gateway's clock
+    expires_at: float
+    issued_at: float | None = None
+    token_id: str | None = None  # jti
+    epoch: int = 0
 
 
 def new_private_key() -> bytes:
@@ -63,13 +77,37 @@ def normalise_public_key(public_pem: str) -> str:
     """Return the one way to write this public key, so that equal keys are equal texts.
 
     Raises:
+        InvalidKeyError: not an Ed25519 public key, or one that proves nothing; says why.
+    """
+    key = _public(public_pem)
+    why = unusable(key.public_bytes_raw())
+    if why is not None:
+        raise InvalidKeyError(f"not a usable Ed25519 public key: {why}")
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def jwk(public_pem: str) -> dict[str, str]:
+    """Return a public key as a JSON Web Key (RFC 8037) with its ``kid``.
+
+    Raises:
         InvalidKeyError: not an Ed25519 public key.
     """
-    return (
-        _public(public_pem)
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
+    x = base64.urlsafe_b64encode(_public(public_pem).public_bytes_raw()).rstrip(b"=").decode()
+    return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": _thumbprint(x), "use": "sig", "alg": _ALGORITHM}
+
+
+def key_id(public_pem: str) -> str:
+    """Return a public key's ``kid``: its thumbprint (RFC 7638).
+
+    Raises:
+        InvalidKeyError: not an Ed25519 public key.
+    """
+    return jwk(public_pem)["kid"]
+
+
+def _thumbprint(x: str) -> str:
+    members = json.dumps({"crv": "Ed25519", "kty": "OKP", "x": x}, separators=(",", ":"))
+    return base64.urlsafe_b64encode(hashlib.sha256(members.encode()).digest()).rstrip(b"=").decode()
 
 
 def replacement_proof(node_id: str, new_public_pem: str) -> bytes:
@@ -99,13 +137,14 @@ def verify(public_pem: str, message: bytes, signature_hex: str) -> bool:
 
 
 def issue_node_token(
-    gateway_private_pem: bytes, key_id: str, node_id: str, capabilities: Sequence[str], now: float
+    gateway_private_pem: bytes, key_id: str, node_id: str, capabilities: Sequence[str], now: float, *, epoch: int = 0
 ) -> str:
     """Return a node's token, good for ``TOKEN_LIFE_S`` from ``now``."""
     claims = {
         "sub": node_id,
         "token_type": "node",
         "capabilities": list(capabilities),
+        "epoch": epoch,
         "iat": int(now),
         "exp": int(now + TOKEN_LIFE_S),
         "jti": str(uuid.uuid4()),
@@ -128,7 +167,7 @@ def check_node_token(token: str, gateway_public_pem: str, now: float) -> NodeCla
                 "verify_exp": False,
                 "verify_iat": False,
                 "verify_nbf": False,
-                "require": ["sub", "exp"],
+                "require": ["sub", "exp", "iat", "jti"],
             },
         )
     except jwt.InvalidTokenError as error:
@@ -139,6 +178,19 @@ def check_node_token(token: str, gateway_public_pem: str, now: float) -> NodeCla
     if node.expires_at <= now:
         raise InvalidTokenError("the token has expired")
     return node
+
+
+def token_key_id(token: str) -> str | None:
+    """Return the ``kid`` of the key that a token says it was signed with; None where it says nothing of the kind.
+
+    Raises:
+        InvalidTokenError: not a token at all.
+    """
+    try:
+        found = jwt.get_unverified_header(token).get("kid")
+    except jwt.InvalidTokenError as error:
+        raise InvalidTokenError(f"the token is not valid: {error}") from None
+    return found if isinstance(found, str) else None
 
 
 def read_node_token(token: str) -> NodeClaims:
@@ -160,13 +212,25 @@ def renewal_due(claims: NodeClaims, now: float) -> bool:
 
 def _claims(claims: dict[str, object]) -> NodeClaims:
     node_id, expires_at, capabilities = claims.get("sub"), claims.get("exp"), claims.get("capabilities", [])
+    issued_at, token_id, epoch = claims.get("iat"), claims.get("jti"), claims.get("epoch", 0)
     if not isinstance(node_id, str) or not node_id:
         raise InvalidTokenError("the token names no node")
     if isinstance(expires_at, bool) or not isinstance(expires_at, int | float):
         raise InvalidTokenError("the token does not say when it expires")
     if not isinstance(capabilities, list) or not all(isinstance(one, str) for one in capabilities):
         raise InvalidTokenError("the token's capabilities are not a list of names")
-    return NodeClaims(node_id=node_id, capabilities=tuple(capabilities), expires_at=float(expires_at))
+    if isinstance(issued_at, bool) or not isinstance(issued_at, int | float | None):
+        raise InvalidTokenError("the token does not say when it was issued")
+    if not isinstance(token_id, str | None) or type(epoch) is not int:
+        raise InvalidTokenError("the token's number or epoch is none")
+    return NodeClaims(
+        node_id=node_id,
+        capabilities=tuple(capabilities),
+        expires_at=float(expires_at),
+        issued_at=None if issued_at is None else float(issued_at),
+        token_id=token_id,
+        epoch=epoch,
+    )
 
 
 def _private(pem: bytes) -> Ed25519PrivateKey:

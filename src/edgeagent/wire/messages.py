@@ -37,12 +37,14 @@ class Outcome(enum.StrEnum):
 
 
 class NodeState(enum.StrEnum):
-    """A node as the gateway sees it: the operator guide's table."""
+    """A node as the gateway sees it: the operator guide's table, and two states that the gateway's owner decides."""
 
     REGISTERED = "REGISTERED"
     HEALTHY = "HEALTHY"
     UNHEALTHY = "UNHEALTHY"
     OFFLINE = "OFFLINE"
+    PENDING = "PENDING"  # waits for the owner's approval: may have a link, gets no work
+    REVOKED = "REVOKED"  # no member any more: its tokens are refused
 
 
 @attrs.frozen(kw_only=True)

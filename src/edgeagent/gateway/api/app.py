@@ -10,6 +10,7 @@ from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 
 from edgeagent.gateway.api import attempts, errors, guards, jobs, nodes, public
+from edgeagent.gateway.api.throttles import Throttles
 from edgeagent.gateway.asgi import App
 from edgeagent.gateway.blobs import BlobsUnavailableError
 from edgeagent.gateway.hub import Hub
@@ -27,8 +28,8 @@ def application(hub: Hub) -> App:
         route_handlers=[nodes.NodesController, jobs.JobsController, jobs.account, attempts.put_output],
     )
     litestar = Litestar(
-        route_handlers=[versioned, public.board, public.page, public.style, public.health, public.ready],
-        state=State({"hub": hub}),
+        route_handlers=[versioned, public.board, public.page, public.style, public.jwks, public.health, public.ready],
+        state=State({"hub": hub, "throttles": Throttles(hub.settings)}),
         dependencies={
             "hub": Provide(guards.hub),
             "account_id": Provide(guards.account_id),

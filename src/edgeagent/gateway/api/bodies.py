@@ -11,6 +11,8 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 JobType = Annotated[str, Meta(min_length=1, max_length=100)]
+PublicKey = Annotated[str, Meta(max_length=1000)]
+Hex = Annotated[str, Meta(max_length=200)]
 Load = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -22,21 +24,57 @@ class Replaces(Struct):
 
 
 class Registration(Struct):
-    """A node that wants to be one; ``public_key`` is Ed25519, SPKI PEM."""
+    """A node that wants to be one; ``public_key`` is Ed25519, SPKI PEM.
+
+    ``challenge`` and its ``signature`` prove the key, where it is a node's already.
+    """
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
-    public_key: Annotated[str, Meta(max_length=1000)]
+    public_key: PublicKey
     capabilities: Annotated[list[JobType], Meta(max_length=64)]
     metadata: dict[str, Any] = {}
+    join_token: Annotated[str, Meta(max_length=100)] | None = None
+    challenge: Hex | None = None
+    signature: Hex | None = None
     replaces: Replaces | None = None
 
 
 class Registered(Struct):
-    """A node that is one now."""
+    """A node that is one now; ``challenge`` is good for the next proof of its key, for two minutes."""
 
     node_id: str
+    challenge: str
     token: str
     status: str
+
+
+class KeyOnly(Struct):
+    """A key that somebody wants to prove."""
+
+    public_key: PublicKey
+
+
+class ChallengeBody(Struct):
+    """What is to be signed: raw Ed25519 over its ASCII hex."""
+
+    challenge: str
+    expires_in_s: float
+
+
+class KeyProof(Struct):
+    """A challenge, signed."""
+
+    public_key: PublicKey
+    challenge: Hex
+    signature: Hex
+
+
+class KeyRotation(Struct):
+    """A node's new key, and its present key's signature that says so."""
+
+    node_id: Annotated[str, Meta(max_length=100)]
+    public_key: PublicKey
+    signature: Hex
 
 
 class NodeProfile(Struct):

@@ -40,7 +40,7 @@ async def nodes_only(connection: _Connection, _: BaseRouteHandler) -> None:
     if token is None:
         raise refuse(401, "a node's token is needed here")
     try:
-        connection.scope["user"] = hub.authenticate(token)
+        connection.scope["user"] = hub.members.authenticate(token)
     except InvalidTokenError as error:
         raise refuse(401, str(error)) from None
 

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from litestar import Controller, get, post
+from litestar import Controller, Response, get, post
 from litestar.params import JSONBody
 
-from edgeagent.gateway.api.bodies import Acknowledged, NodeProfile, Registered, Registration, RestHeartbeat
+from edgeagent.gateway.api.bodies import (
+    Acknowledged,
+    ChallengeBody,
+    KeyOnly,
+    KeyProof,
+    KeyRotation,
+    NodeProfile,
+    Registered,
+    Registration,
+    RestHeartbeat,
+)
 from edgeagent.gateway.api.errors import refuse
 from edgeagent.gateway.api.guards import Node, TheHub, nodes_only
+from edgeagent.gateway.api.throttles import joining, proving
+from edgeagent.gateway.challenges import LIFE_S
 from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.members import Admitted, NotAdmittedError, Proof
 from edgeagent.gateway.store import nodes
-from edgeagent.wire.identity import InvalidKeyError, normalise_public_key, replacement_proof, verify
+from edgeagent.wire.identity import InvalidKeyError, normalise_public_key
 
 #: Largest ``metadata``, in bytes of JSON.
 MAX_METADATA_BYTES = 4096
@@ -24,19 +39,44 @@ class NodesController(Controller):
 
     path = "/nodes"
 
-    @post("/register", status_code=201)
-    async def register(self, data: JSONBody[Registration], hub: TheHub) -> Registered:
-        """Register a node, or give one a new key."""
+    @post("/register", status_code=201, guards=[joining])
+    async def register(self, data: JSONBody[Registration], hub: TheHub) -> Response[Registered]:
+        """Register a node; one whose key is known has to prove it, or to have its present key sign for the new one."""
         applicant = _applicant(data)
-        try:
-            if data.replaces is None:
-                node_id = await hub.register(applicant)
+        with _refusals():
+            if data.replaces is not None:
+                replaced = data.replaces
+                admitted = await hub.members.replace(replaced.node_id, replaced.signature, applicant)
+            elif data.challenge is not None:
+                admitted = await _proven(hub, data, applicant)
             else:
-                node_id = await _replace(hub, data, applicant)
-        except nodes.TakenError as error:
-            raise refuse(409, str(error)) from None
-        token = hub.tokens.issue(node_id, applicant.capabilities)
-        return Registered(node_id, token, hub.network.registry[node_id].state.value)
+                admitted = await hub.members.register(applicant, data.join_token)
+        body = _registered(hub, admitted, applicant.public_key, applicant.capabilities)
+        return Response(body, status_code=201 if admitted.fresh or data.replaces else 200)
+
+    @post("/challenge", status_code=201, guards=[proving])
+    async def challenge(self, data: JSONBody[KeyOnly], hub: TheHub) -> ChallengeBody:
+        """Make a challenge for a key, known or not."""
+        return ChallengeBody(hub.members.tokens.challenge(_key(data.public_key)).text, LIFE_S)
+
+    @post("/token", status_code=200, guards=[proving])
+    async def token(self, data: JSONBody[KeyProof], hub: TheHub) -> Registered:
+        """Give a node that proves its key a fresh token, and change nothing."""
+        public_key = _key(data.public_key)
+        with _refusals():
+            admitted = await hub.members.prove(public_key, Proof(challenge=data.challenge, signature=data.signature))
+        if admitted is None:
+            raise refuse(403, "this key is no node's here; register it")
+        profile = await hub.store.read(nodes.profile, admitted.node_id)
+        return _registered(hub, admitted, public_key, profile.capabilities)
+
+    @post("/rotate-key", status_code=200, guards=[proving])
+    async def rotate_key(self, data: JSONBody[KeyRotation], hub: TheHub) -> Registered:
+        """Give a node a new key, for which its present one has signed."""
+        public_key = _key(data.public_key)
+        with _refusals():
+            admitted, capabilities = await hub.members.rekey(data.node_id, data.signature, public_key)
+        return _registered(hub, admitted, public_key, capabilities)
 
     @get("/me", guards=[nodes_only])
     async def me(self, node: Node, hub: TheHub) -> NodeProfile:
@@ -61,10 +101,7 @@ class NodesController(Controller):
 def _applicant(data: Registration) -> nodes.Applicant:
     if not data.name.isprintable() or not data.name.strip():
         raise refuse(422, "a node's name has 1 to 100 printable characters")
-    try:
-        public_key = normalise_public_key(data.public_key)
-    except InvalidKeyError as error:
-        raise refuse(422, f"public_key is {error}") from None
+    public_key = _key(data.public_key)
     capabilities = tuple(dict.fromkeys(data.capabilities))
     if not all(one.isprintable() for one in capabilities):
         raise refuse(422, "a capability has 1 to 100 printable characters")
@@ -81,13 +118,35 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-async def _replace(hub: Hub, data: Registration, applicant: nodes.Applicant) -> str:
-    assert data.replaces is not None
-    node_id, signature = data.replaces.node_id, data.replaces.signature
-    known = await hub.store.read(nodes.public_key, node_id)
-    proof = replacement_proof(node_id, applicant.public_key)
-    if known is None or not verify(known, proof, signature):
-        raise refuse(403, "the signature is not that of the node's present key; register as a new node instead")
-    if not await hub.replace(node_id, known, applicant):
-        raise refuse(403, "the node's key was replaced in the meantime")
-    return node_id
+def _key(pem: str) -> str:
+    try:
+        return normalise_public_key(pem)
+    except InvalidKeyError as error:
+        raise refuse(422, f"public_key is {error}") from None
+
+
+async def _proven(hub: Hub, data: Registration, applicant: nodes.Applicant) -> Admitted:
+    assert data.challenge is not None
+    proof = Proof(challenge=data.challenge, signature=data.signature or "")
+    known = await hub.members.prove(applicant.public_key, proof, applicant)
+    return known or await hub.members.register(applicant, data.join_token)
+
+
+def _registered(hub: Hub, admitted: Admitted, public_key: str, capabilities: tuple[str, ...]) -> Registered:
+    tokens = hub.members.tokens
+    return Registered(
+        node_id=admitted.node_id,
+        challenge=tokens.challenge(public_key).text,
+        token=tokens.issue(admitted.node_id, capabilities, admitted.epoch),
+        status=hub.network.registry[admitted.node_id].state.value,
+    )
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    try:
+        yield
+    except nodes.TakenError as error:
+        raise refuse(409, str(error)) from None
+    except NotAdmittedError as error:
+        raise refuse(403, str(error)) from None

@@ -94,6 +94,12 @@ def style() -> Response[bytes]:
     return Response(_STYLE, media_type="text/css", headers=headers)
 
 
+@get("/.well-known/jwks.json", sync_to_thread=False)
+def jwks(hub: TheHub) -> Response[dict[str, list[dict[str, str]]]]:
+    """Send the public keys that check nodes' tokens (RFC 7517)."""
+    return Response(hub.members.tokens.jwks(), media_type="application/jwk-set+json")
+
+
 @get(["/health", "/api/v1/health"], sync_to_thread=False)
 def health() -> Health:
     """Say that the gateway answers."""

@@ -23,6 +23,13 @@ _CREDIT = (
     .where(nodes.c.node_id == sa.bindparam("node"))
     .values(jobs_completed=nodes.c.jobs_completed + 1, earned_ucr=nodes.c.earned_ucr + sa.bindparam("amount"))
 )
+_HEALTH = sa.select(nodes.c.node_id, nodes.c.state, nodes.c.failures, nodes.c.token_epoch, nodes.c.drained)
+_EPOCH = sa.select(nodes.c.token_epoch).where(nodes.c.node_id == sa.bindparam("node"))
+_OF_KEY = sa.select(nodes.c.node_id, nodes.c.state, nodes.c.token_epoch).where(
+    nodes.c.public_key == sa.bindparam("key")
+)
+#: States that only the owner ends.
+_OWNERS = (NodeState.PENDING.value, NodeState.REVOKED.value)
 
 
 class TakenError(Exception):
@@ -36,7 +43,8 @@ class Health:
     node_id: str
     state: NodeState
     failures: tuple[str, ...]
-    key_since: float
+    token_epoch: int
+    drained: bool
 
 
 @attrs.frozen
@@ -73,7 +81,16 @@ class Applicant:
     metadata: dict[str, Any]
 
 
-def register(tx: Tx, applicant: Applicant) -> str:
+@attrs.frozen
+class Known:
+    """A node as its key finds it."""
+
+    node_id: str
+    state: NodeState
+    token_epoch: int
+
+
+def register(tx: Tx, applicant: Applicant, state: NodeState = NodeState.REGISTERED, cause: str = "registered") -> str:
     """Store a new node and return its id.
 
     Raises:
@@ -84,28 +101,30 @@ def register(tx: Tx, applicant: Applicant) -> str:
     tx.connection.execute(
         sa.insert(nodes).values(
             node_id=node_id,
-            state=NodeState.REGISTERED.value,
+            state=state.value,
             failures="[]",
             jobs_completed=0,
             earned_ucr=0,
-            key_since=0.0,
+            token_epoch=0,
+            drained=False,
             created_at=tx.now,
             **_columns(applicant),
         )
     )
-    _open_state(tx, node_id, NodeState.REGISTERED, "registered")
+    _open_state(tx, node_id, state, cause)
     offer(tx, node_id, applicant.capabilities)
     return node_id
 
 
-def replace(tx: Tx, node_id: str, proven_key: str, applicant: Applicant) -> float | None:
+def replace(tx: Tx, node_id: str, proven_key: str, applicant: Applicant) -> int | None:
     """Give a node a new key, and what else it registers with; it stays the node that earned its credits.
 
     Args:
         proven_key: the key whose signature was checked.
 
     Returns:
-        From when on, in seconds since the epoch, tokens are the new key's; None if the old one is no longer the node's.
+        The epoch of the new key's tokens, which makes all earlier ones void; None if the old key is no longer the
+        node's.
 
     Raises:
         TakenError: the name or the new key is another node's.
@@ -113,10 +132,42 @@ def replace(tx: Tx, node_id: str, proven_key: str, applicant: Applicant) -> floa
     if public_key(tx, node_id) != proven_key:
         return None
     _refuse_taken(tx, applicant, node_id)
-    changed = {**_columns(applicant), "key_since": tx.now}
+    changed = {**_columns(applicant), "token_epoch": nodes.c.token_epoch + 1}
     tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(**changed))
     offer(tx, node_id, applicant.capabilities)
-    return tx.now
+    return int(tx.connection.execute(_EPOCH, {"node": node_id}).scalar_one())
+
+
+def rekey(tx: Tx, node_id: str, proven_key: str, new_key: str) -> tuple[int, tuple[str, ...]] | None:
+    """Give a node a new key and change nothing else; returns the new epoch and the node's capabilities.
+
+    Raises:
+        TakenError: the new key is another node's.
+    """
+    row = tx.connection.execute(sa.select(nodes).where(nodes.c.node_id == node_id)).one_or_none()
+    if row is None:
+        return None
+    capabilities = tuple(orjson.loads(row.capabilities))
+    applicant = Applicant(row.name, new_key, capabilities, orjson.loads(row.metadata))
+    epoch = replace(tx, node_id, proven_key, applicant)
+    return None if epoch is None else (epoch, capabilities)
+
+
+def update(tx: Tx, node_id: str, applicant: Applicant) -> None:
+    """Store what a node that has proved its key registers with now.
+
+    Raises:
+        TakenError: the name is another node's.
+    """
+    _refuse_taken(tx, applicant, node_id)
+    tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(**_columns(applicant)))
+    offer(tx, node_id, applicant.capabilities)
+
+
+def of_key(tx: Tx, public_key: str) -> Known | None:
+    """Return the node that has this key, in the one way to write it."""
+    row = tx.connection.execute(_OF_KEY, {"key": public_key}).one_or_none()
+    return None if row is None else Known(row.node_id, NodeState(row.state), row.token_epoch)
 
 
 def public_key(tx: Tx, node_id: str) -> str | None:
@@ -135,22 +186,31 @@ def offer(tx: Tx, node_id: str, capabilities: Iterable[str]) -> None:
 
 def all_health(tx: Tx) -> list[Health]:
     """Return how every node stood when that was last stored."""
-    rows = tx.connection.execute(sa.select(nodes.c.node_id, nodes.c.state, nodes.c.failures, nodes.c.key_since))
-    return [Health(row.node_id, NodeState(row.state), tuple(orjson.loads(row.failures)), row.key_since) for row in rows]
+    return [_health(row) for row in tx.connection.execute(_HEALTH)]
+
+
+def health(tx: Tx, node_id: str) -> Health:
+    """Return how a node stood when that was last stored."""
+    return _health(tx.connection.execute(_HEALTH.where(nodes.c.node_id == node_id)).one())
 
 
 def record(tx: Tx, changes: Iterable[Changed]) -> None:
-    """Store changes of state, each with its cause and the time."""
+    """Store changes of state, each with its cause and the time.
+
+    What the owner has decided meanwhile stands: health does not make a member of a node that is not one.
+    """
     for change in changes:
-        tx.connection.execute(
-            sa.update(node_states)
-            .where(node_states.c.node_id == change.node_id, node_states.c.until.is_(None))
-            .values(until=tx.now)
-        )
-        tx.connection.execute(
-            sa.update(nodes).where(nodes.c.node_id == change.node_id).values(state=change.state.value)
-        )
-        _open_state(tx, change.node_id, change.state, change.cause)
+        decided = tx.connection.scalar(sa.select(nodes.c.state).where(nodes.c.node_id == change.node_id))
+        if decided not in _OWNERS:
+            set_state(tx, change.node_id, change.state, change.cause)
+
+
+def set_state(tx: Tx, node_id: str, state: NodeState, cause: str) -> None:
+    """Store that a node is in this state from now on, and why."""
+    ended = sa.update(node_states).where(node_states.c.node_id == node_id, node_states.c.until.is_(None))
+    tx.connection.execute(ended.values(until=tx.now))
+    tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(state=state.value))
+    _open_state(tx, node_id, state, cause)
 
 
 def record_failures(tx: Tx, failures: dict[str, tuple[str, ...]]) -> None:
@@ -174,7 +234,7 @@ def profile(tx: Tx, node_id: str) -> Profile:
 
 
 def standings(tx: Tx) -> list[Standing]:
-    """Return every node's line on the leaderboard, in no order."""
+    """Return the leaderboard's lines, in no order; nodes that wait for approval, or were revoked, have none."""
     until = sa.func.coalesce(node_states.c.until, tx.now)
     healthy = sa.case((node_states.c.state == NodeState.HEALTHY.value, until - node_states.c.since), else_=0.0)
     times = {
@@ -187,7 +247,11 @@ def standings(tx: Tx) -> list[Standing]:
             ).group_by(node_states.c.node_id)
         )
     }
-    rows = tx.connection.execute(sa.select(nodes.c.node_id, nodes.c.name, nodes.c.jobs_completed, nodes.c.earned_ucr))
+    rows = tx.connection.execute(
+        sa.select(nodes.c.node_id, nodes.c.name, nodes.c.jobs_completed, nodes.c.earned_ucr).where(
+            nodes.c.state.not_in(_OWNERS)
+        )
+    )
     return [Standing(row.node_id, row.name, row.jobs_completed, row.earned_ucr, *times[row.node_id]) for row in rows]
 
 
@@ -206,6 +270,11 @@ def name_key(name: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
+def _health(row: Any) -> Health:
+    failures = tuple(orjson.loads(row.failures))
+    return Health(row.node_id, NodeState(row.state), failures, row.token_epoch, row.drained)
+
+
 def _columns(applicant: Applicant) -> dict[str, str]:
     return {
         "name": applicant.name,
@@ -219,7 +288,11 @@ def _columns(applicant: Applicant) -> dict[str, str]:
 def _refuse_taken(tx: Tx, applicant: Applicant, own_id: str | None) -> None:
     for column, value, what in (
         (nodes.c.name_key, name_key(applicant.name), f"the name {applicant.name!r} is in use; choose another"),
-        (nodes.c.public_key, applicant.public_key, "this key is already registered; make a new one"),
+        (
+            nodes.c.public_key,
+            applicant.public_key,
+            "this key is already registered; prove that it is yours, or make a new one",
+        ),
     ):
         other = tx.connection.scalar(sa.select(nodes.c.node_id).where(column == value))
         if other is not None and other != own_id:

@@ -47,7 +47,8 @@ nodes = Table(
     Column("name", String(100), nullable=False),
     Column("name_key", Text, nullable=False, unique=True),  # what makes two names the same
     Column("public_key", Text, nullable=False, unique=True),
-    Column("key_since", Double, nullable=False),  # tokens from before are void; 0 for a node's first key
+    Column("token_epoch", Integer, nullable=False),  # tokens of an earlier one are void
+    Column("drained", sa.Boolean, nullable=False),  # by the owner: no new work
     Column("capabilities", Text, nullable=False),  # JSON list
     Column("metadata", Text, nullable=False),  # JSON object
     Column("state", String(16), nullable=False),
@@ -68,6 +69,35 @@ node_states = Table(
     Column("since", Double, nullable=False),
     Column("until", Double),  # null: the state it is in
     Index(None, "node_id", "until"),
+)
+
+#: What the owner did to nodes and keys, in order; running gateways look here for what they have not done yet.
+node_orders = Table(
+    "node_orders",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("node_id", ForeignKey("nodes.node_id")),  # null: the gateway's own keys
+    Column("reason", Text, nullable=False),
+    Column("at", Double, nullable=False),
+)
+
+#: Tokens that let a node join, see gateway.members.
+join_tokens = Table(
+    "join_tokens",
+    metadata,
+    Column("token_sha256", String(64), primary_key=True),
+    Column("uses_left", Integer),  # null: any number
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double),  # null: never
+)
+
+#: Challenges that were signed, while they would still be good: each is good once.
+used_challenges = Table(
+    "used_challenges",
+    metadata,
+    Column("challenge", String(64), primary_key=True),
+    Column("until", Double, nullable=False, index=True),
 )
 
 #: Every job type that a node has ever offered.

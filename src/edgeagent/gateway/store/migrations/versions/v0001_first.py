@@ -49,12 +49,28 @@ def upgrade() -> None:
         postgresql_where=sa.text("job_id <> ''"),
     )
     op.create_table(
+        "join_tokens",
+        sa.Column("token_sha256", sa.String(length=64), nullable=False),
+        sa.Column("uses_left", sa.Integer(), nullable=True),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_join_tokens")),
+    )
+    op.create_table(
+        "used_challenges",
+        sa.Column("challenge", sa.String(length=64), nullable=False),
+        sa.Column("until", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("challenge", name=op.f("pk_used_challenges")),
+    )
+    op.create_index(op.f("ix_used_challenges_until"), "used_challenges", ["until"], unique=False)
+    op.create_table(
         "nodes",
         sa.Column("node_id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("name_key", sa.Text(), nullable=False),
         sa.Column("public_key", sa.Text(), nullable=False),
-        sa.Column("key_since", sa.Double(), nullable=False),
+        sa.Column("token_epoch", sa.Integer(), nullable=False),
+        sa.Column("drained", sa.Boolean(), nullable=False),
         sa.Column("capabilities", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -123,6 +139,16 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_node_states_node_id_until"), "node_states", ["node_id", "until"], unique=False)
     op.create_table(
+        "node_orders",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("kind", sa.String(length=16), nullable=False),
+        sa.Column("node_id", sa.String(length=36), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_node_orders_node_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_node_orders")),
+    )
+    op.create_table(
         "attempts",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("attempt_id", sa.String(length=36), nullable=False),
@@ -160,6 +186,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_attempts_state"), table_name="attempts")
     op.drop_index(op.f("ix_attempts_job_id"), table_name="attempts")
     op.drop_table("attempts")
+    op.drop_table("node_orders")
     op.drop_index(op.f("ix_node_states_node_id_until"), table_name="node_states")
     op.drop_table("node_states")
     op.drop_table("ledger_postings")
@@ -168,6 +195,9 @@ def downgrade() -> None:
     op.drop_table("jobs")
     op.drop_table("account_tokens")
     op.drop_table("nodes")
+    op.drop_index(op.f("ix_used_challenges_until"), table_name="used_challenges")
+    op.drop_table("used_challenges")
+    op.drop_table("join_tokens")
     op.drop_index(
         "uq_ledger_entries_kind_job_id",
         table_name="ledger_entries",

@@ -1,0 +1,53 @@
+"""The gateway's data directory, for the owner's commands: they work beside a running gateway or without one.
+
+Whoever can write the directory owns the gateway anyway, so these commands need no token, and they work when the gateway
+is down.  A running one sees what they did in its database.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy.exc import DBAPIError
+
+from edgeagent.errors import EdgeAgentError
+from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.store import Tx
+from edgeagent.gateway.store.address import shown
+from edgeagent.gateway.store.base import wall_clock
+from edgeagent.gateway.store.engine import migrate, open_engine
+from edgeagent.gateway.texts import one_line
+
+
+@contextmanager
+def transaction(place: GatewaySettings) -> Iterator[Tx]:
+    """Run the block in one transaction on the gateway's database, which is made when missing.
+
+    Raises:
+        EdgeAgentError: the directory or the database cannot be used.
+    """
+    try:
+        if place.postgres is None:
+            make_data_dir(place.data_dir)
+        engine = open_engine(place.database, writer=True)
+        try:
+            migrate(engine)
+            with engine.begin() as connection:
+                yield Tx(connection, wall_clock())
+        finally:
+            engine.dispose()
+    except OSError as error:
+        raise EdgeAgentError(f"cannot use {place.data_dir}: {error.strerror}") from None
+    except DBAPIError as error:
+        where = f"in {place.data_dir}" if place.postgres is None else shown(place.postgres)
+        raise EdgeAgentError(f"cannot use the database {where}: {one_line(str(error.orig))}") from None
+
+
+def make_data_dir(data_dir: Path) -> None:
+    """Make the gateway's directory, for its owner alone: it holds the key and everyone's jobs."""
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not os.access(data_dir, os.W_OK | os.X_OK):
+        raise PermissionError(13, "not writable")

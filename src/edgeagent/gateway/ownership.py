@@ -1,0 +1,84 @@
+"""What the owner does to nodes and keys at a terminal; see ``gateway.data`` for why it needs no running gateway."""
+
+from __future__ import annotations
+
+from edgeagent.errors import EdgeAgentError
+from edgeagent.gateway import auth, bell, keyring
+from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.data import transaction
+from edgeagent.gateway.store import admission, orders
+from edgeagent.gateway.store.admission import JoinToken
+from edgeagent.gateway.store.base import wall_clock
+from edgeagent.gateway.store.orders import Kind, Member
+from edgeagent.gateway.texts import one_line
+from edgeagent.wire.identity import key_id, public_key_of
+from edgeagent.wire.messages import NodeState
+
+#: A node's states so far, oldest first: state, cause, since and until, in seconds since the epoch.
+History = list[tuple[str, str, float, float | None]]
+
+
+def order(place: GatewaySettings, kind: Kind, wanted: str, reason: str = "") -> tuple[Member, bool]:
+    """Do this to the node of that id or name; return how it stands then, and whether that changed anything.
+
+    Raises:
+        EdgeAgentError: there is no such node, or the database cannot be used.
+    """
+    with transaction(place) as tx:
+        try:
+            node_id = orders.find(tx, wanted)
+        except LookupError as error:
+            raise EdgeAgentError(f"{error.args[0]}; see: edgeagent gateway nodes list") from None
+        changed = orders.give(tx, kind, node_id, one_line(reason, 200))
+        member = orders.show_member(tx, node_id)[0]
+    bell.ring(place.data_dir)
+    return member, changed
+
+
+def show(place: GatewaySettings, wanted: str) -> tuple[Member, History]:
+    """Return the node of that id or name, and its states so far.  Raises as ``order``."""
+    with transaction(place) as tx:
+        try:
+            return orders.show_member(tx, orders.find(tx, wanted))
+        except LookupError as error:
+            raise EdgeAgentError(f"{error.args[0]}; see: edgeagent gateway nodes list") from None
+
+
+def list_nodes(place: GatewaySettings, state: NodeState | None) -> list[Member]:
+    """Return every node, or those in one state, oldest first."""
+    with transaction(place) as tx:
+        return orders.list_members(tx, state)
+
+
+def create_join_token(place: GatewaySettings, uses: int | None, life_s: float | None) -> str:
+    """Make a token that lets so many nodes join within so many seconds, and return it; only its hash is kept."""
+    token = auth.new_join_token()
+    with transaction(place) as tx:
+        admission.add_join_token(tx, auth.token_sha256(token), uses, life_s)
+    return token
+
+
+def list_join_tokens(place: GatewaySettings) -> list[JoinToken]:
+    """Return what may be seen of the join tokens, oldest first."""
+    with transaction(place) as tx:
+        return admission.all_join_tokens(tx)
+
+
+def revoke_join_token(place: GatewaySettings, name: str) -> None:
+    """Make a join token void.
+
+    Raises:
+        EdgeAgentError: there is none of that name.
+    """
+    with transaction(place) as tx:
+        if not admission.remove_join_token(tx, name):
+            raise EdgeAgentError(f"there is no join token {name!r}; see: edgeagent gateway nodes join-token list")
+
+
+def rotate_keys(place: GatewaySettings, *, drop: bool) -> str:
+    """Give the gateway a new signing key, and return its ``kid``; with ``drop`` no earlier token is good any more."""
+    with transaction(place) as tx:  # one rotation at a time; the order is seen once the files are there
+        keys = keyring.rotate(place.data_dir, wall_clock(), drop=drop)
+        orders.give(tx, Kind.DROP_KEYS if drop else Kind.NEW_KEYS, None, "")
+    bell.ring(place.data_dir)
+    return key_id(public_key_of(keys.signing))
