@@ -37,9 +37,10 @@ T = TypeVar("T")
 
 
 class Spool:
-    """The rows of one node; opened by ``open_spool``, every call a thread hop."""
+    """The rows of one node; opened by ``open_spool``, every call a thread hop unless it is ``inline``."""
 
-    def __init__(self, database: sqlite3.Connection, directory: Path, node_id: str) -> None:
+    def __init__(self, database: sqlite3.Connection, directory: Path, node_id: str, *, inline: bool = False) -> None:
+        self._inline = inline
         self._database = database
         self._outputs = directory / "outputs"
         self._node_id = node_id
@@ -115,12 +116,19 @@ class Spool:
         return results
 
     async def _do(self, work: Callable[[], T]) -> T:
+        if self._inline:
+            await trio.lowlevel.checkpoint()
+            return work()
         return await trio.to_thread.run_sync(work, limiter=self._one_at_a_time)
 
 
 @contextlib.asynccontextmanager
-async def open_spool(home: Path, node_id: str) -> AsyncIterator[Spool]:
+async def open_spool(home: Path, node_id: str, *, inline: bool = False, durable: bool = True) -> AsyncIterator[Spool]:
     """Open the spool in ``home`` for this process alone, making it where there is none.
+
+    Args:
+        inline: run everything in the caller's task, without threads.
+        durable: False where a power cut may take the last results with it; both are for simulations.
 
     Raises:
         EdgeAgentError: another agent uses this home, or the files cannot be used.
@@ -131,21 +139,22 @@ async def open_spool(home: Path, node_id: str) -> AsyncIterator[Spool]:
     with _locked(directory / "lock"):
         path = directory / "spool.db"
         try:
-            database = await trio.to_thread.run_sync(_open_database, path)
+            opened = (path, "FULL" if durable else "OFF")
+            database = _open_database(*opened) if inline else await trio.to_thread.run_sync(_open_database, *opened)
         except sqlite3.Error as error:
             raise EdgeAgentError(f"{path} cannot be used: {error}; move it away to start with an empty one") from None
         try:
-            yield Spool(database, directory, node_id)
+            yield Spool(database, directory, node_id, inline=inline)
         finally:
             database.close()
 
 
-def _open_database(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path, synchronous: str) -> sqlite3.Connection:
     database = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
         path.chmod(0o600)
         database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")
+        database.execute(f"PRAGMA synchronous = {synchronous}")
         database.execute(_SCHEMA)
     except BaseException:
         database.close()

@@ -164,6 +164,7 @@ class Store:
 
     async def _commit(self, batch: list[_Request[Any]]) -> None:
         """Run a batch and tell every caller how its request ended."""
+        outcomes: Outcomes | None = None
         # Shielded: a commit takes milliseconds, and its callers must hear what became of it.
         with trio.CancelScope(shield=True):
             outcomes = await self._call(self._writer.commit, [request.work for request in batch])

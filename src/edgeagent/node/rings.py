@@ -1,0 +1,143 @@
+"""The node's services: what is started in which order, and how it stops.
+
+Three nurseries in reverse order of stopping: the link ring (relay, health, sender, tokens) outlives the jobs ring,
+which outlives the intake ring.  Stopping is one sequence: say drain, close the intake, give the jobs a deadline,
+deliver what is in the spool, say bye.  Everything that touches the world outside is handed in: ``node.service`` brings
+sockets and a sandbox, ``simulation`` streams in memory and a stand-in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Protocol
+
+import attrs
+import structlog
+import trio
+
+from edgeagent import chance
+from edgeagent.node.agent import STOPPING, Agent
+from edgeagent.node.attempts import Attempts
+from edgeagent.node.backoff import Backoff
+from edgeagent.node.credentials import Credentials
+from edgeagent.node.executor import Executor
+from edgeagent.node.outbox import Outbox
+from edgeagent.node.relay import Relay
+from edgeagent.node.sender import Sender, Upload
+from edgeagent.node.session import Session
+from edgeagent.node.spool import Spool
+from edgeagent.node.transport import Connect
+from edgeagent.wire.messages import JobDispatch
+
+log = structlog.get_logger()
+
+#: Seconds running jobs get after the first signal: as long as a job may take by the guide's default limit.
+GRACE_S = 300.0
+#: Seconds that a job asked to stop may take; its supervisor kills it well before.
+KILL_S = 15.0
+#: Seconds that results may take to be delivered at the end; what is left stays in the spool for the next start.
+FLUSH_S = 10.0
+#: Dispatches that wait for the intake; the gateway never sends more than there are free slots.
+_INTAKE = 64
+
+
+class Health(Protocol):
+    """Serves the node's health until cancelled; started with its address."""
+
+    async def __call__(self, is_up: Callable[[], bool], /, *, task_status: trio.TaskStatus[str]) -> None:
+        """Run."""
+
+
+@attrs.frozen(kw_only=True)
+class Surroundings:
+    """What a node stands in: its line to the gateway, its disk, and who asks after its health."""
+
+    connect: Connect
+    upload: Upload
+    spool: Spool
+    credentials: Credentials
+    health: Health
+
+
+async def run(
+    around: Surroundings,
+    executor: Executor,
+    *,
+    announced: tuple[str, ...],
+    slots: int,
+    stop: trio.Event,
+    grace_s: float = GRACE_S,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run a node until ``stop`` is set, then drain and return; ready with its health address.
+
+    Cancelling stops at once: running jobs are killed, and reported as lost at the next start.
+
+    Raises:
+        RefusedError: the gateway does not accept this node's token.
+        EdgeAgentError: something else that a person has to put right.
+    """
+    outbox = Outbox()
+    async with trio.open_nursery() as link_ring:
+        sender = Sender(link_ring, outbox, around.spool, around.upload, chance.rng())
+        unsent = await around.spool.recover()
+        for result in unsent:
+            sender.deliver(result)
+        async with trio.open_nursery() as jobs_ring:
+            attempts = Attempts(
+                jobs_ring,
+                executor,
+                around.spool,
+                outbox,
+                slots=slots,
+                announced=announced,
+                deliver=sender.deliver,
+                ended=[result.attempt_id for result in unsent],
+            )
+            intake_in, intake = trio.open_memory_channel[JobDispatch](_INTAKE)
+            agent = Agent(
+                attempts=attempts,
+                sender=sender,
+                credentials=around.credentials,
+                intake=intake_in,
+                announced=announced,
+                slots=slots,
+                sandbox_tier=executor.tier,
+            )
+            link = Relay(around.connect, Session(agent, outbox), sender, Backoff(chance.rng()))
+            link_ring.start_soon(around.credentials.run)
+            health_url = await link_ring.start(around.health, link.is_up)
+            link_ring.start_soon(link.run)
+            log.info("Node started", health=health_url)
+            task_status.started(health_url)
+
+            async with trio.open_nursery() as intake_ring:
+                intake_ring.start_soon(_take_in, intake, attempts)
+                await stop.wait()
+                log.info("Draining", running=len(attempts.running), grace_s=grace_s)
+                link.drain("the node is being stopped")
+                intake_ring.cancel_scope.cancel()
+            _close_intake(intake, attempts)
+            with trio.move_on_after(grace_s):
+                await attempts.idle()
+            attempts.stop_all("the node was stopped before the job ended")
+            jobs_ring.cancel_scope.deadline = trio.current_time() + KILL_S
+        with trio.move_on_after(FLUSH_S):
+            await sender.flushed()
+        await link.leave("the node has stopped")
+        link_ring.cancel_scope.cancel()
+    log.info("Stopped", undelivered=len(tuple(sender)))
+
+
+async def _take_in(intake: trio.MemoryReceiveChannel[JobDispatch], attempts: Attempts) -> None:
+    async for dispatch in intake:
+        attempts.take(dispatch)
+
+
+def _close_intake(intake: trio.MemoryReceiveChannel[JobDispatch], attempts: Attempts) -> None:
+    """From here on the session declines; so is what has arrived and was not taken."""
+    with contextlib.suppress(trio.WouldBlock):
+        while True:
+            attempts.decline(intake.receive_nowait(), STOPPING)
+    intake.close()
