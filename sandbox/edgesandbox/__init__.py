@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from edgesandbox.client import Box, Zygote
     from edgesandbox.errors import OutputRefused, SandboxUnavailable, SetupFailed
+    from edgesandbox.grant import Grant
     from edgesandbox.outputs import CollectedFile, collect
     from edgesandbox.report import Outcome, Report
     from edgesandbox.spec import Limits, Spec
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Box": "client",
     "CollectedFile": "outputs",
+    "Grant": "grant",
     "Limits": "spec",
     "Outcome": "report",
     "OutputRefused": "errors",
@@ -40,6 +42,7 @@ _HOMES = {
 __all__ = [
     "Box",
     "CollectedFile",
+    "Grant",
     "Limits",
     "Outcome",
     "OutputRefused",

@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     for option, what in (("ro", "read"), ("rw", "read and write")):
         text = f"let it {what} this file or directory, at the same place or at INSIDE; may be repeated"
         run.add_argument(f"--{option}", action="append", default=[], metavar="PATH[:INSIDE]", help=text)
+    gpu = "give it this GPU, or GPU/GI/CI for an instance of one (MIG); may be repeated"
+    run.add_argument("--gpu", action="append", default=[], metavar="UUID|INDEX", help=gpu)
     run.add_argument("--env", action="append", default=[], metavar="K=V", help="add to its environment")
     run.add_argument("--chdir", metavar="DIR", help="where it starts; default /scratch")
     run.add_argument(

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from edgesandbox import passing
 from edgesandbox.cgroups1 import V1
 from edgesandbox.cgroups2 import V2
+from edgesandbox.grant import Grant
+from edgesandbox.lending import Lender, Number
 from edgesandbox.mounts import Mount, mounts
 
 PREFIX = "edgesandbox-"
@@ -34,6 +36,9 @@ class Keeper(Protocol):
     def make(self, number: int) -> tuple[list[str], list[int]]:
         """Make a group; returns what its files are called and their descriptors, for the caller to close."""
         ...
+
+    def allow(self, number: int, devices: Sequence[Number]) -> None:
+        """Let a group open further character devices."""
 
     def remove(self, number: int) -> None:
         """Remove a group, and whatever is still in it."""
@@ -74,11 +79,16 @@ def greeting(keeper: Keeper | None, missing: dict[str, str]) -> dict[str, Any]:
     return {"version": keeper.version, "protections": keeper.protections, "missing": missing}
 
 
-def serve(sock: socket.socket, keeper: Keeper) -> None:
-    """Make and remove groups as the zygote asks, until it is gone; then remove them all."""
+def serve(sock: socket.socket, keeper: Keeper | None, lender: Lender) -> None:
+    """Make and remove groups, and lend devices, as the zygote asks, until it is gone; then remove all groups."""
     number = 0
     alive: set[int] = set()
     while (request := passing.receive(sock)[0]) is not None:
+        if "grant" in request:
+            _lend(sock, request, keeper if request["number"] in alive else None, lender)
+            continue
+        if keeper is None:
+            continue
         if "remove" in request:
             if request["remove"] in alive:  # and no other name of anything
                 alive.discard(request["remove"])
@@ -92,9 +102,27 @@ def serve(sock: socket.socket, keeper: Keeper) -> None:
             answer["names"], fds = _make(keeper, number, alive)
         except OSError as problem:
             answer = {"failed": f"control group: {problem}"}
-        with contextlib.suppress(OSError):  # gone; the next receive says so
-            passing.send(sock, answer, fds)
-        passing.close_all(fds)
+        _answer(sock, answer, fds)
+
+
+def _lend(sock: socket.socket, request: dict[str, Any], keeper: Keeper | None, lender: Lender) -> None:
+    answer: dict[str, Any] = {"lent": True}
+    mounts: list[int] = []
+    try:
+        numbers, mounts = lender.lend(Grant.from_json(request["grant"]))
+        if keeper is not None:
+            keeper.allow(request["number"], numbers)
+    except (OSError, ValueError, TypeError) as problem:
+        answer = {"failed": str(problem)}
+    _answer(sock, answer, mounts if "lent" in answer else [])
+    if "failed" in answer:
+        passing.close_all(mounts)
+
+
+def _answer(sock: socket.socket, answer: dict[str, Any], fds: list[int]) -> None:
+    with contextlib.suppress(OSError):  # gone; the next receive says so
+        passing.send(sock, answer, fds)
+    passing.close_all(fds)
 
 
 def _make(keeper: Keeper, number: int, alive: set[int]) -> tuple[list[str], list[int]]:

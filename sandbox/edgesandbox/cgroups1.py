@@ -98,6 +98,12 @@ class V1:
             raise
         return names, fds
 
+    def allow(self, number: int, devices: Sequence[tuple[int, int]]) -> None:
+        """Let a group open further character devices, where there is a hierarchy for that."""
+        if "devices" in self._directories:
+            for major, minor in devices:
+                write(self._directories["devices"].path / str(number) / "devices.allow", f"c {major}:{minor} rw")
+
     def remove(self, number: int) -> None:
         """Remove a group from each hierarchy."""
         for directory in self._directories.values():

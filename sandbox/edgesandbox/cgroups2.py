@@ -91,7 +91,7 @@ class V2:
             if self._uid is not None:
                 os.chown(path / "cgroup.procs", self._uid, -1)
             if self._program is not None:
-                self._attach(path)
+                _attach(path, self._program)
             names, more = open_files(path, _FILES)
         except BaseException:
             passing.close_all(fds)
@@ -99,13 +99,15 @@ class V2:
             raise
         return ["directory", *names], [*fds, *more]
 
-    def _attach(self, path: Path) -> None:
-        assert self._program is not None
-        group = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    def allow(self, number: int, devices: Sequence[tuple[int, int]]) -> None:
+        """Put a program that allows further devices in the place of the one that all groups have."""
+        if self._program is None:
+            return
+        program = devicefilter.load((*DEVICES, *devices))
         try:
-            devicefilter.attach(self._program, group)
+            _attach(self._directory.path / str(number), program, instead_of=self._program)
         finally:
-            os.close(group)
+            os.close(program)
 
     def remove(self, number: int) -> None:
         """Remove a group, and kill who is still in it."""
@@ -124,6 +126,16 @@ class V2:
             os.close(self._program)
             self._program = None
         self._directory.close()
+
+
+def _attach(path: Path, program: int, *, instead_of: int | None = None) -> None:
+    group = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        devicefilter.attach(program, group)
+        if instead_of is not None:  # until then both are asked, and what one refuses is refused
+            devicefilter.detach(instead_of, group)
+    finally:
+        os.close(group)
 
 
 def _candidates(at: Mount) -> Iterator[Path]:

@@ -24,6 +24,8 @@ from edgesandbox import launcher, linux, networks, passing, probe
 from edgesandbox.binds import Bind
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
+from edgesandbox.gpus import HIDDEN
+from edgesandbox.grant import Grant
 from edgesandbox.pool import Pool
 from edgesandbox.report import Outcome, Report, compose
 from edgesandbox.spec import Limits, Spec
@@ -42,6 +44,7 @@ ENVIRONMENT = {
     "PYTHONDONTWRITEBYTECODE": "1",
     "TMPDIR": "/tmp",  # noqa: S108
     "USER": "job",
+    **HIDDEN,
 }
 
 
@@ -166,6 +169,7 @@ class Zygote:
         binds: files and directories of the host at places of the caller's choice, some of them writable.
         network: ``"empty"``; ``"loopback"``, which costs each job a namespace of its own; ``"host"``, which gives up
             the wall between jobs and the host's network, and is said so in each report.
+        grants: all that jobs may be granted; nothing else can be, by whoever gets hold of the zygote.
         warm: how many sandboxes to keep ready, each of them used once; ``spawn`` then only has to start the job.
         warm_limits: what those are built for; a spec that differs in anything gets a sandbox built for it.
 
@@ -184,6 +188,7 @@ class Zygote:
         hidden: Iterable[Path | str] = (),
         binds: Iterable[Bind] = (),
         network: str = networks.EMPTY,
+        grants: Iterable[Grant] = (),
         warm: int = 0,
         warm_limits: Limits | None = None,
     ) -> None:
@@ -201,6 +206,7 @@ class Zygote:
             "hidden": [str(each) for each in hidden],
             "binds": [each.to_json() for each in asked],
             "network": network,
+            "grants": [each.to_json() for each in grants],
             "env": ENVIRONMENT | dict(env or {}),
         }
         self._for_zygote = {

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from edgesandbox import linux
 
-_PROG_LOAD, _PROG_ATTACH = 5, 8
+_PROG_LOAD, _PROG_ATTACH, _PROG_DETACH = 5, 8, 9
 _PROG_TYPE_CGROUP_DEVICE, _ATTACH_CGROUP_DEVICE = 15, 6
 _ALLOW_MULTI = 2  # somebody else's program, systemd's for example, is asked as well
 _DEV_CHAR, _ACC_MKNOD = 2, 1
@@ -66,3 +66,8 @@ def load(devices: Sequence[tuple[int, int]]) -> int:
 def attach(program_fd: int, group_fd: int) -> None:
     """Have a group ask the program from now on, until the group is gone."""
     linux.bpf(_PROG_ATTACH, struct.pack("=IIII", group_fd, program_fd, _ATTACH_CGROUP_DEVICE, _ALLOW_MULTI))
+
+
+def detach(program_fd: int, group_fd: int) -> None:
+    """Have a group ask the program no more."""
+    linux.bpf(_PROG_DETACH, struct.pack("=III", group_fd, program_fd, _ATTACH_CGROUP_DEVICE))

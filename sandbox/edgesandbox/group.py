@@ -12,6 +12,7 @@ import socket
 from typing import Any
 
 from edgesandbox import linux, passing
+from edgesandbox.grant import MOST_PLACES, Grant
 from edgesandbox.spec import Limits
 
 MAX_FILES = 16
@@ -143,6 +144,7 @@ class Groups:
         """Hear what there is."""
         self._sock = sock
         self._asked = False
+        self._early: tuple[dict[str, Any] | None, list[int]] | None = None
         hello, _ = passing.receive(sock)
         told: dict[str, Any] = hello or {"version": 0, "protections": [], "missing": {}}
         self.version: int = told["version"]
@@ -182,14 +184,30 @@ class Groups:
             return None
         if not self._asked:
             self._ask()
-        answer, fds = passing.receive(self._sock, max_fds=MAX_FILES)
-        self._asked = False
+        answer, fds = self._early or passing.receive(self._sock, max_fds=MAX_FILES)
+        self._asked, self._early = False, None
         if answer is None or "failed" in answer:
             raise OSError(answer["failed"] if answer else "the launcher is gone")
         self._ask()
         pairs = list(zip(answer["names"], fds, strict=True))
         files = {name: fd for name, fd in pairs if name != _JOIN}
         return Group(answer["number"], self.version, files, [fd for name, fd in pairs if name == _JOIN])
+
+    def grant(self, group: Group | None, grant: Grant) -> list[int]:
+        """Return mounts of what a job is granted, which its group then allows; for the caller to close.
+
+        Raises:
+            OSError: a device is not there, or was never to be granted; the text names it.
+        """
+        if not grant.places:
+            return []
+        if self._asked and self._early is None:  # answers come in the order of the requests
+            self._early = passing.receive(self._sock, max_fds=MAX_FILES)
+        passing.send(self._sock, {"grant": grant.to_json(), "number": group.number if group else 0})
+        answer, fds = passing.receive(self._sock, max_fds=MOST_PLACES)
+        if answer is None or "failed" in answer:
+            raise OSError(answer["failed"] if answer else "the launcher is gone")
+        return fds
 
     def give_back(self, number: int) -> None:
         """Have a group removed whose job is dead."""

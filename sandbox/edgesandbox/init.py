@@ -12,7 +12,7 @@ import os
 import socket
 from typing import NoReturn
 
-from edgesandbox import job, linux, passing, root
+from edgesandbox import devices, job, linux, passing, root
 from edgesandbox.group import Group
 from edgesandbox.prepare import Prepared
 from edgesandbox.supervise import Relay, Supervisor
@@ -28,14 +28,14 @@ def main(prepared: Prepared, entry: job.Entry | str, fds: list[int], mapped: int
         prepared: what the job may use, laid out.
         entry: what to call in it.
         fds: the job's channel, this process's control socket, the pipe that the agent reads output from, the one
-            whose first byte starts the job, and the timer for the first look at it.
+            whose first byte starts the job, the timer for the first look at it, and mounts of what is granted.
         mapped: readable once the user ids are mapped.
         group: the control group that this process is in.
     """
-    channel, control_fd, sink, start, timer = fds
+    channel, control_fd, sink, start, timer, *granted = fds
     control = passing.adopt(control_fd)
     try:
-        disks = _build(prepared, control, mapped, group)
+        disks = _build(prepared, control, mapped, group, granted)
     except OSError as problem:
         with contextlib.suppress(OSError):
             passing.send(control, {"failed": problem.strerror or str(problem)})
@@ -45,7 +45,9 @@ def main(prepared: Prepared, entry: job.Entry | str, fds: list[int], mapped: int
     os._exit(0)
 
 
-def _build(prepared: Prepared, control: socket.socket, mapped: int, group: Group | None) -> tuple[int, int]:
+def _build(
+    prepared: Prepared, control: socket.socket, mapped: int, group: Group | None, granted: list[int]
+) -> tuple[int, int]:
     if not os.read(mapped, 1):
         raise OSError("the user ids of the sandbox could not be mapped")
     spec = prepared.spec
@@ -54,6 +56,8 @@ def _build(prepared: Prepared, control: socket.socket, mapped: int, group: Group
         group.limit(spec.limits)
     prepared.settle.make()
     disks = root.mount_private(prepared.mounts)
+    if spec.grant:
+        devices.furnish(spec.grant, granted)
     if "nested_namespaces_denied" not in spec.without:
         # One of its own would give the job every capability over whatever else it can create.
         linux.write_file("/proc/sys/user/max_user_namespaces", "0")

@@ -21,6 +21,7 @@ from edgesandbox import cgroups, confine, identity, linux, networks, passing, ro
 from edgesandbox.binds import Bind
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import SandboxUnavailable
+from edgesandbox.lending import Lender
 
 # CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN: enough to hand out ids and to mount.
 _ROOT_CAPABILITIES = 1 << 6 | 1 << 7 | 1 << 21
@@ -59,6 +60,7 @@ def main(fd: int) -> NoReturn:
 def _start_and_keep(control: socket.socket, message: dict[str, Any]) -> int:
     """Start the zygote, make its jobs' control groups until its end, and return how it ended."""
     keeper, missing = cgroups.find()
+    lender = Lender(message["grants"])
     try:
         ours, theirs = passing.pair()
         pid = _start(control, theirs, message, keeper)
@@ -66,8 +68,8 @@ def _start_and_keep(control: socket.socket, message: dict[str, Any]) -> int:
         theirs.close()
         with contextlib.suppress(OSError):  # a zygote that died at once has no use for it
             passing.send(ours, cgroups.greeting(keeper, missing))
-        if keeper is not None:
-            cgroups.serve(ours, keeper)
+        if keeper is not None or lender:
+            cgroups.serve(ours, keeper, lender)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
         if keeper is not None:
@@ -124,7 +126,7 @@ def take_ids() -> identity.Ids:
             "root without its capabilities would run jobs as the host's root: start as an ordinary user "
             "(in a container: --user 1000:1000), or as root with CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN"
         )
-    linux.unshare(linux.CLONE_NEWUSER)
+    linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)  # mounts of its own, to lend devices of
     linux.write_file("/proc/self/setgroups", "deny")
     linux.write_file("/proc/self/uid_map", f"0 {uid} 1")
     linux.write_file("/proc/self/gid_map", f"0 {gid} 1")

@@ -28,6 +28,7 @@ class Order:
         env: added to its environment.
         network: one of ``NETWORKS``.
         directory: where it starts.
+        gpus: names of those that it may use, as ``gpus.choose`` reads them.
     """
 
     argv: Sequence[str]
@@ -36,6 +37,7 @@ class Order:
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     network: str = "none"
     directory: str = "/scratch"
+    gpus: Sequence[str] = ()
 
 
 def parse_size(text: str) -> int:
@@ -109,6 +111,7 @@ def read(options: Mapping[str, Any], argv: Sequence[str]) -> Order:
         env=dict(map(_variable, options["env"])),
         network=_network(options["net"]),
         directory=options["chdir"] or "/scratch",
+        gpus=tuple(options["gpu"]),
     )
 
 

@@ -11,11 +11,13 @@ import json
 import os
 import resource
 import socket
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from edgesandbox.identity import JOB_ID
+from edgesandbox.root import DEVICES
 from edgesandbox.seccomp import NUMBERS
 
 Finding = tuple[str, str]
@@ -57,12 +59,21 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
     for directory in ("/", "/etc", "/usr", "/dev"):
         if not os.statvfs(directory).f_flag & os.ST_RDONLY:
             yield "private_root", f"{directory} is writable"
+    extra = [node for node in _device_nodes() if node.removeprefix("/dev/") not in DEVICES]
+    if extra:
+        yield "device_pinning", f"devices that nobody was granted are visible: {', '.join(extra)}"
     pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
     if len(pids) != 2:
         yield "pid_namespace", f"{len(pids)} processes are visible instead of two"
     others = {name for _index, name in socket.if_nameindex()} & set(question["interfaces"]) - {"lo"}
     if others:
         yield "network_namespace", f"network interfaces {sorted(others)} are visible"
+
+
+def _device_nodes() -> list[str]:
+    paths = (os.path.join(where, name) for where, _below, names in os.walk("/dev") for name in names)  # noqa: PTH118
+    modes = {path: os.lstat(path).st_mode for path in paths}
+    return sorted(path for path, mode in modes.items() if stat.S_ISCHR(mode) or stat.S_ISBLK(mode))
 
 
 def file_identity(path: str) -> list[int] | None:

@@ -15,6 +15,7 @@ ALWAYS = (
     "uts_namespace",
     "cgroup_namespace",
     "private_root",
+    "device_pinning",
     "scratch_cap",
     "tmp_cap",
     "rlimit_core",
@@ -37,7 +38,8 @@ MISSING = {
     "cgroup_cpu": "a watchdog adds up the processor time of a job's processes instead; "
     "children whose parent disowns them (SIGCHLD ignored) are missed when they end between two looks",
     "cgroup_pids": "the resource limit in a user namespace of the job's own caps its processes instead",
-    "cgroup_devices": "what keeps devices away is that the job's file tree has only five harmless ones",
+    "cgroup_devices": "what keeps devices away is that the job's file tree has five harmless ones and "
+    "those granted to it, no others",
     "network_namespace": "the caller asked for the host's network: jobs reach whatever this machine reaches, its own "
     "services on 127.0.0.1 too, and see its connections; sockets with abstract names are out of reach only where "
     "Landlock has version 6",

@@ -33,7 +33,7 @@ LINKS = {
 }
 # Parts of an interpreter's prefix; the prefix as a whole may be somebody's home.
 PREFIX_PARTS = ("bin", "lib", "lib64", "libexec", "share", "ssl", "pyvenv.cfg")
-MOUNT_POINTS = ("/proc", "/tmp", "/scratch")  # noqa: S108 - a path inside
+MOUNT_POINTS = ("/proc", "/sys", "/tmp", "/scratch")  # noqa: S108 - a path inside
 FILES = {
     "/etc/passwd": f"root:x:0:0:root:/:/bin/sh\njob:x:{JOB_ID}:{JOB_ID}:job:/tmp:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/:/bin/false\n",

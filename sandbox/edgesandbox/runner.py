@@ -15,7 +15,7 @@ import signal
 import socket
 from types import FrameType
 
-from edgesandbox import networks
+from edgesandbox import gpus, networks
 from edgesandbox.client import Box, Zygote
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
 from edgesandbox.order import Order
@@ -71,12 +71,14 @@ class _Runner:
     def run(self) -> Report:
         """Build the sandbox, start the program, attend to it, and return how it ended."""
         order = self._order
+        grant = gpus.grant(gpus.choose(order.gpus))
         zygote = Zygote(
             entry="edgesandbox.program:main",
             binds=order.binds,
             network=networks.HOST if order.network == "host" else networks.LOOPBACK,
+            grants=[grant],
         )
-        with zygote, zygote.spawn(Spec(limits=order.limits)) as box:
+        with zygote, zygote.spawn(Spec(limits=order.limits, grant=grant)) as box:
             self._box = box
             streams = Streams(order.limits.output_bytes)
             self._tell(box, streams)

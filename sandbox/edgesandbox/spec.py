@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from edgesandbox.grant import NOTHING, Grant
 from edgesandbox.protections import OPTIONAL
 
 MIB = 1 << 20
@@ -70,6 +71,7 @@ class Spec:
         limits: the most it may use.
         entry: ``"module:function"`` called with the job's end of the channel; unset, the zygote's.
         without: protections to leave out, of ``protections.OPTIONAL``; the report says so.
+        grant: devices that it may use, of those that ``Zygote`` was started with.
 
     Raises:
         ValueError: a protection that cannot be left out.
@@ -78,6 +80,7 @@ class Spec:
     limits: Limits = dataclasses.field(default_factory=Limits)
     entry: str | None = None
     without: tuple[str, ...] = ()
+    grant: Grant = NOTHING
 
     def __post_init__(self) -> None:
         """Refuse to leave out what everything else rests on."""
@@ -87,14 +90,19 @@ class Spec:
 
     def to_json(self) -> dict[str, Any]:
         """Return the form that ``from_json`` reads."""
-        return vars(self) | {"limits": vars(self.limits)}
+        return vars(self) | {"limits": vars(self.limits), "grant": vars(self.grant)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Spec:
         """Read what ``to_json`` wrote.
 
         Raises:
-            ValueError: a limit makes no sense.
+            ValueError: a limit or a path makes no sense.
             TypeError: a field is unknown.
         """
-        return cls(**{**data, "limits": Limits(**data["limits"]), "without": tuple(data["without"])})
+        parts = {
+            "limits": Limits(**data["limits"]),
+            "without": tuple(data["without"]),
+            "grant": Grant.from_json(data["grant"]),
+        }
+        return cls(**{**data, **parts})

@@ -215,7 +215,7 @@ class Nursery:
     def _spawn(self, request: bytes, fds: list[int]) -> None:
         try:
             told = self._preparer.prepare(request)
-            if self._spares:
+            if self._spares and not told.spec.grant:  # a group that waits is not changed: the next job may get it
                 clone = self._alive[self._spares.pop(0)]
                 assert clone.order is not None
                 passing.send_bytes(clone.order, request, fds)
@@ -245,6 +245,7 @@ class Nursery:
         order, theirs = None, None
         group = self._groups.take()
         try:
+            self._add_granted(work, group)
             user = self._free_id()
             network = self._networks.enter()
             if work is None:  # in there: once the spec has come, nothing of ours is left in any network
@@ -274,6 +275,12 @@ class Nursery:
             if theirs is not None:
                 theirs.close()
         return pid
+
+    def _add_granted(self, work: tuple[Prepared, list[int]] | None, group: Group | None) -> None:
+        """Put mounts of what a job is granted to its descriptors, and be closed with them."""
+        if work is not None:
+            told, fds = work
+            fds += self._groups.grant(group, told.spec.grant)
 
     def _become_init(
         self,
@@ -306,7 +313,7 @@ class Nursery:
 
     def _refuse(self, fds: list[int], problem: str) -> None:
         """Tell the agent, over the control socket that was meant for the sandbox's supervisor."""
-        if len(fds) == 5:
+        if len(fds) >= 5:
             with passing.adopt(os.dup(fds[1])) as control:
                 passing.send(control, {"failed": problem})
 

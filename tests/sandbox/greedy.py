@@ -88,7 +88,7 @@ def burn_disowned(channel: socket.socket) -> None:
 
 def own_control_groups(channel: socket.socket) -> None:
     """Say which groups this process is in, and try to get at any control file."""
-    found = [path for path in ("/sys", "/sys/fs/cgroup") if os.path.exists(path)]  # noqa: PTH110
+    found = [path for path in ("/sys/fs", "/sys/fs/cgroup") if os.path.exists(path)] + os.listdir("/sys")  # noqa: PTH110
     open_files = []
     for fd in os.listdir("/proc/self/fd"):
         try:

@@ -17,6 +17,7 @@ from sandboxing import HERE, LIMITS, as_nobody, hear, report_of, say, wait_until
 from edgesandbox import Limits, Spec, Zygote, cgroupfs, cgroups, passing
 from edgesandbox.client import CLONES_AHEAD
 from edgesandbox.group import Group
+from edgesandbox.lending import Lender
 from edgesandbox.mounts import mounts
 
 MOUNTINFO = """\
@@ -263,6 +264,6 @@ def test_only_groups_that_were_made_can_be_removed():
         for request in ({"make": True}, {"remove": "../../memory"}, {"remove": 2}, {"remove": 1}, {"remove": 1}):
             passing.send(theirs, request)
         theirs.shutdown(socket.SHUT_WR)
-        cgroups.serve(ours, Kept())
+        cgroups.serve(ours, Kept(), Lender([]))
 
     assert ([1], [1]) == (made, removed)
