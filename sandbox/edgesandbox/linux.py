@@ -61,6 +61,7 @@ _PR_SET_PDEATHSIG = 1
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _MADV_COLLAPSE = 25  # Linux 6.1
 _HUGE = 2 << 20
+_NEVER_S = 1 << 30
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -240,18 +241,21 @@ def timer_setter(timer: int, after_s: float) -> Callable[[], int]:
     What can be done ahead is done here: that call is most of what starting a warm job takes.
     """
     seconds = int(after_s)
-    spec = (ctypes.c_int64 * 4)(0, 0, seconds, int((after_s - seconds) * 1e9) or 1)  # struct itimerspec
+    # struct itimerspec; by its interval, which never comes, ``timer_left_s`` sees that it has been set.
+    spec = (ctypes.c_int64 * 4)(_NEVER_S, 0, seconds, int((after_s - seconds) * 1e9) or 1)
     return functools.partial(_libc.timerfd_settime, ctypes.c_int(timer), ctypes.c_int(0), ctypes.byref(spec), None)
 
 
 def timer_left_s(timer: int) -> float | None:
     """Return the seconds until a timer goes off, 0 once it has; None where it is not set."""
+    spec = (ctypes.c_int64 * 4)()
+    _check(_libc.timerfd_gettime(ctypes.c_int(timer), ctypes.byref(spec)), "timerfd_gettime")
+    if not spec[0]:  # a timer that is due, but has not gone off yet, has nothing left and cannot be read either
+        return None
     with contextlib.suppress(BlockingIOError):
         os.read(timer, 8)
         return 0.0
-    spec = (ctypes.c_int64 * 4)()
-    _check(_libc.timerfd_gettime(ctypes.c_int(timer), ctypes.byref(spec)), "timerfd_gettime")
-    return spec[2] + spec[3] / 1e9 or None
+    return spec[2] + spec[3] / 1e9
 
 
 def landlock_create_ruleset(attributes: bytes, flags: int) -> int:

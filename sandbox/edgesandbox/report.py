@@ -176,7 +176,9 @@ def classify(ending: Ending) -> Outcome:
     if ending.out_of_memory and not clean:
         return Outcome.MEMORY_LIMIT
     number = ending.status & 0x7F
-    if number == signal.SIGXCPU or (number == signal.SIGKILL and ending.cpu_s >= ending.cpu_limit_s):
+    # Half for the first: the kernel sends it by a coarser clock than it reports by, and may be asked for it by a job.
+    used_up_s: dict[int, float] = {signal.SIGXCPU: ending.cpu_limit_s / 2, signal.SIGKILL: ending.cpu_limit_s}
+    if number in used_up_s and ending.cpu_s >= used_up_s[number]:
         return Outcome.CPU_LIMIT
     if number == signal.SIGXFSZ or (ending.disk_full and not clean):
         return Outcome.DISK_LIMIT
