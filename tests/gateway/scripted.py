@@ -354,10 +354,10 @@ async def upload(
         return await http.put(path, params={"sha256": sha256}, content=data)
 
 
-async def raw(gateway: PortGateway, request: str) -> str:
+async def raw(gateway: PortGateway, request: str, errors: str = "strict") -> str:
     """Send a request's first bytes, and return what comes back until the gateway closes."""
     host, port = gateway.url.removeprefix("http://").split(":")
     stream = await trio.open_tcp_stream(host, int(port))
     async with stream:
         await stream.send_all(request.encode())
-        return b"".join([bytes(piece) async for piece in stream]).decode()
+        return b"".join([bytes(piece) async for piece in stream]).decode(errors=errors)

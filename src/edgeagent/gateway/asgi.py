@@ -20,6 +20,7 @@ from hypercorn.typing import ConnectionState
 
 from edgeagent.gateway import connection
 from edgeagent.gateway.connection import Connection, Stream
+from edgeagent.gateway.foreign import ForeignSession
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.relay import Receive, Send, relay
 from edgeagent.gateway.texts import one_line
@@ -49,7 +50,7 @@ def application(hub: Hub, rest: App) -> App:
             await rest(scope, request.receive, request.send)
         elif scope["type"] == "websocket" and scope["path"].startswith(RELAY_PREFIX):
             _refuse_compression(send)
-            await relay(hub, scope, receive, send, connection.current.get())
+            await relay(hub, scope, receive, send, connection.current.get(), ForeignSession)
         else:
             await send({"type": "websocket.close"})
 

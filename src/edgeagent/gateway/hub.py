@@ -16,6 +16,7 @@ from edgeagent.gateway import jobs as rules
 from edgeagent.gateway.auth import NodeTokens
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.dialect import Unfinished
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.members import Members
 from edgeagent.gateway.network import Network, Session
@@ -54,6 +55,7 @@ class Hub:
     tokens: NodeTokens
     network: Network
     wake: Wake = attrs.Factory(Wake)
+    unfinished: Unfinished = attrs.Factory(Unfinished)  # of nodes that speak the other dialect
     members: Members = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -50,7 +50,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
-class _Ended(Exception):  # noqa: N818 -- how a link ends, not an error
+class Ended(Exception):  # noqa: N818 -- how a link ends, not an error
     """The link is over; ``code`` None where the peer has gone already."""
 
     def __init__(self, code: CloseCode | None, reason: str) -> None:
@@ -58,17 +58,20 @@ class _Ended(Exception):  # noqa: N818 -- how a link ends, not an error
         self.code, self.reason = code, reason
 
 
-async def relay(hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, connection: Connection) -> None:
-    """Serve one WebSocket from its handshake to its close."""
+async def relay(
+    hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, connection: Connection, foreign: type[Session]
+) -> None:
+    """Serve one WebSocket from its handshake to its close; ``foreign`` where the node offers no subprotocol."""
     if (await receive())["type"] != "websocket.connect":
         return
     connection.heard()
     offered = SUBPROTOCOL in scope["subprotocols"]
+    session = Session if offered else foreign
     await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
     try:
         claims = _authenticate(hub, scope)
-        await _Session(hub, receive, send, connection).run(claims)
-    except _Ended as ended:
+        await session(hub, receive, send, connection).run(claims)
+    except Ended as ended:
         log.info("Link closed", code=ended.code, reason=ended.reason, node_id=_node_id(scope))
         if ended.code is not None:
             await send({"type": "websocket.close", "code": int(ended.code), "reason": _short(ended.reason)})
@@ -82,19 +85,19 @@ def _authenticate(hub: Hub, scope: dict[str, Any]) -> NodeClaims:
     query = parse_qs(scope["query_string"].decode("latin-1"))
     token = auth.bearer(header) or next(iter(query.get("token", [])), None)
     if token is None:
-        raise _Ended(CloseCode.AUTHENTICATION_FAILED, "no token")
+        raise Ended(CloseCode.AUTHENTICATION_FAILED, "no token")
     try:
         claims = hub.members.authenticate(token)
     except InvalidTokenError as error:
-        raise _Ended(CloseCode.AUTHENTICATION_FAILED, str(error)) from None
+        raise Ended(CloseCode.AUTHENTICATION_FAILED, str(error)) from None
     if claims.node_id != _node_id(scope):
-        raise _Ended(CloseCode.AUTHENTICATION_FAILED, "the token is another node's")
-    if SUBPROTOCOL not in scope["subprotocols"]:
-        raise _Ended(CloseCode.PROTOCOL_ERROR, f"offer the subprotocol {SUBPROTOCOL}")
+        raise Ended(CloseCode.AUTHENTICATION_FAILED, "the token is another node's")
+    if scope["subprotocols"] and SUBPROTOCOL not in scope["subprotocols"]:
+        raise Ended(CloseCode.PROTOCOL_ERROR, f"offer the subprotocol {SUBPROTOCOL}, or none")
     return claims
 
 
-class _Session:
+class Session:
     """One link; what ``network.Session`` promises to the rest of the gateway."""
 
     def __init__(self, hub: Hub, receive: Receive, send: Send, connection: Connection) -> None:
@@ -103,7 +106,7 @@ class _Session:
         self._link = Link(Role.GATEWAY, trio.current_time())
         self._out, self._outgoing = trio.open_memory_channel[Message](MAX_WAITING)
         self._scope = trio.CancelScope()
-        self._ended: _Ended | None = None
+        self._ended: Ended | None = None
         self._claims: NodeClaims
 
     def send(self, *messages: Message) -> None:
@@ -117,11 +120,11 @@ class _Session:
     def close(self, code: CloseCode, reason: str) -> None:
         """End the link."""
         if self._ended is None:
-            self._ended = _Ended(code, reason)
+            self._ended = Ended(code, reason)
             self._scope.cancel()
 
     async def run(self, claims: NodeClaims) -> None:
-        """Hold the session until it ends, which raises ``_Ended``."""
+        """Hold the session until it ends, which raises ``Ended``."""
         self._claims = claims
         with self._out, self._outgoing, self._scope:
             try:
@@ -129,10 +132,10 @@ class _Session:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._write)
                     await self._read()
-            except* _Ended as group:
+            except* Ended as group:
                 self._ended = self._ended or _first(group)
             except* StoreUnavailableError as group:
-                self._ended = self._ended or _Ended(CloseCode.RESTARTING, str(_first(group)))
+                self._ended = self._ended or Ended(CloseCode.RESTARTING, str(_first(group)))
             finally:
                 self._hub.network.unlink(claims.node_id, self)
         assert self._ended is not None
@@ -143,11 +146,11 @@ class _Session:
     async def _greet(self) -> None:
         (hello, *early) = await self._hear()
         if not isinstance(hello, Hello) or early:
-            raise _Ended(CloseCode.PROTOCOL_ERROR, "the node says hello, and waits for welcome")
+            raise Ended(CloseCode.PROTOCOL_ERROR, "the node says hello, and waits for welcome")
         if len(hello.capabilities) > MAX_CAPABILITIES or any(
             not 1 <= len(one) <= MAX_CAPABILITY or not one.isprintable() for one in hello.capabilities
         ):
-            raise _Ended(
+            raise Ended(
                 CloseCode.PROTOCOL_ERROR,
                 f"a node offers at most {MAX_CAPABILITIES} job types, each of 1 to {MAX_CAPABILITY} characters",
             )
@@ -164,19 +167,29 @@ class _Session:
                     await self._act(message)
 
     async def _hear(self) -> tuple[Message, ...]:
+        frame = await self._frame()
+        try:
+            return self._link.receive(frame, trio.current_time())
+        except RemoteProtocolError as error:
+            raise Ended(CloseCode.PROTOCOL_ERROR, str(error)) from None
+
+    def _silent_at(self) -> float:
+        return self._link.silent_at()
+
+    async def _frame(self) -> str | bytes:
         event: dict[str, Any] | None = None
-        with trio.move_on_at(self._link.silent_at()):
+        with trio.move_on_at(self._silent_at()):
             event = await self._receive()
         if event is None:
-            raise _Ended(CloseCode.HEARTBEAT_TIMEOUT, "nothing heard from the node for too long")
+            raise Ended(CloseCode.HEARTBEAT_TIMEOUT, "nothing heard from the node for too long")
         if event["type"] == "websocket.disconnect":
-            raise _Ended(None, "the node is gone")
+            raise Ended(None, "the node is gone")
         self._connection.heard()
-        frame = event.get("text")
-        try:
-            return self._link.receive(event["bytes"] if frame is None else frame, trio.current_time())
-        except RemoteProtocolError as error:
-            raise _Ended(CloseCode.PROTOCOL_ERROR, str(error)) from None
+        frame: str | bytes | None = event.get("text")
+        if frame is None:
+            frame = event["bytes"]
+        assert frame is not None  # hypercorn fills one of the two
+        return frame
 
     async def _act(self, message: Message) -> None:
         hub, node_id = self._hub, self._claims.node_id
@@ -198,7 +211,7 @@ class _Session:
                 hub.network.drain(node_id)
             case Bye():
                 await self._send({"type": "websocket.send", "text": self._link.send(Bye(reason="goodbye"))})
-                raise _Ended(CloseCode.NORMAL, "the node said bye")
+                raise Ended(CloseCode.NORMAL, "the node said bye")
 
     async def _write(self) -> None:
         async for message in self._outgoing:

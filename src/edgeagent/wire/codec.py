@@ -125,18 +125,27 @@ def decode(frame: str | bytes) -> tuple[Message, ...]:
     Raises:
         RemoteProtocolError: not text, too large, not JSON, or not messages; says which and where.
     """
+    document = parse(frame)
+    documents = document if isinstance(document, list) else [document]
+    if not 1 <= len(documents) <= MAX_BATCH:
+        raise RemoteProtocolError(f"a frame holds 1 to {MAX_BATCH} messages, not {len(documents)}")
+    return tuple(_message(one) for one in documents)
+
+
+def parse(frame: str | bytes) -> Any:
+    """Return the JSON of one frame, of whatever kind.
+
+    Raises:
+        RemoteProtocolError: not text, too large, or not JSON.
+    """
     if not isinstance(frame, str):
         raise RemoteProtocolError("binary frames are not part of this protocol")
     if len(frame) > MAX_FRAME_BYTES or len(frame.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
         raise RemoteProtocolError(f"the frame is over the limit of {MAX_FRAME_BYTES} bytes")
     try:
-        document = orjson.loads(frame)
+        return orjson.loads(frame)
     except orjson.JSONDecodeError as error:
         raise RemoteProtocolError(f"the frame is not JSON: {error}") from None
-    documents = document if isinstance(document, list) else [document]
-    if not 1 <= len(documents) <= MAX_BATCH:
-        raise RemoteProtocolError(f"a frame holds 1 to {MAX_BATCH} messages, not {len(documents)}")
-    return tuple(_message(one) for one in documents)
 
 
 def _message(document: Any) -> Message:
@@ -145,7 +154,7 @@ def _message(document: Any) -> Message:
     name = document.get("type")
     if not isinstance(name, str) or name not in TYPES:
         raise RemoteProtocolError(f"unknown message type {str(name)[:40]!r}")
-    if _depth_exceeds(document, MAX_DEPTH):
+    if depth_exceeds(document, MAX_DEPTH):
         raise RemoteProtocolError(f"{name} is nested deeper than {MAX_DEPTH} levels")
     try:
         return structure(document, TYPES[name])
@@ -153,7 +162,8 @@ def _message(document: Any) -> Message:
         raise RemoteProtocolError(f"{name}: {error}") from None
 
 
-def _depth_exceeds(document: Any, limit: int) -> bool:
+def depth_exceeds(document: Any, limit: int) -> bool:
+    """Return whether JSON is nested deeper than ``limit`` levels, without recursion of our own."""
     level = [document]
     for _ in range(limit):
         level = [
