@@ -38,6 +38,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(runner.EXIT_BROKEN, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+_TIER_C_HELP = "where there are no namespaces, be content with Landlock and a system call filter"
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line, up to ``--``."""
     defaults = Limits()
@@ -46,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     about = "build one sandbox on this host, attack it and say what holds"
     check = commands.add_parser("check", help=about, description=f"{about[0].upper()}{about[1:]}.", allow_abbrev=False)
     check.add_argument("--json", action="store_true", help="print one JSON document")
+    check.add_argument("--allow-tier-c", action="store_true", help=_TIER_C_HELP)
     run = commands.add_parser(
         "run",
         help="run a program confined",
@@ -65,6 +69,7 @@ def parser() -> argparse.ArgumentParser:
     gpu = "give it this GPU, or GPU/GI/CI for an instance of one (MIG); may be repeated"
     run.add_argument("--gpu", action="append", default=[], metavar="UUID|INDEX", help=gpu)
     run.add_argument("--env", action="append", default=[], metavar="K=V", help="add to its environment")
+    run.add_argument("--allow-tier-c", action="store_true", help=_TIER_C_HELP)
     run.add_argument("--chdir", metavar="DIR", help="where it starts; default /scratch")
     run.add_argument(
         "--json",
@@ -104,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     end = words.index("--") if "--" in words else len(words)
     options = parser().parse_args(words[:end])
     if options.command == "check":
-        return _check(as_json=options.json)
+        return _check(options)
     return _run(options, words[end + 1 :])
 
 
@@ -141,15 +146,15 @@ def _open_sink(target: str | None) -> TextIO:
     return os.fdopen(os.dup(int(target)), "w", encoding="utf-8")
 
 
-def _check(*, as_json: bool) -> int:
-    zygote = Zygote(entry="edgesandbox.probe:main")
+def _check(options: argparse.Namespace) -> int:
+    zygote = Zygote(entry="edgesandbox.probe:main", tier_c="allow" if options.allow_tier_c else "refuse")
     problem = ""
     try:
         with zygote:
             pass
     except SandboxUnavailable as unavailable:
         problem = str(unavailable)
-    if as_json:
+    if options.json:
         facts = {"tier": zygote.tier or None, "enforced": zygote.enforced, "not_enforced": zygote.not_enforced}
         print(json.dumps({"schema": "edgesandbox.check/1", **facts, "problem": problem or None}))
     elif problem:

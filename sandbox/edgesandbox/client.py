@@ -20,10 +20,10 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from edgesandbox import launcher, linux, networks, passing, probe
+from edgesandbox import launcher, linux, networks, passing, probe, tierc_files
 from edgesandbox.binds import Bind
 from edgesandbox.diagnose import advise
-from edgesandbox.errors import SandboxUnavailable, SetupFailed
+from edgesandbox.errors import NamespacesRefused, SandboxUnavailable, SetupFailed
 from edgesandbox.gpus import HIDDEN
 from edgesandbox.grant import Grant
 from edgesandbox.pool import Pool
@@ -33,8 +33,10 @@ from edgesandbox.supervise import first_look_s
 
 # Where there is no warm pool: clones that have joined their control groups of version 1 before there is work for them.
 CLONES_AHEAD = 2
+TIER_C = ("refuse", "allow", "force")
 START_TIMEOUT_S = 120.0
 SPAWN_TIMEOUT_S = 30.0
+_OR_TIER_C = "or allow the weaker tier C (edgesandbox: --allow-tier-c; edgeagent: EDGEAGENT_ALLOW_TIER_C=1)"
 # Directories of most hosts that no job has any business in.
 HOST_PATHS = ("/boot", "/home", "/root/.ssh", "/run", "/srv", "/sys", "/var")
 ENVIRONMENT = {
@@ -81,9 +83,17 @@ class Box:
     """
 
     def __init__(
-        self, *, channel: socket.socket, output_fd: int, control: socket.socket, pidfd: int, scratch: int, go: Go
+        self,
+        *,
+        channel: socket.socket,
+        output_fd: int,
+        control: socket.socket,
+        pidfd: int,
+        scratch: int,
+        go: Go,
+        tier_c: bool = False,
     ) -> None:
-        """Take over what the sandbox's supervisor sent."""
+        """Take over what the sandbox's supervisor sent; in tier C, its own end would not be that of all others."""
         self.channel = channel
         self.output_fd = output_fd
         self.control = control
@@ -91,6 +101,7 @@ class Box:
         self.on_close: Callable[[], None] | None = None  # the pool's: there may be room for another
         self._pidfd = pidfd
         self._go = go
+        self._tier_c = tier_c
         self._report: Report | None = None
         self._killed = False
         self._closed = False
@@ -128,6 +139,10 @@ class Box:
     def kill(self) -> None:
         """End every process of the sandbox at once."""
         self._killed = True
+        if self._tier_c:
+            with contextlib.suppress(OSError):  # it has ended already
+                passing.send(self.control, {"kill": True})
+            return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
@@ -172,9 +187,11 @@ class Zygote:
         grants: all that jobs may be granted; nothing else can be, by whoever gets hold of the zygote.
         warm: how many sandboxes to keep ready, each of them used once; ``spawn`` then only has to start the job.
         warm_limits: what those are built for; a spec that differs in anything gets a sandbox built for it.
+        tier_c: what to do where there are no namespaces: ``"refuse"`` to start, or ``"allow"`` the weaker tier C;
+            ``"force"`` uses it in any case, for tests.
 
     Raises:
-        ValueError: ``warm`` is negative, or ``network`` none of these.
+        ValueError: ``warm`` is negative, or ``network`` or ``tier_c`` none of these.
     """
 
     def __init__(
@@ -191,15 +208,20 @@ class Zygote:
         grants: Iterable[Grant] = (),
         warm: int = 0,
         warm_limits: Limits | None = None,
+        tier_c: str = "refuse",
     ) -> None:
         """Remember what to start; no process yet."""
         if warm < 0:
             raise ValueError(f"warm must be 0 or more, not {warm}")
         if network not in networks.KINDS:
             raise ValueError(f"network must be one of {', '.join(networks.KINDS)}, not {network!r}")
+        if tier_c not in TIER_C:
+            raise ValueError(f"tier_c must be one of {', '.join(TIER_C)}, not {tier_c!r}")
+        self._tier_c = tier_c
         asked = list(binds)
         package_root = Path(__file__).parents[1]
         paths = [str(each) for each in (package_root, *import_paths)]
+        self._env = ENVIRONMENT | dict(env or {})
         self._for_launcher = {
             "import_paths": paths,
             "read_only": [str(each) for each in read_only],
@@ -207,7 +229,7 @@ class Zygote:
             "binds": [each.to_json() for each in asked],
             "network": network,
             "grants": [each.to_json() for each in grants],
-            "env": ENVIRONMENT | dict(env or {}),
+            "env": self._env,
         }
         self._for_zygote = {
             "entry": entry,
@@ -223,6 +245,7 @@ class Zygote:
         self._warm_spec = Spec(limits=warm_limits or Limits())
         self._pool: Pool | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._base: str | None = None  # what a zygote of tier C keeps its jobs' files in
         self._control: socket.socket | None = None
         self.tier = ""
         self.enforced: tuple[str, ...] = ()
@@ -251,13 +274,25 @@ class Zygote:
         Raises:
             SandboxUnavailable: this host cannot confine jobs; one line that says what is missing and what to type.
         """
+        if self._tier_c != "force":
+            try:
+                self._start("launcher")
+            except NamespacesRefused as problem:
+                if self._tier_c == "refuse":
+                    raise NamespacesRefused(f"{problem}; {_OR_TIER_C}") from None
+            else:
+                return
+        self._start("tierc_zygote")
+
+    def _start(self, module: str) -> None:
+        """Start the process that is in this module."""
         self.close()
         ours, theirs = passing.pair()
         with tempfile.TemporaryFile() as errors:
             try:
                 self._process = subprocess.Popen(
-                    launcher.command("launcher", theirs.fileno()),
-                    env=ENVIRONMENT,
+                    launcher.command(module, theirs.fileno()),
+                    env=ENVIRONMENT if module == "launcher" else self._env,
                     stdin=subprocess.DEVNULL,
                     stdout=errors,
                     stderr=errors,
@@ -297,20 +332,19 @@ class Zygote:
             tail = os.pread(errors, 2000, max(0, size - 2000)).decode(errors="replace").strip().splitlines()
             raise SandboxUnavailable("the zygote died while starting: " + (tail[-1] if tail else "it said nothing"))
         if "unavailable" in answer:
-            raise SandboxUnavailable(answer["unavailable"])
+            kind = SandboxUnavailable if answer.get("namespaces", True) else NamespacesRefused
+            raise kind(answer["unavailable"])
+        self._base = answer.get("base")
 
     def _prove(self) -> None:
         """Run a job that looks around, and believe only what it has seen."""
         try:
             with self.spawn(Spec(entry="edgesandbox.probe:main")) as box:
-                box.channel.settimeout(SPAWN_TIMEOUT_S)
-                with box.channel.makefile("rw") as stream:
-                    stream.write(json.dumps(probe_question()) + "\n")
-                    stream.flush()
-                    answer = json.loads(stream.readline() or '[["private_root", "the probe died"]]')
+                answer = _ask(box)
                 report = box.read_report()
         except (SetupFailed, OSError) as problem:
-            raise SandboxUnavailable(advise(str(problem))) from problem
+            kind = SandboxUnavailable if self._base else NamespacesRefused
+            raise kind(advise(str(problem))) from problem
         broken = [what for protection, what in answer if protection in report.enforced]
         if broken or report.outcome is not Outcome.EXITED:
             found = "; ".join(broken) or report.detail or report.outcome
@@ -362,7 +396,15 @@ class Zygote:
             if answer != passing.READY or len(fds) != 2:
                 raise SetupFailed(_why_not(answer))  # noqa: TRY301
             pidfd, scratch = fds
-            return Box(channel=channel, output_fd=output_fd, control=control, pidfd=pidfd, scratch=scratch, go=go)
+            return Box(
+                channel=channel,
+                output_fd=output_fd,
+                control=control,
+                pidfd=pidfd,
+                scratch=scratch,
+                go=go,
+                tier_c=self._base is not None,
+            )
         except BaseException as problem:
             go.close()
             channel.close()
@@ -392,6 +434,9 @@ class Zygote:
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        if self._base is not None:
+            tierc_files.remove_base(Path(self._base))  # the zygote does so as well, unless it was killed
+            self._base = None
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -408,6 +453,18 @@ def _why_not(answer: bytes) -> str:
     if not answer:
         return "the zygote died, or its clone did: restart it"
     return str(json.loads(answer)["failed"]) if answer.startswith(b"{") else compose(answer).detail
+
+
+def _ask(box: Box) -> list[list[str]]:
+    """Return the probe's findings; what became of one that says nothing is in its report."""
+    box.channel.settimeout(SPAWN_TIMEOUT_S)
+    line = ""
+    with contextlib.suppress(ConnectionError), box.channel.makefile("rw") as stream:
+        stream.write(json.dumps(probe_question()) + "\n")
+        stream.flush()
+        line = stream.readline()
+    findings: list[list[str]] = json.loads(line or '[["private_root", "the probe died"]]')
+    return findings
 
 
 def probe_question() -> dict[str, Any]:

@@ -45,8 +45,11 @@ def keep_to_supervise() -> Calls:
     return calls
 
 
-def add_rlimits(calls: Calls, limits: Limits) -> None:
-    """Set the kernel's limits on each process, hard ones too; one above what this process may have is named."""
+def add_rlimits(calls: Calls, limits: Limits, others: int = 1) -> None:
+    """Set the kernel's limits on each process, hard ones too; one above what this process may have is named.
+
+    ``others`` are the processes that count as the job's and are not: its supervisor, in a user namespace of their own.
+    """
     cpu_s = math.ceil(limits.cpu_s)
     wanted = {
         "CPU": (cpu_s, cpu_s + CPU_GRACE_S),
@@ -55,7 +58,7 @@ def add_rlimits(calls: Calls, limits: Limits) -> None:
         "MEMLOCK": (0, 0),
         "MSGQUEUE": (0, 0),
         "NOFILE": (limits.nofile, limits.nofile),
-        "NPROC": (limits.pids + 1, limits.pids + 1),  # the supervisor is one of them
+        "NPROC": (limits.pids + others, limits.pids + others),
     }
     if limits.address_space_bytes is not None:
         wanted["AS"] = (limits.address_space_bytes, limits.address_space_bytes)

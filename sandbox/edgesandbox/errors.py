@@ -10,6 +10,10 @@ class SandboxUnavailable(Exception):  # noqa: N818 - reads as the state of the h
     """This host cannot confine a job; the text says what is missing and what to type."""
 
 
+class NamespacesRefused(SandboxUnavailable):
+    """The kernel, or whoever filters calls to it, gives no namespaces: tier C would be left."""
+
+
 class SetupFailed(Exception):  # noqa: N818 - the name that reports use for the same outcome
     """One sandbox could not be built; nothing of it is left."""
 

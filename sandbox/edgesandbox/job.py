@@ -70,6 +70,12 @@ def run(prepared: Prepared, entry: Entry | str, ends: Ends) -> NoReturn:
     except OSError as problem:
         os.write(words, (problem.strerror or str(problem)).encode()[:1000])
         os._exit(1)
+    start(entry, ends)
+
+
+def start(entry: Entry | str, ends: Ends) -> NoReturn:
+    """Say that this process is confined, wait until the job is to start, and end with it."""
+    words = ends.words
     os.write(words, CONFINED.pack(time.process_time()))
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, ends.channel)
     # From here to the entry, every line delays a job that somebody waits for.

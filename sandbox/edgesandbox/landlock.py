@@ -14,12 +14,12 @@ import struct
 from edgesandbox import linux
 
 # linux/landlock.h: one bit for each right, and how many of them each ABI version knows.
-_EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1, 2, 4, 8
-_TRUNCATE, _IOCTL_DEV = 1 << 14, 1 << 15
+EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1, 2, 4, 8
+TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
 _RIGHTS_BY_ABI = {1: 13, 2: 14, 3: 15, 4: 15, 5: 16}
-_READ = _EXECUTE | _READ_FILE | _READ_DIR
-_USE = _READ_FILE | _WRITE_FILE | _READ_DIR | _TRUNCATE | _IOCTL_DEV
-_FILE = _EXECUTE | _READ_FILE | _WRITE_FILE | _TRUNCATE | _IOCTL_DEV  # what can be said of a file
+READ = EXECUTE | READ_FILE | READ_DIR
+USE = READ_FILE | WRITE_FILE | READ_DIR | TRUNCATE | IOCTL_DEV
+FILE = EXECUTE | READ_FILE | WRITE_FILE | TRUNCATE | IOCTL_DEV  # what can be said of a file
 _SCOPES = 3  # abstract sockets and signals, ABI 6
 
 
@@ -31,18 +31,28 @@ def abi() -> int:
         return 0
 
 
+def rights(version: int) -> int:
+    """Return every right that a version knows."""
+    return (1 << _RIGHTS_BY_ABI[min(version, 5)]) - 1
+
+
+def create(version: int) -> int:
+    """Return a descriptor of a ruleset that handles all that a version can."""
+    attributes = struct.pack("=QQQ", rights(version), 0, _SCOPES if version >= 6 else 0)
+    return linux.landlock_create_ruleset(attributes[: 24 if version >= 6 else 8], 0)
+
+
 class Wall:
     """The rules for one kernel, laid out before the fork."""
 
     def __init__(self, version: int, writable: tuple[str, ...] = ()) -> None:
         """Lay them out for a version of 1 or more, with what may be written to besides a job's own."""
-        everything = (1 << _RIGHTS_BY_ABI[min(version, 5)]) - 1
-        attributes = struct.pack("=QQQ", everything, 0, _SCOPES if version >= 6 else 0)
-        self._attributes = attributes[: 24 if version >= 6 else 8]
-        own = {"/": _READ, "/scratch": everything, "/tmp": everything, "/dev": _USE, "/proc": _USE}  # noqa: S108
-        rights = own | dict.fromkeys(writable, everything)
-        kept = {path: _FILE for path in writable if not os.path.isdir(path)}  # noqa: PTH112
-        self._rights = tuple((path, each & everything & kept.get(path, each)) for path, each in rights.items())
+        everything = rights(version)
+        own = {"/": READ, "/scratch": everything, "/tmp": everything, "/dev": USE, "/proc": USE}  # noqa: S108
+        allowed = own | dict.fromkeys(writable, everything)
+        kept = {path: FILE for path in writable if not os.path.isdir(path)}  # noqa: PTH112
+        self._version = version
+        self._rights = tuple((path, each & everything & kept.get(path, each)) for path, each in allowed.items())
 
     def restrict(self) -> None:
         """Confine this process; needs ``no_new_privs``.
@@ -50,10 +60,10 @@ class Wall:
         Raises:
             OSError: the kernel refused.
         """
-        ruleset = linux.landlock_create_ruleset(self._attributes, 0)
-        for path, rights in self._rights:
+        ruleset = create(self._version)
+        for path, allowed in self._rights:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            linux.landlock_allow_beneath(ruleset, struct.pack("=Qi", rights, fd))
+            linux.landlock_allow_beneath(ruleset, struct.pack("=Qi", allowed, fd))
             os.close(fd)
         linux.landlock_restrict_self(ruleset)
         os.close(ruleset)

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 from edgesandbox import cgroups, confine, identity, linux, networks, passing, root
 from edgesandbox.binds import Bind
 from edgesandbox.diagnose import advise
-from edgesandbox.errors import SandboxUnavailable
+from edgesandbox.errors import NamespacesRefused, SandboxUnavailable
 from edgesandbox.lending import Lender
 
 # CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN: enough to hand out ids and to mount.
@@ -51,9 +51,9 @@ def main(fd: int) -> NoReturn:
             linux.new_session_keyring()
             status = _start_and_keep(control, message)
     except SandboxUnavailable as problem:
-        passing.send(control, {"unavailable": str(problem)})
+        passing.send(control, {"unavailable": str(problem), "namespaces": not isinstance(problem, NamespacesRefused)})
     except OSError as problem:
-        passing.send(control, {"unavailable": advise(problem.strerror or str(problem))})
+        passing.send(control, {"unavailable": advise(problem.strerror or str(problem)), "namespaces": False})
     os._exit(status & 0xFF)
 
 
@@ -122,7 +122,7 @@ def take_ids() -> identity.Ids:
         return ids
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0 and any(inside == 0 and outside == 0 for inside, outside, _ in extents):
-        raise SandboxUnavailable(
+        raise NamespacesRefused(
             "root without its capabilities would run jobs as the host's root: start as an ordinary user "
             "(in a container: --user 1000:1000), or as root with CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN"
         )
@@ -172,5 +172,5 @@ def _become_zygote(
             sock.set_inheritable(True)
         os.execve(sys.executable, command("zygote", control.fileno(), groups.fileno()), message["env"])  # noqa: S606
     except OSError as problem:
-        passing.send(control, {"unavailable": advise(problem.strerror or str(problem))})
+        passing.send(control, {"unavailable": advise(problem.strerror or str(problem)), "namespaces": False})
     os._exit(1)

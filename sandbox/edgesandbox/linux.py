@@ -45,6 +45,8 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 
+CAP_DAC_OVERRIDE = 1
+CAP_FOWNER = 3
 CAP_KILL = 5
 CAP_SYS_PTRACE = 19
 
@@ -58,6 +60,8 @@ _CLONE3, _CLOSE_RANGE, _OPENAT2, _MOUNT_SETATTR = 435, 436, 437, 442
 _LANDLOCK = 444
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+_PR_SET_CHILD_SUBREAPER = 36
 _KEYCTL_JOIN_SESSION_KEYRING = 1
 _MADV_COLLAPSE = 25  # Linux 6.1
 _HUGE = 2 << 20
@@ -196,6 +200,16 @@ def prctl(option: int, value: int = 0, second: int = 0) -> int:
 def die_with_parent() -> None:
     """Have the kernel kill this process when the one that forked it is gone."""
     prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def set_dumpable(dumpable: bool) -> None:
+    """Say whether processes of the same user may look into this one, and who owns its files in /proc."""
+    prctl(_PR_SET_DUMPABLE, int(dumpable))
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every process below this one whose own parent ends."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def collapse_heap() -> None:

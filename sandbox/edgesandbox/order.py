@@ -27,8 +27,9 @@ class Order:
         binds: what of the host it has besides the system's directories.
         env: added to its environment.
         network: one of ``NETWORKS``.
-        directory: where it starts.
+        directory: where it starts; None for its ``/scratch``.
         gpus: names of those that it may use, as ``gpus.choose`` reads them.
+        tier_c: as ``Zygote`` takes it.
     """
 
     argv: Sequence[str]
@@ -36,8 +37,9 @@ class Order:
     binds: Sequence[Bind] = ()
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     network: str = "none"
-    directory: str = "/scratch"
+    directory: str | None = None
     gpus: Sequence[str] = ()
+    tier_c: str = "refuse"
 
 
 def parse_size(text: str) -> int:
@@ -110,8 +112,9 @@ def read(options: Mapping[str, Any], argv: Sequence[str]) -> Order:
         binds=_binds(options),
         env=dict(map(_variable, options["env"])),
         network=_network(options["net"]),
-        directory=options["chdir"] or "/scratch",
+        directory=options["chdir"],
         gpus=tuple(options["gpu"]),
+        tier_c="allow" if options["allow_tier_c"] else "refuse",
     )
 
 

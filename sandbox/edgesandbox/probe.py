@@ -6,6 +6,7 @@ stop, and answers with pairs of a protection and what does not hold; an empty li
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -56,6 +57,9 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
     for path, identity in question["host_paths"].items():
         if file_identity(path) == identity:
             yield "private_root", f"{path} of the host is visible"
+            with contextlib.suppress(OSError):
+                os.listdir(path)  # noqa: PTH208
+                yield "landlock", f"{path} of the host can be looked into"
     for directory in ("/", "/etc", "/usr", "/dev"):
         if not os.statvfs(directory).f_flag & os.ST_RDONLY:
             yield "private_root", f"{directory} is writable"
@@ -65,7 +69,10 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
     pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
     if len(pids) != 2:
         yield "pid_namespace", f"{len(pids)} processes are visible instead of two"
-    others = {name for _index, name in socket.if_nameindex()} & set(question["interfaces"]) - {"lo"}
+    with contextlib.suppress(OSError):
+        socket.socket(socket.AF_UNIX).close()
+        yield "sockets_denied", "a socket can be made"
+    others = _interfaces() & set(question["interfaces"]) - {"lo"}
     if others:
         yield "network_namespace", f"network interfaces {sorted(others)} are visible"
 
@@ -74,6 +81,13 @@ def _device_nodes() -> list[str]:
     paths = (os.path.join(where, name) for where, _below, names in os.walk("/dev") for name in names)  # noqa: PTH118
     modes = {path: os.lstat(path).st_mode for path in paths}
     return sorted(path for path, mode in modes.items() if stat.S_ISCHR(mode) or stat.S_ISBLK(mode))
+
+
+def _interfaces() -> set[str]:
+    try:
+        return {name for _index, name in socket.if_nameindex()}
+    except OSError:  # no socket to ask by
+        return set()
 
 
 def file_identity(path: str) -> list[int] | None:
@@ -90,9 +104,11 @@ def file_identity(path: str) -> list[int] | None:
 
 def _privileges() -> Iterator[Finding]:
     status = dict(line.split(":\t", 1) for line in Path("/proc/self/status").read_text().splitlines() if ":\t" in line)
-    for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"):
+    for name in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
         if int(status[name], 16):
             yield "capabilities_dropped", f"capabilities are left ({name} {status[name]})"
+    if int(status["CapBnd"], 16):
+        yield "capabilities_unobtainable", f"the bounding set is not empty ({status['CapBnd']})"
     if status["NoNewPrivs"] != "1":
         yield "no_new_privileges", "new privileges are possible"
     if status.get("Seccomp") != "2":
@@ -113,5 +129,8 @@ def _calls() -> Iterator[Finding]:
     column = 0 if os.uname().machine == "x86_64" else 1
     if libc.syscall(NUMBERS["keyctl"][column], 0, -3, 0) >= 0:  # KEYCTL_GET_KEYRING_ID of the session
         yield "seccomp", "the kernel's keyrings can be used"
+    with contextlib.suppress(OSError):
+        os.setpgid(0, os.getppid())
+        yield "process_group_kept", "a job can leave its process group"
     if libc.unshare(0x10000000) == 0:
         yield "nested_namespaces_denied", "a job can make user namespaces"

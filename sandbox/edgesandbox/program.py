@@ -30,7 +30,8 @@ def _become(wanted: dict[str, Any], streams: list[int]) -> NoReturn:
         os.dup2(source, target)
         os.close(source)
     try:
-        os.chdir(wanted["directory"])
+        if wanted["directory"] is not None:
+            os.chdir(wanted["directory"])
     except OSError as problem:
         raise OSError(f"cannot start in {wanted['directory']}: {problem.strerror}") from None
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python, and ignored signals stay so

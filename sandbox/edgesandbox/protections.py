@@ -25,6 +25,7 @@ ALWAYS = (
     "rlimit_nofile",
     "rlimit_nproc",
     "capabilities_dropped",
+    "capabilities_unobtainable",
     "no_new_privileges",
     "cpu_watchdog",
     "output_limit",
@@ -60,6 +61,48 @@ _TIER_A = frozenset(CGROUPS[:3])
 OPTIONAL = ("cgroup_cpu", "cgroup_memory", "cgroup_pids", "landlock", "nested_namespaces_denied", "seccomp")
 
 
+# Of the above, what tier C has as well, and what it has instead of the others.
+_WITHOUT_NAMESPACES = (
+    *("rlimit_core", "rlimit_cpu", "rlimit_data", "rlimit_fsize", "rlimit_nofile"),
+    *("capabilities_dropped", "no_new_privileges", "cpu_watchdog", "output_limit", "wall_timeout"),
+    *("seccomp", "landlock", "nested_namespaces_denied", "memory_watchdog"),
+    *("sockets_denied", "process_group_kept", "process_watchdog", "disk_watchdog"),
+)
+_NO_NAMESPACE = {
+    "user_namespace": "the job has an id of the host's, without any privilege",
+    "mount_namespace": "the host's files are in their places; Landlock lets jobs open those they need and no others, "
+    "but does not hide which there are",
+    "pid_namespace": "jobs see which processes run and their command lines, but can neither look into nor signal them",
+    "network_namespace": "the system call filter denies sockets of every family instead",
+    "ipc_namespace": "the system call filter denies message queues, semaphores and shared memory instead",
+    "cgroup_namespace": "jobs see which control group they are in",
+    "uts_namespace": "jobs see the host's name",
+    "private_root": "see mount_namespace",
+    "device_pinning": "Landlock lets jobs open five harmless devices, and none can be granted",
+    "scratch_cap": "a watchdog adds up the job's files instead; those that were removed while open are missed",
+    "tmp_cap": "as scratch_cap",
+    "capabilities_unobtainable": "only root can empty the bounding set; no_new_privileges keeps what is in it away",
+    "rlimit_nproc": "a watchdog counts the job's processes instead; up to as many more as the machine has can be there "
+    "between two looks",
+}
+_NO_GROUPS = {
+    "cgroup_pids": "as rlimit_nproc",
+    "cgroup_devices": "Landlock lets jobs open five harmless devices and no others",
+}
+
+
+def without_namespaces(*, separate_ids: bool) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return which protections a job of tier C has, and why not the others."""
+    have = [
+        *_WITHOUT_NAMESPACES,
+        *(("separate_user_id", "rlimit_nproc", "capabilities_unobtainable") if separate_ids else ()),
+    ]
+    missing = {**MISSING, **{name: f"no namespaces here: {why}" for name, why in _NO_NAMESPACE.items()}, **_NO_GROUPS}
+    return tuple(have), {name: why for name, why in missing.items() if name not in have}
+
+
 def tier(enforced: tuple[str, ...]) -> str:
     """Return the tier of a sandbox with these protections."""
+    if "mount_namespace" not in enforced:
+        return "C"
     return "A" if set(enforced) >= _TIER_A else "B"

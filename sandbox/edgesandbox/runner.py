@@ -77,6 +77,7 @@ class _Runner:
             binds=order.binds,
             network=networks.HOST if order.network == "host" else networks.LOOPBACK,
             grants=[grant],
+            tier_c=order.tier_c,
         )
         with zygote, zygote.spawn(Spec(limits=order.limits, grant=grant)) as box:
             self._box = box

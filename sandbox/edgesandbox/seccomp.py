@@ -130,17 +130,17 @@ _RLIMIT_CORE = 4
 _SUPERVISOR = 1
 _MAP_SHARED_ANONYMOUS = 0x21
 
-_ARCHES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_*, column of NUMBERS
+ARCHES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_*, column of NUMBERS
 _X32_BIT = 0x40000000
 _PR_SET_SECCOMP = 22
 
-_RET_ALLOW = 0x7FFF0000
-_RET_ERRNO = 0x00050000
-_RET_KILL_PROCESS = 0x80000000
+RET_ALLOW = 0x7FFF0000
+RET_ERRNO = 0x00050000
+RET_KILL_PROCESS = 0x80000000
 
 # struct seccomp_data: nr, arch, instruction_pointer, args[6]
 _NR, _ARCH = 0, 4
-_LD, _AND, _JEQ, _JGE, _RET = 0x20, 0x54, 0x15, 0x35, 0x06
+_LD, AND, JEQ, _JGE, _RET = 0x20, 0x54, 0x15, 0x35, 0x06
 
 Instruction = tuple[int, int, int, int]
 
@@ -155,87 +155,90 @@ def program(*, count_memory: bool, machine: str | None = None) -> bytes:
     Raises:
         KeyError: an instruction set that this module has no numbers for.
     """
-    arch, column = _ARCHES[machine or platform.machine()]
+    arch, column = ARCHES[machine or platform.machine()]
 
     def number(name: str) -> int | None:
         return NUMBERS[name][column]
 
     code: list[Instruction] = [
-        *_load(_ARCH),
-        (_JEQ, 1, 0, arch),
-        _ret(_RET_KILL_PROCESS),
-        *_load(_NR),
+        *load(_ARCH),
+        (JEQ, 1, 0, arch),
+        ret(RET_KILL_PROCESS),
+        *load(_NR),
         (_JGE, 0, 1, _X32_BIT),
-        _ret(_RET_KILL_PROCESS),
+        ret(RET_KILL_PROCESS),
         (_JGE, 0, 1, LAST_KNOWN + 1),
-        _ret(_RET_ERRNO | errno.ENOSYS),
+        ret(RET_ERRNO | errno.ENOSYS),
     ]
     absent = (*ABSENT, *(() if count_memory else UNCOUNTED_MEMORY))
     for names, error in ((DENIED, errno.EPERM), (absent, errno.ENOSYS)):
-        code += _refuse(filter(None, map(number, names)), error)
+        code += refuse(filter(None, map(number, names)), error)
     checks = {
-        "clone": [*_argument(0), (_AND, 0, 0, _CLONE_NEW), *_only([0], errno.EPERM)],
-        "unshare": [*_argument(0), (_AND, 0, 0, _CLONE_NEW), *_only([0], errno.EPERM)],
-        "fcntl": [*_argument(1), *_refuse([_F_SETLEASE, _F_NOTIFY, _F_SETDELEG], errno.EPERM), _ret(_RET_ALLOW)],
-        "ioctl": [*_argument(1), *_refuse([_TIOCSTI, _TIOCLINUX], errno.EPERM), _ret(_RET_ALLOW)],
-        "personality": [*_argument(0), *_only([0, 0xFFFFFFFF], errno.EPERM)],
+        "clone": [*argument(0), (AND, 0, 0, _CLONE_NEW), *only([0], errno.EPERM)],
+        "unshare": [*argument(0), (AND, 0, 0, _CLONE_NEW), *only([0], errno.EPERM)],
+        "fcntl": [*argument(1), *refuse([_F_SETLEASE, _F_NOTIFY, _F_SETDELEG], errno.EPERM), ret(RET_ALLOW)],
+        "ioctl": [*argument(1), *refuse([_TIOCSTI, _TIOCLINUX], errno.EPERM), ret(RET_ALLOW)],
+        "personality": [*argument(0), *only([0, 0xFFFFFFFF], errno.EPERM)],
         "prlimit64": _prlimit(),
-        "setrlimit": [*_argument(0), *_refuse([_RLIMIT_CORE], 0), _ret(_RET_ALLOW)],
+        "setrlimit": [*argument(0), *refuse([_RLIMIT_CORE], 0), ret(RET_ALLOW)],
         "socket": _socket(),
     }
     if not count_memory:
-        shared = (_AND, 0, 0, _MAP_SHARED_ANONYMOUS)
-        checks["mmap"] = [*_argument(3), shared, *_refuse([_MAP_SHARED_ANONYMOUS], errno.EPERM), _ret(_RET_ALLOW)]
+        shared = (AND, 0, 0, _MAP_SHARED_ANONYMOUS)
+        checks["mmap"] = [*argument(3), shared, *refuse([_MAP_SHARED_ANONYMOUS], errno.EPERM), ret(RET_ALLOW)]
     for name, block in checks.items():
         wanted = number(name)
         assert wanted is not None
-        code += [(_JEQ, 0, len(block), wanted), *block]
-    code.append(_ret(_RET_ALLOW))
+        code += [(JEQ, 0, len(block), wanted), *block]
+    code.append(ret(RET_ALLOW))
     return b"".join(struct.pack("=HBBI", *each) for each in code)
 
 
-def _load(offset: int) -> list[Instruction]:
+def load(offset: int) -> list[Instruction]:
+    """Load a word of struct seccomp_data into the accumulator."""
     return [(_LD, 0, 0, offset)]
 
 
-def _argument(index: int) -> list[Instruction]:
-    return _load(16 + 8 * index)  # the lower half, on the little-endian machines above
+def argument(index: int) -> list[Instruction]:
+    """Load the lower half of an argument of the call."""
+    return load(16 + 8 * index)  # the lower half, on the little-endian machines above
 
 
-def _ret(action: int) -> Instruction:
+def ret(action: int) -> Instruction:
+    """End with a verdict."""
     return (_RET, 0, 0, action)
 
 
-def _refuse(values: Iterable[int], error: int) -> list[Instruction]:
+def refuse(values: Iterable[int], error: int) -> list[Instruction]:
     """Fail with ``error`` where the accumulator is one of ``values``; go on otherwise."""
-    return [each for value in values for each in ((_JEQ, 0, 1, value), _ret(_RET_ERRNO | error))]
+    return [each for value in values for each in ((JEQ, 0, 1, value), ret(RET_ERRNO | error))]
 
 
-def _only(values: Iterable[int], error: int) -> list[Instruction]:
+def only(values: Iterable[int], error: int) -> list[Instruction]:
     """Allow where the accumulator is one of ``values``; fail with ``error`` otherwise."""
-    allowed = [each for value in values for each in ((_JEQ, 0, 1, value), _ret(_RET_ALLOW))]
-    return [*allowed, _ret(_RET_ERRNO | error)]
+    allowed = [each for value in values for each in ((JEQ, 0, 1, value), ret(RET_ALLOW))]
+    return [*allowed, ret(RET_ERRNO | error)]
 
 
 def _socket() -> list[Instruction]:
-    families = [each for family in FAMILIES for each in ((_JEQ, 0, 1, family), _ret(_RET_ALLOW))]
-    refused = _ret(_RET_ERRNO | errno.EAFNOSUPPORT)
-    return [*_argument(0), *families, (_JEQ, 1, 0, _AF_NETLINK), refused, *_argument(2), *_only([0], errno.EPERM)]
+    families = [each for family in FAMILIES for each in ((JEQ, 0, 1, family), ret(RET_ALLOW))]
+    refused = ret(RET_ERRNO | errno.EAFNOSUPPORT)
+    return [*argument(0), *families, (JEQ, 1, 0, _AF_NETLINK), refused, *argument(2), *only([0], errno.EPERM)]
 
 
 def _prlimit() -> list[Instruction]:
     """Refuse the supervisor's; pretend to set the limit on core dumps, and allow to ask for it (without a new one)."""
-    pretended = _ret(_RET_ERRNO)
-    zero = [(_JEQ, 1, 0, 0), pretended]
-    lower, upper = _argument(2), _load(16 + 8 * 2 + 4)
+    pretended = ret(RET_ERRNO)
+    zero = [(JEQ, 1, 0, 0), pretended]
+    lower, upper = argument(2), load(16 + 8 * 2 + 4)
     return [
-        *_argument(0),
-        *_refuse([_SUPERVISOR], errno.EPERM),
-        *_argument(1),
-        (_JEQ, 1, 0, _RLIMIT_CORE),
-        _ret(_RET_ALLOW),
+        *argument(0),
+        *refuse([_SUPERVISOR], errno.EPERM),
+        *argument(1),
+        (JEQ, 1, 0, _RLIMIT_CORE),
+        ret(RET_ALLOW),
         *(*lower, *zero, *upper, *zero),
-        _ret(_RET_ALLOW),
+        ret(RET_ALLOW),
     ]
 
 

@@ -13,16 +13,21 @@ import signal
 import socket
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
-from edgesandbox import job, linux, passing, tree
+from edgesandbox import job, linux, passing
 from edgesandbox.group import Group
 from edgesandbox.report import Ending, Outcome
 from edgesandbox.spec import Limits
+from edgesandbox.tree import Namespace, Tree, Usage, proportional_bytes
 
 # A cancelled job may tidy up for this long.
 GRACE_S = 2.0
-# How often the watchdog looks, unless a look takes so long that it would cost more than a tenth of the time.
+# How often the watchdog looks at most and at least, unless it would cost more than a tenth of the time.
 LOOK_EVERY_S = 0.25
+LOOK_SOONEST_S = 0.02
+# What a job is taken to allocate in a second at most: two to four processors that touch new pages and do nothing else.
+ALLOCATED_BYTES_PER_S = 4 << 30
 # So that the kernel's own SIGXCPU, which a program may handle, comes first where one process has used it all.
 CPU_SLACK_S = 0.5
 # How long the last output is offered to an agent that does not read it.
@@ -76,6 +81,17 @@ def first_look_s(limits: Limits) -> float:
     return min(LOOK_EVERY_S, limits.wall_s)
 
 
+def pause_s(left_bytes: int, cost_s: float) -> float:
+    """Return how long after a look the next one is due.
+
+    Args:
+        left_bytes: what the job may still allocate, as far as the watchdog has to see to that.
+        cost_s: what the look took.
+    """
+    soon = max(LOOK_SOONEST_S, left_bytes / ALLOCATED_BYTES_PER_S)
+    return max(min(LOOK_EVERY_S, soon), 10 * cost_s)
+
+
 class Supervisor:
     """Watches the job ``pid`` until nothing of it is left.
 
@@ -95,8 +111,24 @@ class Supervisor:
         relay: Relay,
         disks: Sequence[int],
         group: Group | None,
+        tree: Tree | None = None,
+        lifeline: int | None = None,
     ) -> None:
-        """Take the job over; ``disks`` are descriptors of its own file systems, ``group`` is its control group."""
+        """Take the job over.
+
+        Args:
+            pid: the job's first process.
+            limits: what it may use.
+            control: to the agent.
+            words: what the job's process says.
+            start: its end of the pipe that it is started by.
+            timer: set by the agent when it starts the job.
+            relay: the job's output.
+            disks: descriptors of its own file systems.
+            group: its control group.
+            tree: its processes; unset, those of this PID namespace.
+            lifeline: a pipe whose end means that everything is to end.
+        """
         self.pid = pid
         self.limits = limits
         self.control = control
@@ -106,6 +138,8 @@ class Supervisor:
         self.relay = relay
         self.disks = disks
         self.group = group
+        self.tree = tree or Namespace()
+        self.lifeline = lifeline
         self.built_cpu_s = (group.cpu_s() if group else None) or 0.0  # went into building the sandbox
         self.status: int | None = None
         self.stopped_for: Outcome | None = None
@@ -120,13 +154,7 @@ class Supervisor:
             ready = self._wait(min(self.kill_at, self.look_at))
             if self.started is None:
                 self._notice_start()
-            for fd in ready:
-                if fd == self.children:
-                    self._reap()
-                elif fd == self.control.fileno():
-                    self._obey()
-                elif fd == self.relay.source:
-                    self.relay.fill()
+            self._serve(ready)
             self.relay.drain()
             if self.relay.over:
                 self._stop(Outcome.OUTPUT_LIMIT)
@@ -135,12 +163,25 @@ class Supervisor:
             if time.monotonic() >= self.kill_at and self.status is None:
                 self._stop(Outcome.TIMEOUT)
 
+    def _serve(self, ready: list[int]) -> None:
+        for fd in ready:
+            if fd == self.children:
+                self._reap()
+            elif fd == self.control.fileno():
+                self._obey()
+            elif fd == self.relay.source:
+                self.relay.fill()
+            elif fd == self.lifeline:
+                self._vanish()
+
     def _wait(self, until: float) -> list[int]:
         poll = select.poll()
         if self.started is None:
             poll.register(self.timer, select.POLLIN)
         poll.register(self.children, select.POLLIN)
         poll.register(self.control, select.POLLIN)
+        if self.lifeline is not None:
+            poll.register(self.lifeline, select.POLLIN)
         if self.relay.pending:
             poll.register(self.relay.sink, select.POLLOUT)
         elif not self.relay.ended:
@@ -174,10 +215,12 @@ class Supervisor:
         cpu_s = self._group_cpu_s()
         counted = self.group is not None and self.group.counts_memory
         used_bytes = 0
+        left_bytes = self.limits.memory_bytes
         if cpu_s is None or not counted:
-            usage = tree.look()
+            usage = self.tree.look()
             if not counted:
                 used_bytes = self._sampled_bytes(usage)
+                left_bytes -= used_bytes
             if cpu_s is None:
                 ended = resource.getrusage(resource.RUSAGE_CHILDREN)
                 cpu_s = usage.cpu_s + ended.ru_utime + ended.ru_stime
@@ -185,17 +228,20 @@ class Supervisor:
             self._stop(Outcome.MEMORY_LIMIT)
         elif cpu_s > self.limits.cpu_s + CPU_SLACK_S:
             self._stop(Outcome.CPU_LIMIT)
+        elif (over := self.tree.over(self.limits)) is not None:
+            self._stop(over)
         now = time.monotonic()
-        self.look_at = now + max(LOOK_EVERY_S, 10 * (now - before))
+        self.look_at = now + pause_s(left_bytes, now - before)
 
     def _group_cpu_s(self) -> float | None:
         cpu_s = self.group.cpu_s() if self.group else None
         return None if cpu_s is None else cpu_s - self.built_cpu_s
 
-    def _sampled_bytes(self, usage: tree.Usage) -> int:
+    def _sampled_bytes(self, usage: Usage) -> int:
+        """Return at least what they use; the exact figure, which costs more, where it may be too much or the most."""
         used_bytes = usage.rss_bytes
-        if used_bytes > min(self.limits.memory_bytes, self.peak_bytes) or len(usage.pids) > 1:
-            used_bytes = tree.proportional_bytes(usage)
+        if used_bytes > min(self.limits.memory_bytes, self.peak_bytes):
+            used_bytes = proportional_bytes(usage)
         self.peak_bytes = max(self.peak_bytes, used_bytes)
         return used_bytes
 
@@ -205,23 +251,28 @@ class Supervisor:
             message, _ = passing.receive(self.control)
         except OSError:
             message = None
-        if message is None:
-            os._exit(1)
+        if message is None or message.get("kill"):
+            self._vanish()
         if self.stopped_for is None:
             self.stopped_for = Outcome.CANCELLED
             self.kill_at = min(self.kill_at, time.monotonic() + GRACE_S)
-            _signal_everybody(signal.SIGTERM)
+            self.tree.signal(signal.SIGTERM)
+
+    def _vanish(self) -> NoReturn:
+        """End with the whole job and without a report."""
+        self.tree.signal(signal.SIGKILL)
+        os._exit(1)
 
     def _stop(self, reason: Outcome) -> None:
         self.stopped_for = self.stopped_for or reason
         self.kill_at = time.monotonic() + 1.0  # again, should a process be stuck in the kernel
-        _signal_everybody(signal.SIGKILL)
+        self.tree.signal(signal.SIGKILL)
 
     def finish(self) -> Ending:
         """Kill and reap whoever outlived the job, and account for all of them."""
         assert self.status is not None
         ended = time.monotonic()
-        _signal_everybody(signal.SIGKILL)
+        self.tree.signal(signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             while True:
                 os.waitpid(-1, 0)
@@ -236,7 +287,7 @@ class Supervisor:
         self.relay.fill()
         if self.relay.over and self.stopped_for is None:
             self.stopped_for = Outcome.OUTPUT_LIMIT
-        stopped_for = self.stopped_for
+        stopped_for = self.stopped_for or self.tree.over(self.limits)
         detail = b""
         if not ran and stopped_for is None:
             stopped_for, detail = Outcome.SETUP_FAILED, words or b"the job's process died before it was started"
@@ -284,12 +335,6 @@ def _read_now(pipe: int) -> bytes:
         return os.read(pipe, 4096)
     except BlockingIOError:
         return b""
-
-
-def _signal_everybody(number: signal.Signals) -> None:
-    """Send a signal to every process of this PID namespace but the caller, in one step that no fork can escape."""
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(-1, number)
 
 
 def _is_full(disk: int) -> bool:

@@ -153,16 +153,21 @@ def as_nobody(*command: str) -> list[str]:
     The interpreter or this project may live in root's home, so the user gets a mount namespace in which the way there
     is open: a closed directory on it is covered by an empty one with just what is wanted bound into it.
     """
-    wanted = {Path(os.path.realpath(sys.executable)).parents[1], Path(sys.prefix), HERE.parents[1]}
-    script = "\n".join([*_open_the_way(sorted(wanted)), 'exec "$@"'])
     return [
-        *("unshare", "--mount", "sh", "-ec", script, "sh"),
+        *as_root(),
         *("setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"),
         *("env", "-i", "PATH=/usr/bin:/bin", f"PYTHONPATH={os.pathsep.join(filter(None, sys.path))}"),
         *("PYTHONDONTWRITEBYTECODE=1", "HOME=/nonexistent", "CI=" + os.environ.get("CI", "")),
         "EDGESANDBOX_TEST_JOBS=" + os.environ.get("EDGESANDBOX_TEST_JOBS", "100"),
         *command,
     ]
+
+
+def as_root(*command: str) -> list[str]:
+    """Return a command line that root runs so that all whom it starts, as any user, reach interpreter and project."""
+    wanted = {Path(os.path.realpath(sys.executable)).parents[1], Path(sys.prefix), HERE.parents[1]}
+    script = "\n".join([*_open_the_way(sorted(wanted)), 'exec "$@"'])
+    return ["unshare", "--mount", "sh", "-ec", script, "sh", *command]
 
 
 def _open_the_way(wanted: list[Path]) -> list[str]:

@@ -17,7 +17,7 @@ def test_a_job_that_returns_has_exited(run):
 
     assert ("exited", 0, None, "") == (report.outcome, report.exit_code, report.signal, report.detail)
     assert 0 < report.wall_s < 5
-    assert 0 < report.cpu_s < 5
+    assert 0 <= report.cpu_s < 5  # less than a tick is nothing to some kernels
     assert report.memory_peak_bytes > 1 << 20
 
 
@@ -66,7 +66,7 @@ def test_processor_time_is_limited(run, program):
     report = run(program, cpu_s=1, wall_s=60).report
 
     assert "cpu_limit" == report.outcome
-    assert 0.8 <= report.cpu_s < 3
+    assert 0.5 <= report.cpu_s < 3  # the kernel's two ways to count differ by some ticks
 
 
 def test_processor_time_of_children_is_counted(run):

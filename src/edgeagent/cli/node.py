@@ -59,11 +59,12 @@ def run() -> None:
 
     Takes its identity from ~/.edgeagent (or EDGEAGENT_HOME), or from the environment alone: GATEWAY_URL, NODE_JWT, and
     if wished NODE_ID, LOG_LEVEL and HEALTH_PORT.  The first SIGTERM or Ctrl-C lets running jobs finish, a second one
-    stops at once.
+    stops at once.  EDGEAGENT_ALLOW_TIER_C=1 runs jobs on a host without namespaces, too, where they are confined less.
     """
     from edgeagent import logs
     from edgeagent.node import config, service
 
     logs.configure(logs.check_level(os.environ.get("LOG_LEVEL") or "INFO"))
     home = config.default_home(os.environ)
-    sys.exit(service.main(lambda: config.load(home, os.environ), home / "plugins"))
+    allowed = config.tier_c_allowed(os.environ)
+    sys.exit(service.main(lambda: config.load(home, os.environ), home / "plugins", allow_tier_c=allowed))

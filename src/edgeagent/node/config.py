@@ -48,6 +48,17 @@ def default_home(environ: Mapping[str, str]) -> Path:
     return Path(named) if named else Path.home() / ".edgeagent"
 
 
+def tier_c_allowed(environ: Mapping[str, str]) -> bool:
+    """Say whether jobs may run without namespaces: ``EDGEAGENT_ALLOW_TIER_C`` is 1.
+
+    The environment alone says so, since the sandbox starts before ``config.json`` and the secret in it are read.
+
+    Raises:
+        UsageError: it is neither 0 nor 1.
+    """
+    return _number(environ, "EDGEAGENT_ALLOW_TIER_C", 0, 1) == 1
+
+
 def load(home: Path, environ: Mapping[str, str]) -> NodeConfig:
     """Return the configuration that ``home`` and the environment give together.
 

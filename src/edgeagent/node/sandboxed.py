@@ -92,13 +92,14 @@ class SandboxExecutor:
 
 
 @contextlib.contextmanager
-def zygote_for(plugin_dir: Path, warm: int | None = None) -> Iterator[Zygote]:
+def zygote_for(plugin_dir: Path, warm: int | None = None, *, allow_tier_c: bool = False) -> Iterator[Zygote]:
     """Start the process that jobs are forked from, and end it afterwards; to be done before a secret is read.
 
     Args:
         plugin_dir: the operator's own plugins, in the node's home; jobs may read it and nothing else there.
         warm: how many sandboxes to keep ready for jobs with the usual limits; unset, one for each slot that a machine
             like this has by default, up to ``MOST_WARM``.
+        allow_tier_c: on a host without namespaces, be content with the sandbox's weakest tier.
 
     Raises:
         EdgeAgentError: this host cannot confine jobs; says what is missing and what to type.
@@ -111,11 +112,14 @@ def zygote_for(plugin_dir: Path, warm: int | None = None) -> Iterator[Zygote]:
         hidden=[plugin_dir.parent],
         warm=min(default_slots(len(os.sched_getaffinity(0))), MOST_WARM) if warm is None else warm,
         warm_limits=_limits(messages.Limits()),
+        tier_c="allow" if allow_tier_c else "refuse",
     )
     try:
         zygote.start()
     except SandboxUnavailable as error:
         raise EdgeAgentError(f"jobs cannot be confined on this machine: {error}") from None
+    if zygote.tier == "C":
+        log.warning("Jobs are confined less than they could be: this host gives no namespaces", tier=zygote.tier)
     with contextlib.closing(zygote):
         yield zygote
 

@@ -89,7 +89,7 @@ def _one_fault() -> Iterator[None]:
         raise fault
 
 
-def main(load_config: Callable[[], NodeConfig], plugin_dir: Path) -> int:
+def main(load_config: Callable[[], NodeConfig], plugin_dir: Path, *, allow_tier_c: bool = False) -> int:
     """Run the node that ``load_config`` describes until a signal ends it; return the exit code.
 
     The first SIGTERM or SIGINT drains, the second one stops at once.
@@ -97,6 +97,7 @@ def main(load_config: Callable[[], NodeConfig], plugin_dir: Path) -> int:
     Args:
         load_config: reads the secrets, and so is called after the sandbox's zygote has been started.
         plugin_dir: the operator's own plugins; need not exist.
+        allow_tier_c: run jobs on a host without namespaces, too.
 
     Raises:
         EdgeAgentError: what a person has to put right.
@@ -104,7 +105,7 @@ def main(load_config: Callable[[], NodeConfig], plugin_dir: Path) -> int:
     found = discover(plugin_dir)
     for error in found.errors:
         log.warning("Plugin not usable", reason=error)
-    with zygote_for(plugin_dir) as zygote:
+    with zygote_for(plugin_dir, allow_tier_c=allow_tier_c) as zygote:
         offer = available(found.plugins)
         config = load_config()
         announced, missing = announce(config.capabilities, found.plugins, offer.reasons)
