@@ -97,10 +97,12 @@ def open_files(directory: Path, files: Sequence[File]) -> tuple[list[str], list[
     fds: list[int] = []
     try:
         for role, name, mode in files:
-            path = directory / name.rstrip("?")
-            if name.endswith("?") and not path.exists():
-                continue
-            fds.append(os.open(path, mode))
+            try:
+                fds.append(os.open(f"{directory}/{name.rstrip('?')}", mode))
+            except FileNotFoundError:
+                if name.endswith("?"):
+                    continue
+                raise
             names.append(role)
     except BaseException:
         passing.close_all(fds)

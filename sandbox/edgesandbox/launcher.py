@@ -100,7 +100,7 @@ def _start(
     os.close(mapped_read)
     if os.read(unshared_read, 1):
         for kind in ("uid", "gid"):
-            write_map(pid, kind, 0, ids.first, ids.count)
+            linux.write_map(pid, kind, 0, ids.first, ids.count)
         if keeper is not None:
             keeper.adopt(pid, ids.first if ids.separate else os.geteuid())
         os.write(mapped_write, b"1" if ids.separate else b"0")
@@ -131,11 +131,6 @@ def take_ids() -> identity.Ids:
     linux.write_file("/proc/self/uid_map", f"0 {uid} 1")
     linux.write_file("/proc/self/gid_map", f"0 {gid} 1")
     return identity.Ids(0, 1)
-
-
-def write_map(pid: int, kind: str, inside: int, outside: int, count: int) -> None:
-    """Write a process's uid_map or gid_map."""
-    linux.write_file(f"/proc/{pid}/{kind}_map", f"{inside} {outside} {count}")
 
 
 def _effective_capabilities() -> int:

@@ -69,6 +69,9 @@ _NEVER_S = 1 << 30
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+# Looked up now: in a child, each look-up would be its first, and copy pages.
+_before_fork = ctypes.pythonapi.PyOS_BeforeFork
+_after_fork_parent, _after_fork_child = ctypes.pythonapi.PyOS_AfterFork_Parent, ctypes.pythonapi.PyOS_AfterFork_Child
 
 
 def _check(result: int, what: str) -> int:
@@ -101,14 +104,13 @@ def clone(flags: int, cgroup: int | None = None) -> int:
     arguments = (ctypes.c_uint64 * 11)(flags, 0, 0, 0, signal.SIGCHLD)
     if cgroup is not None:
         arguments[0], arguments[10] = flags | _CLONE_INTO_CGROUP, cgroup
-    api = ctypes.pythonapi
-    api.PyOS_BeforeFork()
+    _before_fork()
     pid = int(_libc.syscall(ctypes.c_long(_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(88)))
     error = ctypes.get_errno()
     if pid == 0:
-        api.PyOS_AfterFork_Child()
+        _after_fork_child()
         return 0
-    api.PyOS_AfterFork_Parent()
+    _after_fork_parent()
     if pid < 0:
         raise OSError(error, f"clone3: {os.strerror(error)}")
     return pid
@@ -178,6 +180,11 @@ def write_file(path: str, text: str) -> None:
         os.write(fd, text.encode())
     finally:
         os.close(fd)
+
+
+def write_map(pid: int, kind: str, inside: int, outside: int, count: int) -> None:
+    """Write a process's uid_map or gid_map."""
+    write_file(f"/proc/{pid}/{kind}_map", f"{inside} {outside} {count}")
 
 
 def close_all_except(keep: Iterable[int]) -> None:

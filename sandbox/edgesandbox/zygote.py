@@ -21,7 +21,6 @@ from typing import Any, NoReturn
 from edgesandbox import confine, features, identity, init, job, linux, passing, root
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.group import MAX_FILES, Group, Groups
-from edgesandbox.launcher import write_map
 from edgesandbox.networks import HOST, Networks
 from edgesandbox.prepare import Prepared, Preparer
 from edgesandbox.report import Ending, Outcome
@@ -259,7 +258,7 @@ class Nursery:
                 self._become_init(work, theirs, group, mapped_read, mapped_write)
             self._alive[pid] = Clone(user, network, group, order)
             for kind in ("uid", "gid"):
-                write_map(pid, kind, identity.JOB_ID, user, 1)
+                linux.write_map(pid, kind, identity.JOB_ID, user, 1)
             os.write(mapped_write, b"1")
             if group is not None:
                 group.keep_readers()
