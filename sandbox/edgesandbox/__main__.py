@@ -62,6 +62,8 @@ def parser() -> argparse.ArgumentParser:
     for option, field, _parse, unit in order.LIMITS:
         default = _shown(getattr(defaults, field), unit)
         run.add_argument(f"--{option}", metavar=unit, help=f"{_LIMIT_HELP[option]}; default {default}")
+    text = "make /scratch in this directory on disk, not in memory, for large outputs; a watchdog caps it"
+    run.add_argument("--scratch-dir", metavar="DIR", help=text)
     run.add_argument("--net", default="none", metavar="none|host", help="network: its own loopback, or the host's")
     for option, what in (("ro", "read"), ("rw", "read and write")):
         text = f"let it {what} this file or directory, at the same place or at INSIDE; may be repeated"

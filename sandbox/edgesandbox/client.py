@@ -16,7 +16,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -88,18 +88,20 @@ class Box:
         channel: socket.socket,
         output_fd: int,
         control: socket.socket,
-        pidfd: int,
-        scratch: int,
+        fds: Sequence[int],
         go: Go,
         tier_c: bool = False,
     ) -> None:
-        """Take over what the sandbox's supervisor sent; in tier C, its own end would not be that of all others."""
+        """Take over what the sandbox's supervisor sent: its pidfd, the scratch and, on disk, what keeps that there.
+
+        In tier C, its own end would not be that of all others.
+        """
+        self._pidfd, scratch, *self._held = fds
         self.channel = channel
         self.output_fd = output_fd
         self.control = control
         self.scratch_fd = scratch
         self.on_close: Callable[[], None] | None = None  # the pool's: there may be room for another
-        self._pidfd = pidfd
         self._go = go
         self._tier_c = tier_c
         self._report: Report | None = None
@@ -155,7 +157,7 @@ class Box:
         self._go.close()
         self.channel.close()
         self.control.close()
-        for fd in (self.output_fd, self.scratch_fd, self._pidfd):
+        for fd in (self.output_fd, self.scratch_fd, self._pidfd, *self._held):
             os.close(fd)
         if self.on_close is not None:
             self.on_close()
@@ -185,6 +187,8 @@ class Zygote:
         network: ``"empty"``; ``"loopback"``, which costs each job a namespace of its own; ``"host"``, which gives up
             the wall between jobs and the host's network, and is said so in each report.
         grants: all that jobs may be granted; nothing else can be, by whoever gets hold of the zygote.
+        scratch_directory: where on disk jobs' scratches are made, for outputs that do not fit into memory; a watchdog
+            caps them.  Unset, each is a file system in memory, with a cap that the kernel keeps.
         warm: how many sandboxes to keep ready, each of them used once; ``spawn`` then only has to start the job.
         warm_limits: what those are built for; a spec that differs in anything gets a sandbox built for it.
         tier_c: what to do where there are no namespaces: ``"refuse"`` to start, or ``"allow"`` the weaker tier C;
@@ -206,6 +210,7 @@ class Zygote:
         binds: Iterable[Bind] = (),
         network: str = networks.EMPTY,
         grants: Iterable[Grant] = (),
+        scratch_directory: Path | str | None = None,
         warm: int = 0,
         warm_limits: Limits | None = None,
         tier_c: str = "refuse",
@@ -229,6 +234,7 @@ class Zygote:
             "binds": [each.to_json() for each in asked],
             "network": network,
             "grants": [each.to_json() for each in grants],
+            "scratch_directory": None if scratch_directory is None else str(Path(scratch_directory).absolute()),
             "env": self._env,
         }
         self._for_zygote = {
@@ -239,6 +245,7 @@ class Zygote:
             "ahead": 0 if warm else CLONES_AHEAD,
             "network": network,
             "binds": [each.inside for each in asked],
+            "on_disk": scratch_directory is not None,
             "writable": [each.inside for each in asked if each.writable],
         }
         self._warm = warm
@@ -391,19 +398,12 @@ class Zygote:
                 init_control.close()
                 passing.close_all([job_output, go.start])
             control.settimeout(SPAWN_TIMEOUT_S)
-            answer, fds = passing.receive_bytes(control, max_fds=2)
+            answer, fds = passing.receive_bytes(control, max_fds=3)
             control.settimeout(None)
-            if answer != passing.READY or len(fds) != 2:
+            if answer != passing.READY or len(fds) < 2:
                 raise SetupFailed(_why_not(answer))  # noqa: TRY301
-            pidfd, scratch = fds
             return Box(
-                channel=channel,
-                output_fd=output_fd,
-                control=control,
-                pidfd=pidfd,
-                scratch=scratch,
-                go=go,
-                tier_c=self._base is not None,
+                channel=channel, output_fd=output_fd, control=control, fds=fds, go=go, tier_c=self._base is not None
             )
         except BaseException as problem:
             go.close()

@@ -38,10 +38,10 @@ def prepare(limits: Limits) -> Calls:
     return calls
 
 
-def keep_to_supervise() -> Calls:
-    """Lay out what the supervisor still gives up once the job has been forked."""
+def keep_to_supervise(*, on_disk: bool) -> Calls:
+    """Lay out what the supervisor still gives up once the job has been forked; on disk it has to see every file."""
     calls = Calls()
-    add_capabilities(calls, [linux.CAP_KILL, linux.CAP_SYS_PTRACE])
+    add_capabilities(calls, [linux.CAP_KILL, linux.CAP_SYS_PTRACE, *([linux.CAP_DAC_READ_SEARCH] if on_disk else [])])
     return calls
 
 

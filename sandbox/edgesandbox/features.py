@@ -23,6 +23,7 @@ class Features:
         no_cgroups: why they do not give the others.
         host_network: jobs are in the host's network namespace, as the caller wants.
         writable: paths that jobs may write to besides /scratch and /tmp.
+        on_disk: /scratch is a directory on disk.
     """
 
     filter: bytes
@@ -33,10 +34,12 @@ class Features:
     no_cgroups: dict[str, str] = dataclasses.field(default_factory=dict)
     host_network: bool = False
     writable: tuple[str, ...] = ()
+    on_disk: bool = False
 
     def account(self, without: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return which protections a job has when those in ``without`` are left out, and why not the others."""
         optional = {
+            "scratch_cap": not self.on_disk,
             "network_namespace": not self.host_network,
             "separate_user_id": self.separate_ids,
             "nested_namespaces_denied": True,
@@ -48,6 +51,9 @@ class Features:
         if "cgroup_memory" not in have:
             optional["memory_watchdog"] = True
             have.add("memory_watchdog")
+        if self.on_disk:
+            optional["disk_watchdog"] = True
+            have.add("disk_watchdog")
         missing = protections.MISSING | {
             name: f"{why}; {protections.MISSING[name]}" for name, why in self.no_cgroups.items()
         }
@@ -63,8 +69,9 @@ def detect(
     no_cgroups: dict[str, str],
     host_network: bool = False,
     writable: tuple[str, ...] = (),
+    on_disk: bool = False,
 ) -> Features:
-    """Ask the kernel; the groups are what the launcher has found out, the last two what the caller wants."""
+    """Ask the kernel; the groups are what the launcher has found out, the others what the caller wants."""
     try:
         codes = [seccomp.program(count_memory=counted) for counted in (False, True)]
     except KeyError:
@@ -79,4 +86,5 @@ def detect(
         no_cgroups=no_cgroups,
         host_network=host_network,
         writable=writable,
+        on_disk=on_disk,
     )

@@ -12,7 +12,8 @@ import os
 import socket
 from typing import NoReturn
 
-from edgesandbox import devices, job, linux, passing, root
+from edgesandbox import devices, footprint, job, linux, passing, root
+from edgesandbox.disks import Disk
 from edgesandbox.group import Group
 from edgesandbox.prepare import Prepared
 from edgesandbox.supervise import Relay, Supervisor
@@ -21,7 +22,14 @@ from edgesandbox.supervise import Relay, Supervisor
 NAMESPACES = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 
 
-def main(prepared: Prepared, entry: job.Entry | str, fds: list[int], mapped: int, group: Group | None) -> NoReturn:
+def main(
+    prepared: Prepared,
+    entry: job.Entry | str,
+    fds: list[int],
+    mapped: int,
+    group: Group | None,
+    disk: Disk | None,
+) -> NoReturn:
     """Be a job's PID 1, from the clone on.
 
     Args:
@@ -31,22 +39,28 @@ def main(prepared: Prepared, entry: job.Entry | str, fds: list[int], mapped: int
             whose first byte starts the job, the timer for the first look at it, and mounts of what is granted.
         mapped: readable once the user ids are mapped.
         group: the control group that this process is in.
+        disk: its scratch, where that is on disk.
     """
     channel, control_fd, sink, start, timer, *granted = fds
     control = passing.adopt(control_fd)
     try:
-        disks = _build(prepared, control, mapped, group, granted)
+        disks = _build(prepared, control, mapped, group, granted, disk)
     except OSError as problem:
         with contextlib.suppress(OSError):
             passing.send(control, {"failed": problem.strerror or str(problem)})
         os._exit(1)
     with contextlib.suppress(OSError):  # nobody is there any more to report to
-        _supervise(prepared, entry, channel, control, sink, start, timer, disks, group)
+        _supervise(prepared, entry, channel, control, sink, start, timer, disks, group, on_disk=disk is not None)
     os._exit(0)
 
 
 def _build(
-    prepared: Prepared, control: socket.socket, mapped: int, group: Group | None, granted: list[int]
+    prepared: Prepared,
+    control: socket.socket,
+    mapped: int,
+    group: Group | None,
+    granted: list[int],
+    disk: Disk | None,
 ) -> tuple[int, int]:
     if not os.read(mapped, 1):
         raise OSError("the user ids of the sandbox could not be mapped")
@@ -55,7 +69,10 @@ def _build(
         group.leave_out(spec.without)
         group.limit(spec.limits)
     prepared.settle.make()
-    disks = root.mount_private(prepared.mounts)
+    hold = [disk.hold] if disk is not None else []  # for the agent, as long as it needs the scratch
+    disks = root.mount_private(prepared.mounts, disk.name if disk is not None else None)
+    if disk is not None and footprint.free_bytes(disks[0]) < spec.limits.scratch_bytes:
+        raise OSError(f"scratch of {spec.limits.scratch_bytes} bytes: so much is not free on its disk")
     if spec.grant:
         devices.furnish(spec.grant, granted)
     if "nested_namespaces_denied" not in spec.without:
@@ -63,8 +80,8 @@ def _build(
         linux.write_file("/proc/sys/user/max_user_namespaces", "0")
     prepared.harden.make()
     pidfd = os.pidfd_open(os.getpid())
-    passing.send_bytes(control, passing.READY, [pidfd, disks[0]])
-    os.close(pidfd)
+    passing.send_bytes(control, passing.READY, [pidfd, disks[0], *hold])
+    passing.close_all([pidfd, *hold])
     return disks
 
 
@@ -78,6 +95,8 @@ def _supervise(
     timer: int,
     disks: tuple[int, int],
     group: Group | None,
+    *,
+    on_disk: bool,
 ) -> None:
     output_read, output_write = os.pipe()
     words_read, words_write = os.pipe()
@@ -96,6 +115,7 @@ def _supervise(
         timer=timer,
         relay=Relay(output_read, sink, prepared.spec.limits.output_bytes),
         disks=disks,
+        on_disk=on_disk,
         group=group,
     )
     supervisor.watch()

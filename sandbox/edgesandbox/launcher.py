@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgesandbox import cgroups, confine, identity, linux, networks, passing, root
+from edgesandbox import cgroups, confine, disks, identity, linux, networks, passing, root
 from edgesandbox.binds import Bind
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import NamespacesRefused, SandboxUnavailable
@@ -61,9 +61,13 @@ def _start_and_keep(control: socket.socket, message: dict[str, Any]) -> int:
     """Start the zygote, make its jobs' control groups until its end, and return how it ended."""
     keeper, missing = cgroups.find()
     lender = Lender(message["grants"])
+    base = None
     try:
         ours, theirs = passing.pair()
-        pid = _start(control, theirs, message, keeper)
+        ids = take_ids()
+        if message["scratch_directory"] is not None:
+            base = disks.make_base(message["scratch_directory"], ids.first)
+        pid = _start(control, theirs, message, keeper, ids, base)
         control.close()
         theirs.close()
         with contextlib.suppress(OSError):  # a zygote that died at once has no use for it
@@ -72,13 +76,20 @@ def _start_and_keep(control: socket.socket, message: dict[str, Any]) -> int:
             cgroups.serve(ours, keeper, lender)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
+        if base is not None:
+            base.remove()
         if keeper is not None:
             with contextlib.suppress(OSError):  # the next launcher tries again
                 keeper.close()
 
 
 def _start(
-    control: socket.socket, groups: socket.socket, message: dict[str, Any], keeper: cgroups.Keeper | None
+    control: socket.socket,
+    groups: socket.socket,
+    message: dict[str, Any],
+    keeper: cgroups.Keeper | None,
+    ids: identity.Ids,
+    base: disks.Base | None,
 ) -> int:
     host_network = message["network"] == networks.HOST
     visible = root.plan(
@@ -88,7 +99,8 @@ def _start(
         [Bind(**each) for each in message["binds"]],
         host_network=host_network,
     )
-    ids = take_ids()
+    if base is not None:
+        visible = visible.with_disk(base.path)
     unshared_read, unshared_write = os.pipe()
     mapped_read, mapped_write = os.pipe()
     pid = linux.clone(linux.CLONE_NEWPID | linux.CLONE_NEWNS)

@@ -28,6 +28,7 @@ class Order:
         env: added to its environment.
         network: one of ``NETWORKS``.
         directory: where it starts; None for its ``/scratch``.
+        scratch_directory: where on disk its scratch is made; unset, the scratch is in memory.
         gpus: names of those that it may use, as ``gpus.choose`` reads them.
         tier_c: as ``Zygote`` takes it.
     """
@@ -38,6 +39,7 @@ class Order:
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
     network: str = "none"
     directory: str | None = None
+    scratch_directory: str | None = None
     gpus: Sequence[str] = ()
     tier_c: str = "refuse"
 
@@ -113,6 +115,7 @@ def read(options: Mapping[str, Any], argv: Sequence[str]) -> Order:
         env=dict(map(_variable, options["env"])),
         network=_network(options["net"]),
         directory=options["chdir"],
+        scratch_directory=options["scratch_dir"],
         gpus=tuple(options["gpu"]),
         tier_c="allow" if options["allow_tier_c"] else "refuse",
     )

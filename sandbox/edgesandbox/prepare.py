@@ -50,9 +50,9 @@ def prepare(spec: Spec, features: Features) -> Prepared:
     return Prepared(
         spec=spec,
         settle=_settle(features),
-        mounts=root.private_mounts(spec.limits),
+        mounts=root.private_mounts(spec.limits, on_disk=features.on_disk),
         harden=_harden(features, enforced),
-        supervise=confine.keep_to_supervise(),
+        supervise=confine.keep_to_supervise(on_disk=features.on_disk),
         confine=confine.prepare(spec.limits),
         wall=landlock.Wall(features.landlock, features.writable) if "landlock" in enforced else None,
         account=report.encode_account(protections.tier(enforced), enforced, not_enforced),

@@ -16,7 +16,6 @@ ALWAYS = (
     "cgroup_namespace",
     "private_root",
     "device_pinning",
-    "scratch_cap",
     "tmp_cap",
     "rlimit_core",
     "rlimit_cpu",
@@ -44,6 +43,8 @@ MISSING = {
     "network_namespace": "the caller asked for the host's network: jobs reach whatever this machine reaches, its own "
     "services on 127.0.0.1 too, and see its connections; sockets with abstract names are out of reach only where "
     "Landlock has version 6",
+    "scratch_cap": "the scratch is a directory on disk; a watchdog adds up what the job has there four times a second, "
+    "and ends it when that is too much or the file system runs short: it may be over by what it writes between looks",
     "separate_user_id": "all jobs run as the user who started the sandbox; started by root, each gets an id of its own",
     "nested_namespaces_denied": "jobs may make user namespaces of their own",
     "separate_file_locks": "jobs at work at the same time can see each other's locks (flock, fcntl) on files of the "

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from edgesandbox import linux
+from edgesandbox import disks, linux
 from edgesandbox.binds import Bind, place
 from edgesandbox.calls import Calls
 from edgesandbox.errors import SandboxUnavailable
@@ -53,6 +53,10 @@ class Plan:
     links: dict[str, str]
     asked: tuple[Bind, ...] = ()
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def with_disk(self, path: str) -> Plan:
+        """Return the plan with the directory on disk that jobs' scratches are made in."""
+        return dataclasses.replace(self, asked=(*self.asked, Bind(path, disks.INSIDE, writable=True)))
 
 
 def plan(
@@ -201,10 +205,15 @@ def mount_proc(target: str) -> None:
     linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
 
 
-def private_mounts(limits: Limits) -> Calls:
-    """Lay out how a job's own /tmp, /scratch and /proc are mounted."""
+def private_mounts(limits: Limits, *, on_disk: bool = False) -> Calls:
+    """Lay out how a job's own /tmp, /scratch and /proc are mounted; a scratch on disk is there already."""
     calls = Calls()
-    for path, size_bytes in (("/scratch", limits.scratch_bytes), ("/tmp", limits.tmp_bytes)):  # noqa: S108 - inside
+    own = {"/scratch": limits.scratch_bytes, "/tmp": limits.tmp_bytes}  # noqa: S108 - paths inside
+    if on_disk:
+        del own["/scratch"]
+        what = f"cover {disks.INSIDE}"  # the scratches of others, which have the same user where there is only one
+        calls.add("mount", b"none", disks.INSIDE.encode(), b"tmpfs", linux.MS_RDONLY, b"size=4k,mode=0", what=what)
+    for path, size_bytes in own.items():
         # An inode takes about 1 KiB of kernel memory that the size does not count.
         inodes = min(max(size_bytes // 4096, 256), 65_536)
         options = f"size={size_bytes},nr_inodes={inodes},mode=0700,uid={JOB_ID},gid={JOB_ID}"
@@ -216,12 +225,16 @@ def private_mounts(limits: Limits) -> Calls:
     return calls
 
 
-def mount_private(mounts: Calls) -> tuple[int, int]:
+def mount_private(mounts: Calls, disk: str | None) -> tuple[int, int]:
     """Mount a job's own file systems; returns the descriptors of scratch and /tmp.
+
+    Where its scratch is on disk, ``disk`` is what its directory is called.
 
     A descriptor keeps its file system readable after the job, its namespaces and its mounts are gone.
     """
     kept = {path: linux.clone_tree(path) for path in covered_mounts()}
+    if disk is not None:
+        linux.mount(f"{disks.INSIDE}/{disk}", "/scratch", "none", linux.MS_BIND)
     mounts.make()
     for path, tree in kept.items():
         _make(path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112

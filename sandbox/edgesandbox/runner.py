@@ -78,6 +78,7 @@ class _Runner:
             network=networks.HOST if order.network == "host" else networks.LOOPBACK,
             grants=[grant],
             tier_c=order.tier_c,
+            scratch_directory=order.scratch_directory,
         )
         with zygote, zygote.spawn(Spec(limits=order.limits, grant=grant)) as box:
             self._box = box

@@ -15,7 +15,7 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
-from edgesandbox import job, linux, passing
+from edgesandbox import footprint, job, linux, passing
 from edgesandbox.group import Group
 from edgesandbox.report import Ending, Outcome
 from edgesandbox.spec import Limits
@@ -111,6 +111,7 @@ class Supervisor:
         relay: Relay,
         disks: Sequence[int],
         group: Group | None,
+        on_disk: bool = False,
         tree: Tree | None = None,
         lifeline: int | None = None,
     ) -> None:
@@ -124,7 +125,8 @@ class Supervisor:
             start: its end of the pipe that it is started by.
             timer: set by the agent when it starts the job.
             relay: the job's output.
-            disks: descriptors of its own file systems.
+            disks: descriptors of its scratch and /tmp.
+            on_disk: whether its scratch is a directory on disk, which no kernel limit bounds.
             group: its control group.
             tree: its processes; unset, those of this PID namespace.
             lifeline: a pipe whose end means that everything is to end.
@@ -137,6 +139,7 @@ class Supervisor:
         self.timer = timer
         self.relay = relay
         self.disks = disks
+        self.on_disk = on_disk
         self.group = group
         self.tree = tree or Namespace()
         self.lifeline = lifeline
@@ -228,10 +231,16 @@ class Supervisor:
             self._stop(Outcome.MEMORY_LIMIT)
         elif cpu_s > self.limits.cpu_s + CPU_SLACK_S:
             self._stop(Outcome.CPU_LIMIT)
-        elif (over := self.tree.over(self.limits)) is not None:
+        elif (over := self._over()) is not None:
             self._stop(over)
         now = time.monotonic()
         self.look_at = now + pause_s(left_bytes, now - before)
+
+    def _over(self) -> Outcome | None:
+        """Return the limit that no kernel keeps and that the job is over."""
+        if self.on_disk and footprint.is_over(self.disks[0], self.limits):
+            return Outcome.DISK_LIMIT
+        return self.tree.over(self.limits)
 
     def _group_cpu_s(self) -> float | None:
         cpu_s = self.group.cpu_s() if self.group else None
@@ -287,7 +296,7 @@ class Supervisor:
         self.relay.fill()
         if self.relay.over and self.stopped_for is None:
             self.stopped_for = Outcome.OUTPUT_LIMIT
-        stopped_for = self.stopped_for or self.tree.over(self.limits)
+        stopped_for = self.stopped_for or self._over()  # it may have been quicker than the next look
         detail = b""
         if not ran and stopped_for is None:
             stopped_for, detail = Outcome.SETUP_FAILED, words or b"the job's process died before it was started"

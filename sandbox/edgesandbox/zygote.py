@@ -19,6 +19,7 @@ import sys
 from typing import Any, NoReturn
 
 from edgesandbox import confine, features, identity, init, job, linux, passing, root
+from edgesandbox.disks import Disk, Disks
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.group import MAX_FILES, Group, Groups
 from edgesandbox.networks import HOST, Networks
@@ -107,6 +108,7 @@ class Clone:
         order: where one that was cloned ahead waits for its spec and descriptors.
         control: a copy of its own way to the agent, for a last word should it be killed for lack of memory.
         told: what it was told to run.
+        disk: its scratch, where that is on disk.
     """
 
     user: int
@@ -115,6 +117,7 @@ class Clone:
     order: socket.socket | None = None
     control: socket.socket | None = None
     told: Prepared | None = None
+    disk: Disk | None = None
 
 
 class Nursery:
@@ -136,23 +139,26 @@ class Nursery:
                 no_cgroups=groups.missing,
                 host_network=message["network"] == HOST,
                 writable=tuple(message["writable"]),
+                on_disk=message["on_disk"],
             )
         )
         self._preparer.prepare(json.dumps(Spec().to_json()).encode())
         self._alive: dict[int, Clone] = {}  # by pid
         self._spares: list[int] = []  # of these, cloned ahead
         self._networks = Networks(message["network"])
+        self._poll = select.poll()
+        self._disks = Disks(self._poll, on_disk=message["on_disk"])
 
     def serve(self) -> None:
         """Fork on request and reap, until the agent closes its end."""
         linux.block_signals([signal.SIGCHLD])  # in every child too, until it becomes the job
         children = linux.signal_descriptor(signal.SIGCHLD)
-        poll = select.poll()
-        poll.register(self._control, select.POLLIN)
-        poll.register(children, select.POLLIN)
+        self._poll.register(self._control, select.POLLIN)
+        self._poll.register(children, select.POLLIN)
         while True:
             self._clone_ahead()
-            ready = [fd for fd, _event in poll.poll()]
+            ready = [fd for fd, _event in self._poll.poll()]
+            self._disks.notice(ready)
             if children in ready:
                 os.read(children, 4096)
                 self._reap()
@@ -176,6 +182,7 @@ class Nursery:
     def _bury(self, clone: Clone, status: int) -> None:
         """Give back what a dead sandbox had; speak for one that could not."""
         self._networks.give_back(clone.network)
+        self._disks.give_back(clone.disk)
         if clone.group is not None:
             if status and clone.control is not None and clone.told is not None:
                 self._speak_for(clone.control, clone.told, clone.group)
@@ -249,14 +256,17 @@ class Nursery:
             network = self._networks.enter()
             if work is None:  # in there: once the spec has come, nothing of ours is left in any network
                 order, theirs = passing.pair()
+            disk = self._disks.take(user)
             try:
                 pid = linux.clone(init.NAMESPACES, group.directory if group else None)
             except OSError:
                 self._networks.give_back(network)
+                self._disks.give_back(disk)
                 raise
             if pid == 0:
-                self._become_init(work, theirs, group, mapped_read, mapped_write)
-            self._alive[pid] = Clone(user, network, group, order)
+                self._become_init(work, theirs, group, mapped_read, mapped_write, disk)
+            self._disks.passed_on(disk)
+            self._alive[pid] = Clone(user, network, group, order, disk=disk)
             for kind in ("uid", "gid"):
                 linux.write_map(pid, kind, identity.JOB_ID, user, 1)
             os.write(mapped_write, b"1")
@@ -288,6 +298,7 @@ class Nursery:
         group: Group | None,
         mapped: int,
         unused: int,
+        disk: Disk | None,
     ) -> NoReturn:
         """Be the clone; whatever happens, it must not come back as a second zygote."""
         try:
@@ -295,7 +306,8 @@ class Nursery:
             self._control.close()
             if order is not None:
                 kept = group.fds() if group else []
-                linux.close_all_except([0, 1, 2, order.fileno(), mapped, *kept])
+                held = [disk.hold] if disk else []
+                linux.close_all_except([0, 1, 2, order.fileno(), mapped, *kept, *held])
             if group is not None:
                 group.join()
             if work is None:
@@ -306,7 +318,7 @@ class Nursery:
                 work = self._preparer.prepare(request), fds
                 order.close()
             told, fds = work
-            init.main(told, told.spec.entry or self._entry, fds, mapped, group)
+            init.main(told, told.spec.entry or self._entry, fds, mapped, group, disk)
         finally:
             os._exit(1)
 
