@@ -41,7 +41,11 @@ class Registry:
                 await send({"type": f"{event['type']}.complete"})
             await send({"type": "lifespan.shutdown.complete"})
             return
-        assert ("POST", "/api/v1/nodes/register") == (scope["method"], scope["path"])
+        assert "POST" == scope["method"]
+        if scope["path"] != "/api/v1/nodes/register":  # of a gateway that has no challenges
+            await send({"type": "http.response.start", "status": 404, "headers": []})
+            await send({"type": "http.response.body", "body": b"{}"})
+            return
         body, more = b"", True
         while more:
             event = await receive()
@@ -75,7 +79,7 @@ async def registry(nursery: trio.Nursery) -> AsyncIterator[Registry]:
 
 
 def _contents(home: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(home)): path.read_bytes() for path in home.rglob("*") if path.is_file()}
+    return {str(path.relative_to(home)): path.read_bytes() for path in home.glob("*") if path.is_file()}
 
 
 async def _register(registry: Registry, home: Path, *, force: bool = False, name: str = "my-node") -> enrol.Registered:
@@ -122,7 +126,7 @@ async def test_the_key_is_never_readable_by_others_while_it_is_made(registry: Re
 
     await _register(registry, home)
 
-    assert {("private_key.pem", 0o600, 0o700), ("public_key.pem", 0o644, 0o700)} == set(seen)
+    assert [("private_key.pem", 0o600, 0o700)] == seen
 
 
 async def test_a_second_registration_without_force_says_so(registry: Registry, tmp_path: Path) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from edgeagent.cli.options import GatewayParam, as_json, print_json
+from edgeagent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
     from edgeagent.wire.urls import GatewayUrl
@@ -23,13 +25,24 @@ if TYPE_CHECKING:
     help="Job types to offer beside echo and cpu_benchmark, separated by commas.  [default: all that can run here]",
 )
 @click.option("--force", is_flag=True, help="Replace the keys and configuration that are there.")
+@click.option(
+    "--join-token-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="EDGEAGENT_JOIN_TOKEN_FILE",
+    help="File with the gateway's join token, instead of EDGEAGENT_JOIN_TOKEN.  [env: EDGEAGENT_JOIN_TOKEN_FILE]",
+)
 @as_json
-def register(gateway: GatewayUrl, name: str, capabilities: str, force: bool, as_json: bool) -> None:
+def register(
+    gateway: GatewayUrl, name: str, capabilities: str, force: bool, join_token_file: Path | None, as_json: bool
+) -> None:
     """Register this machine with a gateway.
 
     Makes an Ed25519 key pair and keeps it with the configuration in ~/.edgeagent, or in EDGEAGENT_HOME.  With --force
     and the old key still there, the node keeps its id and earnings.  Nothing of an old identity is touched before the
     gateway has accepted the new one.
+
+    A gateway that wants a join token gets it from EDGEAGENT_JOIN_TOKEN or a file, never from the command line, where
+    other users could read it.
     """
     import trio
 
@@ -38,8 +51,10 @@ def register(gateway: GatewayUrl, name: str, capabilities: str, force: bool, as_
     home = config.default_home(os.environ)
     wanted = tuple(dict.fromkeys(one.strip() for one in capabilities.split(",") if one.strip()))
 
+    join_token = _join_token(join_token_file)
+
     async def call() -> enrol.Registered:
-        return await enrol.register(home, gateway, name, wanted, force=force)
+        return await enrol.register(home, gateway, name, wanted, force=force, join_token=join_token)
 
     node = trio.run(call)
     if as_json:
@@ -50,7 +65,16 @@ def register(gateway: GatewayUrl, name: str, capabilities: str, force: bool, as_
     click.echo(f"Node id:  {node.node_id}")
     click.echo(f"Token:    {node.token}")
     click.echo(f"Saved in: {home}")
+    if node.status == "PENDING":
+        click.echo("The gateway's owner has to approve the node before it gets work.", err=True)
     click.echo("Start the node with: edgeagent run", err=True)
+
+
+def _join_token(file: Path | None) -> str | None:
+    token = file.read_text(errors="replace").strip() if file else os.environ.get("EDGEAGENT_JOIN_TOKEN", "").strip()
+    if not token.isascii() or not token.isprintable():
+        raise UsageError("the join token holds characters that no token has; was the right file named?")
+    return token or None
 
 
 @click.command()
@@ -62,9 +86,69 @@ def run() -> None:
     stops at once.  EDGEAGENT_ALLOW_TIER_C=1 runs jobs on a host without namespaces, too, where they are confined less.
     """
     from edgeagent import logs
-    from edgeagent.node import config, service
+    from edgeagent.node import config, proving, service
 
     logs.configure(logs.check_level(os.environ.get("LOG_LEVEL") or "INFO"))
     home = config.default_home(os.environ)
     allowed = config.tier_c_allowed(os.environ)
-    sys.exit(service.main(lambda: config.load(home, os.environ), home / "plugins", allow_tier_c=allowed))
+
+    def load() -> config.NodeConfig:
+        proving.settle(home)
+        return config.load(home, os.environ)
+
+    sys.exit(service.main(load, home / "plugins", allow_tier_c=allowed))
+
+
+@click.group()
+def keys() -> None:
+    """The key that this machine's node is known by."""
+
+
+@keys.command()
+@as_json
+def show(as_json: bool) -> None:
+    """Show the node's public key and whose it is."""
+    from edgeagent.node import config, files
+    from edgeagent.wire import identity
+
+    home = config.default_home(os.environ)
+    stored = files.read_config(home)
+    try:
+        public_pem = identity.public_key_of((home / files.PRIVATE_KEY).read_bytes())
+    except (OSError, identity.InvalidKeyError):
+        raise EdgeAgentError(f"there is no usable key in {home}; run: edgeagent register") from None
+    document = {
+        "node_id": (stored or {}).get("node_id"),
+        "gateway_url": (stored or {}).get("gateway_url"),
+        "fingerprint": identity.key_id(public_pem),
+        "public_key": public_pem,
+    }
+    if as_json:
+        print_json("node-key/1", document)
+        return
+    click.echo(f"Node id:      {document['node_id']}")
+    click.echo(f"Gateway:      {document['gateway_url']}")
+    click.echo(f"Fingerprint:  {document['fingerprint']}")
+    click.echo(public_pem, nl=False)
+
+
+@keys.command()
+@as_json
+def rotate(as_json: bool) -> None:
+    """Give the node a new key, for which the old one signs.
+
+    The node keeps its id, name and earnings.  The old key and its tokens are void at once; a node that is running goes
+    on with the new one by itself.
+    """
+    import trio
+
+    from edgeagent.node import config, files, proving
+    from edgeagent.wire import identity
+
+    home = config.default_home(os.environ)
+    node_id = trio.run(proving.rotate, home)
+    fingerprint = identity.key_id(identity.public_key_of((home / files.PRIVATE_KEY).read_bytes()))
+    if as_json:
+        print_json("key-rotation/1", {"node_id": node_id, "fingerprint": fingerprint})
+        return
+    click.echo(f"Node {node_id} has a new key: {fingerprint}")

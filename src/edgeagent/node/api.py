@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Self
@@ -11,9 +12,11 @@ import trio
 
 from edgeagent.errors import UnreachableError
 from edgeagent.rest import Json, Rest
+from edgeagent.wire import identity
 from edgeagent.wire.messages import Output
 from edgeagent.wire.urls import GatewayUrl
 
+_CHALLENGE = re.compile(r"[0-9a-f]{64}")
 _PIECE_BYTES = 256 << 10
 
 
@@ -37,9 +40,52 @@ class Api:
             RefusedError: the gateway says no (409, 403, 422 ...), in its words.
             UnreachableError: no gateway answered.
         """
-        answer = await self._rest.call("POST", "/nodes/register", json=body)
+        return self._named(await self._rest.call("POST", "/nodes/register", json=body))
+
+    async def prove(self, private_pem: bytes) -> Json:
+        """Prove a key by signing a challenge, and return the gateway's answer, which names the node and has a token.
+
+        Raises:
+            RefusedError: the key is no node's, or the node was revoked.
+            UnreachableError: no gateway answered.
+            InvalidKeyError: that is no private key.
+        """
+        public_pem = identity.public_key_of(private_pem)
+        challenge = (await self._rest.call("POST", "/nodes/challenge", json={"public_key": public_pem})).get(
+            "challenge"
+        )
+        # Only what can be nothing else is signed: a gateway must not get a signature of its choice.
+        if not isinstance(challenge, str) or not _CHALLENGE.fullmatch(challenge):
+            raise self._odd()
+        signature = identity.sign(private_pem, challenge.encode())
+        body = {"public_key": public_pem, "challenge": challenge, "signature": signature}
+        return self._named(await self._rest.call("POST", "/nodes/token", json=body))
+
+    async def rotate_key(self, body: Json) -> Json:
+        """Replace a node's key and return the gateway's answer.
+
+        Raises:
+            RefusedError: the present key has not signed for it.
+            UnreachableError: no gateway answered.
+        """
+        return self._named(await self._rest.call("POST", "/nodes/rotate-key", json=body))
+
+    async def heartbeat(self, token: str, load: float) -> Json:
+        """Say by REST that the node is alive, and how full it is, 0 to 1.
+
+        Raises:
+            RefusedError: the gateway does not accept the token.
+            UnreachableError: no gateway answered.
+        """
+        headers = {"Authorization": f"Bearer {token}"}
+        return await self._rest.call("POST", "/nodes/heartbeat", json={"current_load": load}, headers=headers)
+
+    def _odd(self) -> UnreachableError:
+        return UnreachableError(f"{self._gateway} does not answer as an edgeagent gateway does; check the address")
+
+    def _named(self, answer: Json) -> Json:
         if not all(isinstance(answer.get(key), str) for key in ("node_id", "token")):
-            raise UnreachableError(f"{self._gateway} does not answer as an edgeagent gateway does; check the address")
+            raise self._odd()
         return answer
 
     async def put_output(self, token: str, attempt_id: str, output: Output, path: Path) -> None:

@@ -1,7 +1,7 @@
 """``edgeagent register``: a new key, and the gateway's word that it is a node.
 
-The one rule: nothing of an old identity is touched before the gateway has accepted the new one.  The new key is made
-in a directory of its own inside the home; only a 201 moves it into place, ``config.json`` last.
+The one rule: nothing of an old identity is touched before the gateway has accepted the new one.  The new key is kept
+in a directory of its own inside the home (``node.pending``) until everything is in place, ``config.json`` last.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import trio
 
-from edgeagent.errors import EdgeAgentError, UsageError
-from edgeagent.node import files
+from edgeagent.errors import EdgeAgentError, RefusedError, UsageError
+from edgeagent.node import files, pending, proving
 from edgeagent.node.api import Api
 from edgeagent.wire import identity
 from edgeagent.wire.urls import GatewayUrl
@@ -33,12 +32,19 @@ class Registered:
 
 
 async def register(
-    home: Path, gateway: GatewayUrl, name: str, capabilities: Sequence[str], *, force: bool
+    home: Path,
+    gateway: GatewayUrl,
+    name: str,
+    capabilities: Sequence[str],
+    *,
+    force: bool,
+    join_token: str | None = None,
 ) -> Registered:
     """Make this machine a node of ``gateway`` and keep the identity in ``home``.
 
     With ``force``, an identity that is already there is replaced.  Where it is a usable one of the same gateway, the
-    old key signs the change, so that the node keeps its id and what it has earned.
+    old key signs the change, so that the node keeps its id and what it has earned.  A registration that was cut short
+    after the gateway had accepted it is completed instead.
 
     Raises:
         EdgeAgentError: already registered, or the files cannot be written.
@@ -46,37 +52,56 @@ async def register(
         UnreachableError: the gateway did not answer.
     """
     with _written():
+        settled = await proving.recover(home)
+        if settled is not None and _is(settled, gateway, name):
+            return _settled(settled)
         held = any((home / one).exists() for one in (files.PRIVATE_KEY, files.CONFIG))
         if held and not force:
             raise EdgeAgentError(f"this machine is already registered ({_who(home)}); to replace that, add --force")
         files.ensure_directory(home)
-        with files.staging(home) as stage:
-            return await _register(home, stage, gateway, name, tuple(capabilities), replace=held)
+        config = {"name": name, "gateway_url": str(gateway), "capabilities": list(capabilities)}
+        return await _register(home, gateway, config, join_token, replace=held)
 
 
 async def _register(
-    home: Path, stage: Path, gateway: GatewayUrl, name: str, capabilities: tuple[str, ...], *, replace: bool
+    home: Path, gateway: GatewayUrl, config: dict[str, Any], join_token: str | None, *, replace: bool
 ) -> Registered:
-    private_pem = identity.new_private_key()
-    public_pem = identity.public_key_of(private_pem)
-    files.write(stage / files.PRIVATE_KEY, private_pem, 0o600)
-    files.write(stage / files.PUBLIC_KEY, public_pem.encode(), 0o644)
-    body: dict[str, Any] = {"name": name, "public_key": public_pem, "capabilities": list(capabilities)}
-    replaces = _replaces(home, gateway, public_pem) if replace else None
+    new = pending.begin(home, config)
+    body: dict[str, Any] = {
+        "name": config["name"],
+        "public_key": new.public_pem,
+        "capabilities": config["capabilities"],
+    }
+    replaces = _replaces(home, gateway, new.public_pem) if replace else None
     if replaces is not None:
         body["replaces"] = replaces
-    async with Api(gateway) as api:
-        answer = await api.register(body)
+    if join_token is not None:
+        body["join_token"] = join_token
+    try:
+        async with Api(gateway) as api:
+            answer = await api.register(body)
+    except RefusedError:
+        pending.discard(home)
+        raise
     registered = Registered(
         node_id=answer["node_id"],
         token=answer["token"],
         status=str(answer.get("status", "REGISTERED")),
-        name=name,
-        replaced=replaces is not None,
+        name=config["name"],
+        replaced=replaces is not None and answer["node_id"] == replaces["node_id"],
     )
-    with trio.CancelScope(shield=True):  # the gateway has forgotten the old key: what follows is all or nothing
-        await trio.to_thread.run_sync(_install, home, stage, registered, gateway, capabilities)
+    pending.install(home, new, node_id=registered.node_id, token=registered.token, status=registered.status)
     return registered
+
+
+def _is(settled: dict[str, Any], gateway: GatewayUrl, name: str) -> bool:
+    return settled.get("name") == name and GatewayUrl.parse(str(settled.get("gateway_url"))) == gateway
+
+
+def _settled(config: dict[str, Any]) -> Registered:
+    return Registered(
+        node_id=config["node_id"], token=config["jwt_token"], status=config["status"], name=config["name"]
+    )
 
 
 def _who(home: Path) -> str:
@@ -101,22 +126,6 @@ def _replaces(home: Path, gateway: GatewayUrl, public_pem: str) -> dict[str, str
     except (UsageError, KeyError, ValueError, OSError):
         return None
     return {"node_id": node_id, "signature": signature}
-
-
-def _install(
-    home: Path, stage: Path, registered: Registered, gateway: GatewayUrl, capabilities: tuple[str, ...]
-) -> None:
-    (stage / files.PRIVATE_KEY).replace(home / files.PRIVATE_KEY)
-    (stage / files.PUBLIC_KEY).replace(home / files.PUBLIC_KEY)
-    document = {
-        "node_id": registered.node_id,
-        "name": registered.name,
-        "gateway_url": str(gateway),
-        "jwt_token": registered.token,
-        "status": registered.status,
-        "capabilities": list(capabilities),
-    }
-    files.write_config(home, document)
 
 
 @contextlib.contextmanager

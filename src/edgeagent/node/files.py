@@ -6,11 +6,9 @@ The private key is created 0600, so there is no moment at which another user cou
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +83,3 @@ def read_config(home: Path) -> dict[str, Any] | None:
     if not isinstance(document, dict):
         raise UsageError(f"{path} must hold a JSON object; write it anew with: edgeagent register --force ...")
     return document
-
-
-@contextlib.contextmanager
-def staging(home: Path) -> Iterator[Path]:
-    """Give a directory inside ``home`` (same file system, 0700) that is gone afterwards."""
-    with tempfile.TemporaryDirectory(dir=home, prefix=".register-") as name:
-        yield Path(name)

@@ -7,12 +7,13 @@ accept, and another process that runs as the same node.  Called by ``node.servic
 from __future__ import annotations
 
 import random
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
 import trio
 
-from edgeagent.errors import EdgeAgentError, RefusedError
+from edgeagent.errors import EdgeAgentError, RefusedError, UnreachableError
 from edgeagent.node.backoff import Backoff
 from edgeagent.node.session import Session
 from edgeagent.node.transport import Connect, LinkLost, most_telling
@@ -24,6 +25,8 @@ log = structlog.get_logger()
 BYE_S = 3.0
 #: Most seconds that a gateway can send a node away for; beyond it, asking again costs nobody anything.
 MOST_AWAY_S = 600.0
+#: Fresh tokens in a row that may be refused: a gateway that gives them and does not take them is out of order.
+MOST_PROOFS = 3
 
 
 class Losable(Protocol):
@@ -36,12 +39,23 @@ class Losable(Protocol):
 class Relay:
     """The node's link, whichever connection carries it at the moment."""
 
-    def __init__(self, connect: Connect, session: Session, sender: Losable, backoff: Backoff | None = None) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        session: Session,
+        sender: Losable,
+        backoff: Backoff | None = None,
+        *,
+        prove: Callable[[], Awaitable[bool]] | None = None,
+    ) -> None:
+        """Hold links that ``connect`` opens; ``prove`` gets a fresh token by the node's key, if it can."""
         self._connect = connect
         self._session = session
         self._sender = sender
         self._backoff = backoff or Backoff(random.Random())  # noqa: S311 (jitter, not a secret)
         self._left = trio.Event()
+        self._prove = prove
+        self._proofs = 0  # since the last Welcome
 
     def is_up(self) -> bool:
         """Return whether the gateway has said Welcome on a connection that still stands."""
@@ -78,15 +92,28 @@ class Relay:
             if lost is None:
                 self._left.set()
                 return
-            _raise_if_final(lost)
             if self._session.welcomed:
                 self._backoff.reset()
+                self._proofs = 0
+            if lost.code != CloseCode.AUTHENTICATION_FAILED or not await self._get_token():
+                _raise_if_final(lost)
             delay_s = min(lost.back_s, MOST_AWAY_S) + self._backoff.next_s()
             event = (
                 "Connection lost, reconnecting..." if self._session.welcomed else "Gateway not reached, trying again"
             )
             log.info(event, code=lost.code, reason=lost.reason, retry_s=round(delay_s, 1))
             await trio.sleep(delay_s)
+
+    async def _get_token(self) -> bool:
+        if self._prove is None or self._proofs == MOST_PROOFS:
+            return False
+        try:
+            self._proofs += 1
+            return await self._prove()
+        except UnreachableError as error:
+            log.warning("Gateway not reached for a fresh token", reason=str(error))
+            self._proofs -= 1
+            return True  # the next link will say again that one is needed
 
 
 def _raise_if_final(lost: LinkLost) -> None:

@@ -9,7 +9,7 @@ sockets and a sandbox, ``simulation`` streams in memory and a stand-in.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import attrs
@@ -58,6 +58,7 @@ class Surroundings:
     spool: Spool
     credentials: Credentials
     health: Health
+    prove: Callable[[], Awaitable[bool]] | None = None  # gets a fresh token by the node's key
 
 
 async def run(
@@ -105,7 +106,7 @@ async def run(
                 slots=slots,
                 sandbox_tier=executor.tier,
             )
-            link = Relay(around.connect, Session(agent, outbox), sender, Backoff(chance.rng()))
+            link = Relay(around.connect, Session(agent, outbox), sender, Backoff(chance.rng()), prove=around.prove)
             link_ring.start_soon(around.credentials.run)
             health_url = await link_ring.start(around.health, link.is_up)
             link_ring.start_soon(link.run)

@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from edgeagent.errors import EdgeAgentError
-from edgeagent.node import health, rings
+from edgeagent.node import health, proving, rings
 from edgeagent.node.api import Api
 from edgeagent.node.capabilities import announce
 from edgeagent.node.config import NodeConfig
@@ -55,6 +55,12 @@ async def run(
             async def upload(attempt_id: str, output: Output, path: Path) -> None:
                 await api.put_output(credentials.token, attempt_id, output, path)
 
+            async def prove() -> bool:
+                token = await proving.fresh_token(config.home, config.gateway, config.node_id)
+                if token is not None:
+                    credentials.renew(token)
+                return token is not None
+
             log.info("Node starts", node_id=config.node_id, gateway=str(config.gateway))
             await rings.run(
                 rings.Surroundings(
@@ -63,6 +69,7 @@ async def run(
                     spool=spool,
                     credentials=credentials,
                     health=functools.partial(health.run, listener),
+                    prove=prove if config.token_in_file else None,
                 ),
                 executor,
                 announced=announced,
