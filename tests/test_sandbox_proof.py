@@ -56,6 +56,14 @@ def test_every_test_that_it_names_exists(row: list[str]) -> None:
     assert [] == missing
 
 
+def test_every_test_named_elsewhere_on_the_page_exists() -> None:
+    """As beside the cases of other projects."""
+    found = ID.findall(PAGE.partition("## What is left behind")[2])
+
+    assert len(found) > 10
+    assert [] == [test for directory, name, test in found if test not in functions_of(file_of(directory, name))]
+
+
 @pytest.mark.parametrize("name", ATTACKS)
 def test_no_attack_is_missing(name: str) -> None:
     """A new test of these files has to be named in the table."""

@@ -6,6 +6,7 @@ One message is one packet, so nobody has to frame or to buffer.  Descriptors arr
 from __future__ import annotations
 
 import array
+import errno
 import json
 import os
 import socket
@@ -53,10 +54,31 @@ def receive(
     """Return the next message and its descriptors; None when the other end is gone.
 
     Raises:
-        OSError: the socket's timeout ran out.
+        OSError: the socket's timeout ran out, or what came is no message; its descriptors are closed then.
     """
     data, fds = receive_bytes(sock, max_fds, max_bytes=max_bytes)
-    return json.loads(data) if data else None, fds
+    if not data:
+        return None, []
+    try:
+        return decode(data), fds
+    except ValueError as problem:
+        close_all(fds)
+        raise OSError(errno.EBADMSG, str(problem)) from None
+
+
+def decode(data: bytes) -> dict[str, Any]:
+    """Return the message that a packet holds.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    try:
+        message: object = json.loads(data)
+    except (ValueError, RecursionError) as problem:
+        raise ValueError(f"this is no message: {problem}") from None
+    if not isinstance(message, dict):
+        raise ValueError("this is no message: not an object")  # noqa: TRY004 - a value from outside
+    return message
 
 
 def receive_bytes(sock: socket.socket, max_fds: int = 0, *, max_bytes: int = SMALL_BYTES) -> tuple[bytes, list[int]]:

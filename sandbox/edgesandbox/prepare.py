@@ -7,9 +7,8 @@ in the order in which they are made.
 from __future__ import annotations
 
 import dataclasses
-import json
 
-from edgesandbox import confine, landlock, linux, protections, report, root, seccomp
+from edgesandbox import confine, landlock, linux, passing, protections, report, root, seccomp
 from edgesandbox.calls import Calls
 from edgesandbox.features import Features
 from edgesandbox.identity import JOB_ID
@@ -93,10 +92,10 @@ class Preparer:
         """Return what the spec in ``request`` takes.
 
         Raises:
-            ValueError, TypeError, KeyError: it is no spec.
+            ValueError: it is no spec.
         """
         if request not in self._known:
             if len(self._known) >= MOST_KNOWN:
                 self._known.clear()
-            self._known[request] = prepare(Spec.from_json(json.loads(request)), self._features)
+            self._known[request] = prepare(Spec.from_json(passing.decode(request)), self._features)
         return self._known[request]

@@ -85,10 +85,12 @@ class Report:
         """Read what ``to_json`` wrote.
 
         Raises:
-            ValueError: the outcome is unknown.
-            TypeError: a field is unknown or missing.
+            ValueError: the outcome or a field is unknown, or one is missing.
         """
-        return cls(**{**data, "outcome": Outcome(data["outcome"]), "enforced": tuple(data["enforced"])})
+        try:
+            return cls(**{**data, "outcome": Outcome(data["outcome"]), "enforced": tuple(data["enforced"])})
+        except (KeyError, TypeError) as problem:
+            raise ValueError(f"this is no report of a sandbox: {problem}") from None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -202,8 +204,9 @@ def compose(data: bytes) -> Report:
     ending, account = Ending.unpack(data)
     try:
         tier, enforced, not_enforced = _read_account(account)
+        held = tuple(enforced), dict(not_enforced)
         source = MEMORY_SOURCES[ending.memory_source]
-    except (ValueError, TypeError, IndexError) as problem:
+    except (ValueError, TypeError, IndexError, RecursionError) as problem:
         raise ValueError(f"this is no report of a sandbox: {problem}") from None
     outcome = classify(ending)
     number = ending.status & 0x7F
@@ -217,8 +220,8 @@ def compose(data: bytes) -> Report:
         memory_peak_bytes=ending.memory_peak_bytes,
         memory_source=source,
         tier=tier,
-        enforced=tuple(enforced),
-        not_enforced=dict(not_enforced),
+        enforced=held[0],
+        not_enforced=held[1],
     )
 
 

@@ -97,12 +97,17 @@ class Spec:
         """Read what ``to_json`` wrote.
 
         Raises:
-            ValueError: a limit or a path makes no sense.
-            TypeError: a field is unknown.
+            ValueError: a limit or a path makes no sense, or a field is unknown, missing or of another type.
         """
-        parts = {
-            "limits": Limits(**data["limits"]),
-            "without": tuple(data["without"]),
-            "grant": Grant.from_json(data["grant"]),
-        }
-        return cls(**{**data, **parts})
+        try:
+            parts = {
+                "limits": Limits(**data["limits"]),
+                "without": tuple(data["without"]),
+                "grant": Grant.from_json(data["grant"]),
+            }
+            spec = cls(**{**data, **parts})
+            if not isinstance(data.get("entry"), str | None):
+                raise TypeError("entry is no text")  # noqa: TRY301
+        except (AttributeError, KeyError, TypeError) as problem:
+            raise ValueError(f"this is no spec of a job: {problem}") from None
+        return spec
