@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-import postgres_server
+if TYPE_CHECKING:
+    import postgres_server
 
 # CI machines are slow and shared: a property says something about values, never about time.
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -30,17 +34,47 @@ def _root() -> str | None:
     return None if os.geteuid() == 0 else "the test changes users, which only root may"
 
 
+def _unfiltered() -> str | None:
+    status = Path("/proc/self/status").read_text()
+    return None if "\nSeccomp:\t0\n" in status else "this host filters system calls itself"
+
+
+def _landlock_scopes() -> str | None:
+    from edgesandbox import landlock
+
+    version = landlock.abi()
+    return None if version >= 6 else f"Landlock keeps signals apart from version 6 on, this kernel has {version}"
+
+
+def _ipv6() -> str | None:
+    with socket.socket(socket.AF_INET6) as sock:
+        try:
+            sock.bind(("::1", 0))
+        except OSError:
+            return "this host's loopback has no IPv6 address"
+    return None
+
+
+def _postgresql() -> str | None:
+    import postgres_server  # and with it libraries that hosts which only test the sandbox lack
+
+    return postgres_server.missing()
+
+
 def _program(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"{name} is not installed"
 
 
 #: What ``@pytest.mark.needs`` may name: each says None, or why this host cannot run the test.
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
-    "postgresql": postgres_server.missing,
+    "postgresql": _postgresql,
+    "ipv6": _ipv6,
+    "landlock_scopes": _landlock_scopes,
     "sandbox": _user_namespaces,
     "root": _root,
     "chromium": _program("chromium"),
     "setpriv": _program("setpriv"),
+    "unfiltered": _unfiltered,
 }
 _reasons: dict[str, str | None] = {}
 
@@ -48,6 +82,8 @@ _reasons: dict[str, str | None] = {}
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[postgres_server.Server]:
     """A PostgreSQL server of this run's own; what uses it is marked ``needs("postgresql")``."""
+    import postgres_server
+
     with postgres_server.running() as server:
         yield server
 

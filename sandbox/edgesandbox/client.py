@@ -347,7 +347,7 @@ class Zygote:
         """Run a job that looks around, and believe only what it has seen."""
         try:
             with self.spawn(Spec(entry="edgesandbox.probe:main")) as box:
-                answer = _ask(box)
+                answer = _ask(box, tier_c=self._base is not None)
                 report = box.read_report()
         except (SetupFailed, OSError) as problem:
             kind = SandboxUnavailable if self._base else NamespacesRefused
@@ -455,12 +455,12 @@ def _why_not(answer: bytes) -> str:
     return str(json.loads(answer)["failed"]) if answer.startswith(b"{") else compose(answer).detail
 
 
-def _ask(box: Box) -> list[list[str]]:
+def _ask(box: Box, *, tier_c: bool) -> list[list[str]]:
     """Return the probe's findings; what became of one that says nothing is in its report."""
     box.channel.settimeout(SPAWN_TIMEOUT_S)
     line = ""
     with contextlib.suppress(ConnectionError), box.channel.makefile("rw") as stream:
-        stream.write(json.dumps(probe_question()) + "\n")
+        stream.write(json.dumps(probe_question() | {"tier_c": tier_c}) + "\n")
         stream.flush()
         line = stream.readline()
     findings: list[list[str]] = json.loads(line or '[["private_root", "the probe died"]]')

@@ -37,7 +37,7 @@ def advise(problem: str, *, host: Path = Path("/")) -> str:
             return f"{start}; type: {command}"
     if any((host / mark.lstrip("/")).exists() for mark in _CONTAINER_MARKS):
         return (
-            f"{start}; start the container with: "
-            "--security-opt seccomp=unconfined --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
+            f"{start}; start the container with the profile docker/seccomp.json of this project: --security-opt "
+            "seccomp=docker/seccomp.json --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
         )
     return f"{start}; it needs Linux 5.12 or later with user namespaces (CONFIG_USER_NS), check: unshare --user true"

@@ -49,6 +49,17 @@ def findings(question: dict[str, Any]) -> Iterator[Finding]:
     yield from _privileges()
     yield from _limits()
     yield from _calls()
+    if question.get("tier_c"):
+        yield from _without_namespaces()
+
+
+def _without_namespaces() -> Iterator[Finding]:
+    with contextlib.suppress(OSError):
+        socket.socket(socket.AF_UNIX).close()
+        yield "sockets_denied", "a socket can be made"
+    with contextlib.suppress(OSError):
+        os.setpgid(0, 0)
+        yield "process_group_kept", "a job can change its process group"
 
 
 def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
@@ -69,9 +80,6 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
     pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
     if len(pids) != 2:
         yield "pid_namespace", f"{len(pids)} processes are visible instead of two"
-    with contextlib.suppress(OSError):
-        socket.socket(socket.AF_UNIX).close()
-        yield "sockets_denied", "a socket can be made"
     others = _interfaces() & set(question["interfaces"]) - {"lo"}
     if others:
         yield "network_namespace", f"network interfaces {sorted(others)} are visible"
@@ -129,8 +137,5 @@ def _calls() -> Iterator[Finding]:
     column = 0 if os.uname().machine == "x86_64" else 1
     if libc.syscall(NUMBERS["keyctl"][column], 0, -3, 0) >= 0:  # KEYCTL_GET_KEYRING_ID of the session
         yield "seccomp", "the kernel's keyrings can be used"
-    with contextlib.suppress(OSError):
-        os.setpgid(0, os.getppid())
-        yield "process_group_kept", "a job can leave its process group"
     if libc.unshare(0x10000000) == 0:
         yield "nested_namespaces_denied", "a job can make user namespaces"

@@ -11,16 +11,16 @@ ip link set lo up
 hostname guest
 echo "+cpu +memory +pids" > /sys/fs/cgroup/cgroup.subtree_control
 
-# inside NAME --least TIER [OPTION...] [-- COMMAND...]: run inside.py, each line of its output marked with the name.
+# inside NAME --tier TIER [OPTION...] [-- COMMAND...]: run inside.py, each line of its output marked with the name.
 inside() {
     python3 /project/tests/hosts/inside.py --name "$@" 2>&1 | sed -u "s/^/$1| /"
 }
 
 delegated="sh /project/tests/hosts/delegated.sh"
-inside root --least A -- $delegated root &
-inside user --least A -- $delegated agent &
+inside root --tier A -- $delegated root &
+inside user --tier A -- $delegated agent &
 wait
 # What an ordinary user has who simply logs in.
-inside undelegated --least B --check-only -- setpriv --reuid agent --regid agent --init-groups
+inside undelegated --tier B --check-only -- setpriv --reuid agent --regid agent --init-groups
 echo o > /proc/sysrq-trigger
 sleep 60

@@ -351,15 +351,23 @@ def sockets(channel: socket.socket) -> None:
 
 
 def allocate_in_children(channel: socket.socket) -> None:
-    """Allocate 100 MiB in each of four children, none of which is over any limit of its own."""
+    """Allocate 100 MiB in each of four children, none of which is over any limit of its own; all have it at once."""
     children = []
+    ready, say_ready = os.pipe()
+    wait, let_go = os.pipe()
     for _ in range(4):
         child = os.fork()
         if child == 0:
+            os.close(let_go)
             block = bytearray(100 << 20)
-            time.sleep(5)
+            os.write(say_ready, b"x")
+            os.read(wait, 1)
             os._exit(len(block) & 1)
         children.append(child)
+    for _ in children:
+        os.read(ready, 1)
+    time.sleep(1)
+    os.close(let_go)
     answer(channel, [os.waitpid(child, 0)[1] for child in children])
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from edgesandbox import Box, Limits, Report
 
 HERE = Path(__file__).parent
-LIMITS = Limits(wall_s=20, cpu_s=10, memory_bytes=256 << 20, pids=32)
+LIMITS = Limits(wall_s=60, cpu_s=60, memory_bytes=256 << 20, pids=32)
 
 
 @dataclasses.dataclass

@@ -81,6 +81,7 @@ def test_what_programs_can_do_without_is_absent(run):
     assert [errno.ENOSYS] * len(names) == answer
 
 
+@pytest.mark.needs("unfiltered")
 @pytest.mark.parametrize(("name", "arguments", "unfiltered"), HARMLESS_LOOKING, ids=lambda value: str(value)[:20])
 def test_the_filter_is_what_denies(call, name, arguments, unfiltered):
     """With just the filter left out, the kernel itself answers."""
@@ -131,6 +132,7 @@ def test_shared_memory_that_belongs_to_nobody_is_denied(call):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has a second and a third instruction set")
+@pytest.mark.needs("unfiltered")
 def test_foreign_instruction_sets_end_the_job(run):
     """int 0x80 and x32 calls, with numbers of their own, are not answered at all."""
     foreign = run("foreign_calls").report
@@ -162,6 +164,7 @@ def test_socket_families_are_limited(run, family, denied):
     assert answer in ({f"OSError {errno.EAFNOSUPPORT}", f"PermissionError {errno.EPERM}"} if denied else {"done"})
 
 
+@pytest.mark.needs("landlock_scopes")
 def test_landlock_keeps_signals_from_the_supervisor(run, zygote):
     """From its sixth version on; without it, the kernel has no objection to asking after PID 1."""
     if "landlock" not in zygote.enforced:

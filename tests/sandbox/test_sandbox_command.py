@@ -249,6 +249,7 @@ def test_the_report_goes_to_a_descriptor():
 
 
 @pytest.mark.needs("sandbox")
+@pytest.mark.needs("ipv6")
 def test_the_program_talks_to_itself_alone(capfd):
     """Its loopback is up, and nothing of the host's listens there."""
     script = (

@@ -113,6 +113,7 @@ def test_who_reads_results_without_care_is_led_out_of_them(spawn):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="only x86-64 has a second instruction set")
+@pytest.mark.needs("unfiltered")
 def test_32_bit_calls_are_answered_without_the_filter(run):
     """By a kernel that has them; one that has not ends the program in its own way."""
     free = run("foreign_calls", without=["seccomp"])

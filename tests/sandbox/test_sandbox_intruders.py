@@ -52,6 +52,7 @@ def test_the_key_cannot_be_read(run, victims):
     assert not victims.key_was_read()
 
 
+@pytest.mark.needs("unfiltered")
 def test_a_process_of_the_host_cannot_be_looked_into_or_changed(run, victims):
     """By /proc, ptrace, process_vm_readv, pidfd_getfd, signals, limits, affinity or priority; unconfined, by all."""
     outside = unconfined("intruders:spy", victims.process.pid)
@@ -147,6 +148,7 @@ def test_a_setuid_program_gives_no_privilege():
     assert ("0\n", "1000\n") == (outside, inside)
 
 
+@pytest.mark.needs("unfiltered")
 def test_a_root_cannot_be_left(run):
     """chroot is denied; whoever is allowed it, in a user namespace of his own, climbs out by the old trick."""
     # Not by clone(2) but by unshare(1): the attack itself is the same program.

@@ -18,6 +18,7 @@ print(json.dumps(list(findings(json.loads(sys.argv[1])))))
 """
 
 
+@pytest.mark.needs("unfiltered")
 def test_an_unconfined_process_is_found_out():
     """On the bare host, nearly everything that can be looked at is missing."""
     question = json.dumps(probe_question())

@@ -85,7 +85,7 @@ def test_files_of_the_agent_cannot_be_opened(run, tmp_path):
     written = run("write_files", [str(key), "/tmp/x", f"{HERE}/x", f"{HERE}/hostile.py", "/dev/shm/x"]).answer
 
     assert set(read.values()) == {"PermissionError 13"}, read
-    assert set(written.values()) == {"PermissionError 13"}, written
+    assert set(written.values()) <= {"PermissionError 13", "OSError 30"}, written  # 30: read-only for all
     assert "secret" == key.read_text()
 
 
