@@ -9,7 +9,7 @@ nox.options.default_venv_backend = "uv|virtualenv"
 nox.options.sessions = ["tests", "lint", "types", "docs"]
 
 _PROJECT = nox.project.load_toml("pyproject.toml")
-_EVERYTHING = ".[gateway,postgres,render,inference]"
+_EVERYTHING = ".[gateway,gpu,postgres,render,inference]"
 
 
 def _install(session: nox.Session, *groups: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -65,6 +66,10 @@ def _program(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"{name} is not installed"
 
 
+def _module(name: str, distribution: str) -> Callable[[], str | None]:
+    return lambda: None if importlib.util.find_spec(name) else f"{distribution} is not installed"
+
+
 #: What ``@pytest.mark.needs`` may name: each says None, or why this host cannot run the test.
 CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "postgresql": _postgresql,
@@ -73,6 +78,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "sandbox": _user_namespaces,
     "root": _root,
     "chromium": _program("chromium"),
+    "nvidia-ml-py": _module("pynvml", "nvidia-ml-py"),
     "setpriv": _program("setpriv"),
     "unfiltered": _unfiltered,
 }

@@ -15,7 +15,8 @@ from trio.testing import MockClock
 from edgeagent.node.attempts import Attempts
 from edgeagent.node.executor import Finished
 from edgeagent.node.outbox import Outbox
-from edgeagent.wire.messages import JobAccept, JobDecline, JobDispatch, JobProgress, JobResult, Outcome
+from edgeagent.node.slots import NO_GPUS, GpuRules
+from edgeagent.wire.messages import JobAccept, JobDecline, JobDispatch, JobProgress, JobResult, Limits, Outcome
 
 
 def _dispatch(job_type: str = "echo") -> JobDispatch:
@@ -25,24 +26,39 @@ def _dispatch(job_type: str = "echo") -> JobDispatch:
 class Bench:
     """Attempts whose sandbox and disk are the test's; also both of these."""
 
-    def __init__(self, nursery: trio.Nursery, slots: int = 2) -> None:
+    def __init__(self, nursery: trio.Nursery, slots: int = 2, gpus: GpuRules = NO_GPUS) -> None:
         self.outbox = Outbox()
         self.outbox.open()
         self.steps: list[tuple[str, str]] = []
         self.delivered: list[JobResult] = []
+        self.gpus: list[tuple[str, ...]] = []
         self.finish_now = trio.Event()
         self.finished = Finished(outcome=Outcome.COMPLETED, value=1)
         self.disk_fault: Exception | None = None
         self.attempts = Attempts(
-            nursery, self, self, self.outbox, slots=slots, announced=("echo",), deliver=self.delivered.append
+            nursery,
+            self,
+            self,
+            self.outbox,
+            slots=slots,
+            announced=("echo",),
+            deliver=self.delivered.append,
+            gpus=gpus,
         )
 
     tier = "B"
 
     async def run(
-        self, dispatch: JobDispatch, *, progress: Callable[[JobProgress], None], stop: trio.Event, outputs: Path
+        self,
+        dispatch: JobDispatch,
+        *,
+        progress: Callable[[JobProgress], None],
+        stop: trio.Event,
+        outputs: Path,
+        gpus: tuple[str, ...],
     ) -> Finished:
         self.steps.append(("run", dispatch.attempt_id))
+        self.gpus.append(gpus)
         async with trio.open_nursery() as nursery:
 
             async def until(event: trio.Event) -> None:
@@ -228,3 +244,27 @@ async def test_log_lines_are_the_guides(
         (dispatch.job_id, "echo", "info") == (entry["job_id"], entry["job_type"], entry["log_level"]) for entry in logs
     )
     assert finished.detail == logs[1].get("reason", "")
+
+
+@pytest.mark.parametrize("fault", [None, OSError("disk full")])
+async def test_a_gpu_is_one_attempts_until_that_ends(
+    autojump_clock: MockClock, nursery: trio.Nursery, fault: Exception | None
+) -> None:
+    """The next one is declined meanwhile, and gets it afterwards: also where the first could not even start."""
+    bench = Bench(nursery, gpus=GpuRules(uuids=("GPU-1",)))
+    first, second, third = (attrs.evolve(_dispatch(), limits=Limits(gpus=1)) for _ in range(3))
+    bench.disk_fault = fault
+
+    bench.attempts.take(first)
+    bench.attempts.take(second)
+    assert ("GPU-1",) == bench.attempts.held_gpus
+    bench.finish_now.set()
+    await bench.attempts.idle()
+    assert () == bench.attempts.held_gpus
+    bench.disk_fault = None
+    bench.attempts.take(third)
+    await bench.attempts.idle()
+
+    declined = [said for said in await bench.outbox.take() if isinstance(said, JobDecline)]
+    assert JobDecline(attempt_id=second.attempt_id, reason="the job needs 1 GPUs, and 0 are free") in declined
+    assert [("GPU-1",)] * (1 if fault else 2) == bench.gpus

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgeagent.node.capabilities import announce
+from edgeagent.node.capabilities import announce, lacking_gpus
 
 ALL = ("echo", "cpu_benchmark", "render", "mine")
 
@@ -32,3 +32,13 @@ def test_each_missing_one_is_explained() -> None:
         "'render' is not offered: mitsuba is not installed",
         "'unheard_of' is not offered: no plugin of that job type is installed",
     ) == missing
+
+
+def test_a_type_whose_jobs_get_more_gpus_than_there_are_is_not_offered() -> None:
+    """The line says how many of each."""
+    reasons = lacking_gpus({"render": 2, "mine": 1, "echo": 0}, 1)
+
+    announced, missing = announce((), ALL, reasons)
+
+    assert ("echo", "cpu_benchmark", "mine") == announced
+    assert ("'render' is not offered: its jobs get 2 GPUs here, and this node lends 1",) == missing

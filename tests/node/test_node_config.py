@@ -121,7 +121,11 @@ def test_what_is_missing_is_named_with_what_to_type(tmp_path: Path, missing: str
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"\xff\xfe", b'"text"', b'{"capabilities": "render"}', b'{"slots": 0}', b'{"node_id": 7}'],
+    [
+        *(b"", b"{", b"[]", b"\xff\xfe", b'"text"', b'{"capabilities": "render"}', b'{"slots": 0}', b'{"node_id": 7}'),
+        *(b'{"gpus": "all"}', b'{"gpus": [0]}', b'{"gpu_share": 0}', b'{"gpu_share": 65}', b'{"gpu_share": true}'),
+        *(b'{"gpus_per_job": 1}', b'{"gpus_per_job": {"render": -1}}', b'{"gpus_per_job": {"render": "1"}}'),
+    ],
 )
 def test_a_corrupt_file_is_named_with_what_to_type(tmp_path: Path, content: bytes) -> None:
     """Never a traceback."""
@@ -150,3 +154,16 @@ def test_the_default_home_can_be_moved() -> None:
     """``EDGEAGENT_HOME``."""
     assert Path("/srv/node") == config.default_home({"EDGEAGENT_HOME": "/srv/node"})
     assert Path.home() / ".edgeagent" == config.default_home({})
+
+
+def test_how_gpus_are_lent_is_in_the_file(tmp_path: Path) -> None:
+    """All of them, each to one job at a time, unless it says otherwise."""
+    environ = {"GATEWAY_URL": "http://gw", "NODE_JWT": _token()}
+    usual = config.load(tmp_path, environ)
+    document = {"gpus": ["GPU-1"], "gpu_share": 2, "gpus_per_job": {"render": 1}}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+
+    told = config.load(tmp_path, environ)
+
+    assert (None, 1, {}) == (usual.gpus, usual.gpu_share, usual.gpus_per_job)
+    assert (("GPU-1",), 2, {"render": 1}) == (told.gpus, told.gpu_share, told.gpus_per_job)

@@ -21,6 +21,7 @@ from edgeagent.errors import EdgeAgentError, RefusedError
 from edgeagent.node import service
 from edgeagent.node.config import NodeConfig, load
 from edgeagent.node.executor import Finished
+from edgeagent.node.slots import GpuRules
 from edgeagent.wire import identity
 from edgeagent.wire.messages import (
     Bye,
@@ -32,6 +33,7 @@ from edgeagent.wire.messages import (
     JobProgress,
     JobResult,
     JobResultAck,
+    Limits,
     Outcome,
 )
 from edgeagent.wire.urls import GatewayUrl
@@ -56,7 +58,13 @@ class StandIn:
         self.killed = False
 
     async def run(
-        self, dispatch: JobDispatch, *, progress: Callable[[JobProgress], None], stop: trio.Event, outputs: Path
+        self,
+        dispatch: JobDispatch,
+        *,
+        progress: Callable[[JobProgress], None],
+        stop: trio.Event,
+        outputs: Path,
+        gpus: tuple[str, ...],
     ) -> Finished:
         self.started.set()
         try:
@@ -84,6 +92,7 @@ class Node:
         self.ended = trio.Event()
         self.health_url = ""
         self.grace_s = 60.0
+        self.lent = GpuRules()
 
     async def run(self, task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED) -> None:
         with self.scope:
@@ -93,6 +102,7 @@ class Node:
                 ("echo",),
                 stop=self.stop,
                 grace_s=self.grace_s,
+                lent=self.lent,
                 task_status=task_status,
             )
         self.ended.set()
@@ -298,3 +308,23 @@ async def test_a_fresh_token_is_used_and_stored(gateway: Gateway, nursery: trio.
 
     assert {**document, "jwt_token": new} == json.loads((tmp_path / "config.json").read_text())
     assert 0o600 == (tmp_path / "config.json").stat().st_mode & 0o777
+
+
+async def test_gpus_are_announced_and_given_out(gateway: Gateway, nursery: trio.Nursery, config: NodeConfig) -> None:
+    """A second job that needs the only one is declined while the first has it."""
+    node = Node(config)
+    node.lent = GpuRules(uuids=("GPU-1",))
+    await nursery.start(node.run)
+    first, second = (attrs.evolve(_dispatch(), limits=Limits(gpus=1)) for _ in range(2))
+    with _in_time():
+        link = await gateway.accept()
+        hello = await link.welcome()
+        await link.say(first)
+        await link.get(JobAccept)
+        await link.say(second)
+        declined = await link.get(JobDecline)
+        node.executor.let_go.set()
+        await link.get(JobResult)
+
+    assert ("GPU-1",) == hello.gpus
+    assert (second.attempt_id, "the job needs 1 GPUs, and 0 are free") == (declined.attempt_id, declined.reason)

@@ -26,6 +26,7 @@ class Agent:
     announced: tuple[str, ...]
     slots: int
     sandbox_tier: str
+    gpus: tuple[str, ...] = ()
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -38,6 +39,7 @@ class Agent:
             version=__version__,
             capabilities=self.announced,
             slots=self.slots,
+            gpus=self.gpus,
             sandbox_tier=self.sandbox_tier,
             held=self.held,
         )

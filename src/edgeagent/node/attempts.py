@@ -19,7 +19,7 @@ import trio
 from edgeagent.node import slots as slot_rules
 from edgeagent.node.executor import Executor, Finished
 from edgeagent.node.outbox import Outbox
-from edgeagent.node.slots import Decline, Take
+from edgeagent.node.slots import NO_GPUS, Decline, GpuRules, Take
 from edgeagent.wire.messages import JobAccept, JobDecline, JobDispatch, JobResult, Outcome
 
 log = structlog.get_logger()
@@ -48,6 +48,7 @@ class Ledger(Protocol):
 @attrs.define(eq=False)
 class _Running:
     dispatch: JobDispatch
+    gpus: tuple[str, ...] = ()
     stop: trio.Event = attrs.field(factory=trio.Event)
     stop_outcome: Outcome = Outcome.CANCELLED
     stop_reason: str = ""
@@ -67,6 +68,7 @@ class Attempts:
         announced: tuple[str, ...],
         deliver: Callable[[JobResult], None],
         ended: Iterable[str] = (),
+        gpus: GpuRules = NO_GPUS,
     ) -> None:
         self._nursery = nursery
         self._executor = executor
@@ -74,6 +76,7 @@ class Attempts:
         self._outbox = outbox
         self._slots = slots
         self._announced = announced
+        self._gpus = gpus
         self._deliver = deliver
         self._running: dict[str, _Running] = {}
         self._change = trio.Event()  # set and replaced when an attempt ends
@@ -90,6 +93,11 @@ class Attempts:
         return max(0, self._slots - len(self._running))
 
     @property
+    def held_gpus(self) -> tuple[str, ...]:
+        """What running attempts have of the GPUs, each once for every attempt; given back when it ends, however."""
+        return tuple(uuid for running in self._running.values() for uuid in running.gpus)
+
+    @property
     def load(self) -> float:
         """How full the node is, 0 to 1."""
         return slot_rules.load(len(self._running), self._slots)
@@ -97,13 +105,19 @@ class Attempts:
     def take(self, dispatch: JobDispatch) -> None:
         """Start an attempt, decline it, or ignore a repetition; returns at once."""
         decision = slot_rules.decide(
-            dispatch, running=self._running, known=self._ended, slots=self._slots, announced=self._announced
+            dispatch,
+            running=self._running,
+            known=self._ended,
+            slots=self._slots,
+            announced=self._announced,
+            gpus=self._gpus,
+            held=self.held_gpus,
         )
         fields = {"job_id": dispatch.job_id, "attempt_id": dispatch.attempt_id, "job_type": dispatch.job_type}
         match decision:
-            case Take():
-                log.info("Received job_dispatch", **fields)
-                running = self._running[dispatch.attempt_id] = _Running(dispatch)
+            case Take(gpus):
+                log.info("Received job_dispatch", **fields, **({"gpus": gpus} if gpus else {}))
+                running = self._running[dispatch.attempt_id] = _Running(dispatch, gpus)
                 self._nursery.start_soon(self._run, running)
             case Decline(reason):
                 self.decline(dispatch, reason)
@@ -149,6 +163,7 @@ class Attempts:
                 progress=self._outbox.progress,
                 stop=running.stop,
                 outputs=self._ledger.outputs(dispatch.attempt_id),
+                gpus=running.gpus,
             )
             result = _result(running, finished)
             try:

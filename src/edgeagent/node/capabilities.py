@@ -30,3 +30,17 @@ def announce(
         if one not in announced
     ]
     return announced, tuple(missing)
+
+
+def lacking_gpus(needed: Mapping[str, int], lent: int) -> dict[str, str]:
+    """Return why a job type cannot be run for want of GPUs, by job type.
+
+    Args:
+        needed: how many GPUs the owner gives a job of each type.
+        lent: how many this node has to lend.
+    """
+    return {
+        job_type: f"its jobs get {count} GPUs here, and this node lends {lent}"
+        for job_type, count in needed.items()
+        if count > lent
+    }

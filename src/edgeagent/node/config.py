@@ -38,6 +38,9 @@ class NodeConfig:
     health_host: str = DEFAULT_HEALTH_HOST
     health_port: int = DEFAULT_HEALTH_PORT  # 0: a free one
     slots: int = attrs.field(default=1, validator=attrs.validators.ge(1))
+    gpus: tuple[str, ...] | None = None  # uuids of those to lend; None: all that are found
+    gpu_share: int = attrs.field(default=1, validator=attrs.validators.ge(1))  # jobs on one GPU at once
+    gpus_per_job: Mapping[str, int] = attrs.Factory(dict)  # by job type; a job may ask for more
     log_level: str = "INFO"
     token_in_file: bool = False  # the token is config.json's, so a renewed one belongs there
 
@@ -90,9 +93,20 @@ def load(home: Path, environ: Mapping[str, str]) -> NodeConfig:
         capabilities=tuple(stored["capabilities"] if "capabilities" in stored and from_file else claims.capabilities),
         health_port=_number(environ, "HEALTH_PORT", DEFAULT_HEALTH_PORT, 65535),
         slots=stored.get("slots") or default_slots(len(os.sched_getaffinity(0))),
+        gpus=tuple(stored["gpus"]) if "gpus" in stored else None,
+        gpu_share=stored.get("gpu_share", 1),
+        gpus_per_job=stored.get("gpus_per_job", {}),
         log_level=logs.check_level(environ.get("LOG_LEVEL") or "INFO"),
         token_in_file=from_file,
     )
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+
+
+def _whole(value: Any, least: int, most: int) -> bool:
+    return type(value) is int and least <= value <= most
 
 
 _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -100,11 +114,14 @@ _KINDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "name": ("a text", lambda value: isinstance(value, str)),
     "gateway_url": ("a text", lambda value: isinstance(value, str)),
     "jwt_token": ("a text", lambda value: isinstance(value, str)),
-    "capabilities": (
-        "a list of names",
-        lambda value: isinstance(value, list) and all(isinstance(one, str) for one in value),
+    "capabilities": ("a list of names", _texts),
+    "slots": ("a number from 1 to 1024", lambda value: _whole(value, 1, 1024)),
+    "gpus": ("a list of GPUs' UUIDs", _texts),
+    "gpu_share": ("a number from 1 to 64", lambda value: _whole(value, 1, 64)),
+    "gpus_per_job": (
+        "numbers from 0 to 64 by job type",
+        lambda value: isinstance(value, dict) and all(_whole(one, 0, 64) for one in value.values()),
     ),
-    "slots": ("a number from 1 to 1024", lambda value: type(value) is int and 1 <= value <= 1024),
 }
 
 

@@ -38,7 +38,13 @@ class Executor(Protocol):
         ...
 
     async def run(
-        self, dispatch: JobDispatch, *, progress: Callable[[JobProgress], None], stop: trio.Event, outputs: Path
+        self,
+        dispatch: JobDispatch,
+        *,
+        progress: Callable[[JobProgress], None],
+        stop: trio.Event,
+        outputs: Path,
+        gpus: tuple[str, ...],
     ) -> Finished:
         """Run one attempt to its end, whatever that is; a job's fault is an outcome, never an exception.
 
@@ -47,5 +53,6 @@ class Executor(Protocol):
             stop: when set, the job is asked to end, and killed if it does not; the outcome is then ``CANCELLED``.
                 Cancelling this call instead kills the job at once.
             outputs: an empty directory for the job's output files.
+            gpus: uuids of those that the job may use.
         """
         ...

@@ -26,6 +26,7 @@ from edgeagent.node.outbox import Outbox
 from edgeagent.node.relay import Relay
 from edgeagent.node.sender import Sender, Upload
 from edgeagent.node.session import Session
+from edgeagent.node.slots import NO_GPUS, GpuRules
 from edgeagent.node.spool import Spool
 from edgeagent.node.transport import Connect
 from edgeagent.wire.messages import JobDispatch
@@ -69,6 +70,7 @@ async def run(
     slots: int,
     stop: trio.Event,
     grace_s: float = GRACE_S,
+    gpus: GpuRules = NO_GPUS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a node until ``stop`` is set, then drain and return; ready with its health address.
@@ -95,6 +97,7 @@ async def run(
                 announced=announced,
                 deliver=sender.deliver,
                 ended=[result.attempt_id for result in unsent],
+                gpus=gpus,
             )
             intake_in, intake = trio.open_memory_channel[JobDispatch](_INTAKE)
             agent = Agent(
@@ -105,6 +108,7 @@ async def run(
                 announced=announced,
                 slots=slots,
                 sandbox_tier=executor.tier,
+                gpus=gpus.uuids,
             )
             link = Relay(around.connect, Session(agent, outbox), sender, Backoff(chance.rng()), prove=around.prove)
             link_ring.start_soon(around.credentials.run)

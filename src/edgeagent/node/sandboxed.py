@@ -18,6 +18,7 @@ import trio
 
 from edgeagent.errors import EdgeAgentError
 from edgeagent.node.executor import Finished
+from edgeagent.node.gpus import Lent
 from edgeagent.node.outcomes import judge
 from edgeagent.node.reporter import Reporter
 from edgeagent.node.slots import default_slots
@@ -42,13 +43,15 @@ MAX_NAMES_BYTES = 128 << 10
 MOST_WARM = 2
 _READ_BYTES = 64 << 10
 _COPY_BYTES = 1 << 20
+NO_GPUS = Lent()
 
 
 class SandboxExecutor:
     """Runs each attempt in a box of its own from one zygote."""
 
-    def __init__(self, zygote: Zygote) -> None:
+    def __init__(self, zygote: Zygote, lent: Lent = NO_GPUS) -> None:
         self._zygote = zygote
+        self._lent = lent
         self._restart = threading.Lock()
 
     @property
@@ -57,12 +60,18 @@ class SandboxExecutor:
         return self._zygote.tier
 
     async def run(
-        self, dispatch: JobDispatch, *, progress: Callable[[JobProgress], None], stop: trio.Event, outputs: Path
+        self,
+        dispatch: JobDispatch,
+        *,
+        progress: Callable[[JobProgress], None],
+        stop: trio.Event,
+        outputs: Path,
+        gpus: tuple[str, ...] = (),
     ) -> Finished:
         """Run one attempt to its end (see ``Executor.run``)."""
         try:
             start = start_line(dispatch.job_id, dispatch.job_type, dispatch.payload)
-            spec = Spec(limits=_limits(dispatch.limits))
+            spec = Spec(limits=_limits(dispatch.limits), grant=self._lent.grant(gpus))
         except (ChannelError, ValueError) as error:
             return Finished(outcome=Outcome.REJECTED, detail=str(error))
         try:
@@ -92,13 +101,16 @@ class SandboxExecutor:
 
 
 @contextlib.contextmanager
-def zygote_for(plugin_dir: Path, warm: int | None = None, *, allow_tier_c: bool = False) -> Iterator[Zygote]:
+def zygote_for(
+    plugin_dir: Path, warm: int | None = None, *, lent: Lent = NO_GPUS, allow_tier_c: bool = False
+) -> Iterator[Zygote]:
     """Start the process that jobs are forked from, and end it afterwards; to be done before a secret is read.
 
     Args:
         plugin_dir: the operator's own plugins, in the node's home; jobs may read it and nothing else there.
         warm: how many sandboxes to keep ready for jobs with the usual limits; unset, one for each slot that a machine
             like this has by default, up to ``MOST_WARM``.
+        lent: all GPUs that jobs may ever get.
         allow_tier_c: on a host without namespaces, be content with the sandbox's weakest tier.
 
     Raises:
@@ -110,6 +122,7 @@ def zygote_for(plugin_dir: Path, warm: int | None = None, *, allow_tier_c: bool 
         read_only=shown,
         env={PLUGIN_DIR_VARIABLE: str(plugin_dir)} if shown else {},
         hidden=[plugin_dir.parent],
+        grants=lent.grants,
         warm=min(default_slots(len(os.sched_getaffinity(0))), MOST_WARM) if warm is None else warm,
         warm_limits=_limits(messages.Limits()),
         tier_c="allow" if allow_tier_c else "refuse",

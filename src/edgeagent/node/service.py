@@ -15,13 +15,14 @@ import structlog
 import trio
 
 from edgeagent.errors import EdgeAgentError
-from edgeagent.node import health, proving, rings
+from edgeagent.node import gpus, health, proving, rings
 from edgeagent.node.api import Api
-from edgeagent.node.capabilities import announce
+from edgeagent.node.capabilities import announce, lacking_gpus
 from edgeagent.node.config import NodeConfig
 from edgeagent.node.credentials import Credentials
 from edgeagent.node.executor import Executor
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
+from edgeagent.node.slots import NO_GPUS, GpuRules
 from edgeagent.node.spool import open_spool
 from edgeagent.node.transport import connect
 from edgeagent.plugins.loading import discover
@@ -38,6 +39,7 @@ async def run(
     *,
     stop: trio.Event,
     grace_s: float = rings.GRACE_S,
+    lent: GpuRules = NO_GPUS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a node until ``stop`` is set, then drain and return; ready with its health address.
@@ -76,6 +78,7 @@ async def run(
                 slots=config.slots,
                 stop=stop,
                 grace_s=grace_s,
+                gpus=lent,
                 task_status=task_status,
             )
 
@@ -112,21 +115,26 @@ def main(load_config: Callable[[], NodeConfig], plugin_dir: Path, *, allow_tier_
     found = discover(plugin_dir)
     for error in found.errors:
         log.warning("Plugin not usable", reason=error)
-    with zygote_for(plugin_dir, allow_tier_c=allow_tier_c) as zygote:
+    lent = gpus.lend(gpus.detect())
+    for problem in lent.problems:
+        log.info("No GPU lent", reason=problem)
+    with zygote_for(plugin_dir, lent=lent, allow_tier_c=allow_tier_c) as zygote:
         offer = available(found.plugins)
         config = load_config()
-        announced, missing = announce(config.capabilities, found.plugins, offer.reasons)
+        rules = gpus.rules(lent, config.gpus, config.gpu_share, config.gpus_per_job)
+        reasons = {**offer.reasons, **lacking_gpus(rules.needed, len(rules.uuids))}
+        announced, missing = announce(config.capabilities, found.plugins, reasons)
         for reason in missing:
             log.warning("Capability not offered", reason=reason)
-        return trio.run(_run_until_signal, config, SandboxExecutor(zygote), announced)
+        return trio.run(_run_until_signal, config, SandboxExecutor(zygote, lent), announced, rules)
 
 
-async def _run_until_signal(config: NodeConfig, executor: Executor, announced: tuple[str, ...]) -> int:
+async def _run_until_signal(config: NodeConfig, executor: Executor, announced: tuple[str, ...], lent: GpuRules) -> int:
     stop = trio.Event()
     with _one_fault(), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
-            await run(config, executor, announced, stop=stop)
+            await run(config, executor, announced, stop=stop, lent=lent)
             nursery.cancel_scope.cancel()
             return 0
     log.warning("Stopped at once")

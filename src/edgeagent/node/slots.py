@@ -7,7 +7,8 @@ job; an ignored one is a repetition of what this node already has.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
@@ -21,7 +22,9 @@ _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 @attrs.frozen
 class Take:
-    """Run it."""
+    """Run it, with these GPUs and no others."""
+
+    gpus: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -49,8 +52,52 @@ def load(running: int, slots: int) -> float:
     return min(1.0, running / slots)
 
 
+@attrs.frozen(kw_only=True)
+class GpuRules:
+    """How this node lends its GPUs.
+
+    Attributes:
+        uuids: what there is to lend, in the order in which it is used.
+        share: how many running attempts one of them may have at once; 1: each has its own.
+        needed: by job type, how many an attempt gets even where its limits ask for fewer.
+    """
+
+    uuids: tuple[str, ...] = ()
+    share: int = 1
+    needed: Mapping[str, int] = attrs.Factory(dict)
+
+    def count(self, dispatch: JobDispatch) -> int:
+        """Return how many GPUs an attempt gets."""
+        return max(dispatch.limits.gpus, self.needed.get(dispatch.job_type, 0))
+
+    def assign(self, count: int, held: Sequence[str]) -> Take | Decline:
+        """Take an attempt with ``count`` different GPUs, those with the fewest attempts first, if as many have room.
+
+        Args:
+            count: how many it gets.
+            held: what running attempts have, each GPU once for every attempt.
+        """
+        if count > len(self.uuids):
+            return Decline(f"the job needs {count} GPUs, and this node lends {len(self.uuids)}")
+        users = Counter(held)
+        room = [uuid for uuid in self.uuids if users[uuid] < self.share]
+        if count > len(room):
+            return Decline(f"the job needs {count} GPUs, and {len(room)} are free")
+        return Take(tuple(sorted(room, key=lambda uuid: users[uuid])[:count]))
+
+
+NO_GPUS = GpuRules()
+
+
 def decide(
-    dispatch: JobDispatch, *, running: Collection[str], known: Collection[str], slots: int, announced: Collection[str]
+    dispatch: JobDispatch,
+    *,
+    running: Collection[str],
+    known: Collection[str],
+    slots: int,
+    announced: Collection[str],
+    gpus: GpuRules = NO_GPUS,
+    held: Sequence[str] = (),
 ) -> Decision:
     """Return what to do with a dispatch.
 
@@ -59,6 +106,8 @@ def decide(
         known: attempt ids that ended here.
         slots: how many may run at once.
         announced: job types that Hello promised.
+        gpus: how GPUs are lent.
+        held: what running attempts have of them, each GPU once for every attempt.
     """
     if dispatch.attempt_id in running or dispatch.attempt_id in known:
         return Ignore()
@@ -68,4 +117,4 @@ def decide(
         return Decline(f"this node does not run {dispatch.job_type!r}")
     if len(running) >= slots:
         return Decline(f"all {slots} slots are taken")
-    return Take()
+    return gpus.assign(gpus.count(dispatch), held)

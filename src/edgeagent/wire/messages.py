@@ -58,6 +58,7 @@ class Limits:
     scratch_bytes: int = attrs.field(default=256 << 20, validator=gt(0))
     tmp_bytes: int = attrs.field(default=64 << 20, validator=gt(0))
     output_bytes: int = attrs.field(default=8 << 20, validator=gt(0))  # of stdout and stderr together
+    gpus: int = attrs.field(default=0, validator=and_(ge(0), le(64)))  # of its own, not at most: it gets that many
 
 
 @attrs.frozen(kw_only=True)
@@ -94,7 +95,7 @@ class Hello:
     version: str
     capabilities: tuple[str, ...]
     slots: int = attrs.field(validator=ge(1))
-    gpus: tuple[str, ...] = ()  # GPU uuids, as the driver spells them
+    gpus: tuple[str, ...] = ()  # uuids of GPUs and GPU instances that it lends, as the driver spells them
     sandbox_tier: str = ""
     held: tuple[str, ...] = ()  # attempt ids that run, or whose result is not acknowledged yet
 
