@@ -13,7 +13,7 @@ import trio
 from nvml_library import Card, Library, install
 
 from edgeagent.errors import UsageError
-from edgeagent.node.gpus import Detected, Gpu, Instance, Lent, detect, lend, rules
+from edgeagent.node.gpus import Detected, Gpu, Instance, Lent, detect, lend, rules, within
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.node.slots import GpuRules
 from edgeagent.wire.messages import JobDispatch, Limits, Outcome
@@ -149,6 +149,16 @@ def test_an_owner_lends_what_he_names(host: Host) -> None:
         rules(lent, ["GPU-5"], 1, {})
     with pytest.raises(UsageError, match="found: none"):
         rules(Lent(), ["GPU-5"], 1, {})
+
+
+def test_where_a_job_cannot_be_pinned_no_gpu_is_lent(host: Host) -> None:
+    """Tier C says so at the start, instead of failing each job."""
+    lent = lend(Detected(gpus=(_gpu(FIRST, 0),)), host)
+
+    assert lent == within("A", lent) == within("B", lent)
+    assert {} == within("C", lent).units
+    assert "(tier C)" in within("C", lent).problems[-1]
+    assert () == within("C", Lent()).problems
 
 
 PLUGIN = """

@@ -76,7 +76,7 @@ def controls(channel: socket.socket) -> None:
 
 def controls_less(channel: socket.socket) -> None:
     """The same, with the right to call ioctl taken away first."""
-    landlock._USE &= ~landlock._IOCTL_DEV
+    landlock.USE &= ~landlock.IOCTL_DEV
     landlock.Wall(5).restrict()
     controls(channel)
 

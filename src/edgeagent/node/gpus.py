@@ -155,6 +155,13 @@ def lend(detected: Detected, host: gpus.Host = gpus.HOST) -> Lent:
     return Lent(units, (*detected.problems, *problems), host)
 
 
+def within(tier: str, lent: Lent) -> Lent:
+    """Return what of this can be lent in a tier of the sandbox: tier C has no way to pin a job."""
+    if tier != "C" or not lent.units:
+        return lent
+    return Lent(problems=(*lent.problems, "the sandbox has nothing to keep a GPU from other jobs by (tier C)"))
+
+
 def rules(lent: Lent, named: Collection[str] | None, share: int, needed: Mapping[str, int]) -> GpuRules:
     """Return how this node lends its GPUs, as its owner has it.
 

@@ -116,9 +116,10 @@ def main(load_config: Callable[[], NodeConfig], plugin_dir: Path, *, allow_tier_
     for error in found.errors:
         log.warning("Plugin not usable", reason=error)
     lent = gpus.lend(gpus.detect())
-    for problem in lent.problems:
-        log.info("No GPU lent", reason=problem)
     with zygote_for(plugin_dir, lent=lent, allow_tier_c=allow_tier_c) as zygote:
+        lent = gpus.within(zygote.tier, lent)
+        for problem in lent.problems:
+            log.info("No GPU lent", reason=problem)
         offer = available(found.plugins)
         config = load_config()
         rules = gpus.rules(lent, config.gpus, config.gpu_share, config.gpus_per_job)
