@@ -180,8 +180,8 @@ def change_the_supervisor(channel: socket.socket) -> None:
         "sched_setscheduler": scheduler,
         "sched_setparam": lambda: os.sched_setparam(1, os.sched_param(0)),
         "sched_setattr": lambda: call(sched_setattr, 1, zero, 0),
-        "setpriority": lambda: os.setpriority(os.PRIO_PROCESS, 1, 5),
-        "setpriority of the user": lambda: os.setpriority(os.PRIO_USER, 0, 6),
+        "setpriority": lambda: os.setpriority(os.PRIO_PROCESS, 1, 19),
+        "setpriority of the user": lambda: os.setpriority(os.PRIO_USER, 0, 19),
         "ioprio_set": lambda: call(ioprio_set, 1, 1, 3 << 13),
         "ioprio_set of the user": lambda: call(ioprio_set, 3, os.getuid(), 3 << 13),
     }
@@ -192,7 +192,7 @@ def change_oneself(channel: socket.socket) -> None:
     """Do to oneself what may be done to nobody else."""
     os.sched_setaffinity(0, os.sched_getaffinity(0))
     os.sched_setaffinity(os.getpid(), os.sched_getaffinity(0))
-    os.setpriority(os.PRIO_PROCESS, 0, 5)
+    os.setpriority(os.PRIO_PROCESS, 0, 19)
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
     answer(channel, resource.prlimit(os.getpid(), resource.RLIMIT_NOFILE))
