@@ -354,7 +354,8 @@ class Zygote:
             raise kind(advise(str(problem))) from problem
         broken = [what for protection, what in answer if protection in report.enforced]
         if broken or report.outcome is not Outcome.EXITED:
-            found = "; ".join(broken) or report.detail or report.outcome
+            died = report.detail if report.outcome is Outcome.SETUP_FAILED else ""
+            found = died or "; ".join(broken) or report.detail or report.outcome
             raise SandboxUnavailable(f"the sandbox does not hold on this host: {found}")
         self.tier, self.enforced, self.not_enforced = report.tier, report.enforced, report.not_enforced
 

@@ -16,6 +16,7 @@ from edgesandbox import devices, footprint, job, linux, passing, root
 from edgesandbox.disks import Disk
 from edgesandbox.group import Group
 from edgesandbox.prepare import Prepared
+from edgesandbox.report import Ending, Outcome
 from edgesandbox.supervise import Relay, Supervisor
 
 # The sixth, for the network, is made by ``networks``.
@@ -49,8 +50,12 @@ def main(
         with contextlib.suppress(OSError):
             passing.send(control, {"failed": problem.strerror or str(problem)})
         os._exit(1)
-    with contextlib.suppress(OSError):  # nobody is there any more to report to
+    try:
         _supervise(prepared, entry, channel, control, sink, start, timer, disks, group, on_disk=disk is not None)
+    except OSError as problem:
+        failed = Ending(status=0, stopped_for=Outcome.SETUP_FAILED, detail=problem.strerror or str(problem))
+        with contextlib.suppress(OSError):  # nobody is there any more to report to
+            passing.send_bytes(control, failed.pack() + prepared.account)
     os._exit(0)
 
 
@@ -79,7 +84,10 @@ def _build(
         # One of its own would give the job every capability over whatever else it can create.
         linux.write_file("/proc/sys/user/max_user_namespaces", "0")
     prepared.harden.make()
-    pidfd = os.pidfd_open(os.getpid())
+    try:
+        pidfd = os.pidfd_open(os.getpid())
+    except OSError as problem:
+        raise OSError(problem.errno, f"pidfd_open: {problem.strerror}") from None
     passing.send_bytes(control, passing.READY, [pidfd, disks[0], *hold])
     passing.close_all([pidfd, *hold])
     return disks

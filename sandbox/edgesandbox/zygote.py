@@ -43,7 +43,8 @@ def main(fd: int, groups_fd: int) -> NoReturn:
             os._exit(0)
         entry = prepare(message)
         confine.refuse_core_dumps()  # as the launcher has; what was imported may have changed it
-    except SandboxUnavailable as problem:
+        children = linux.signal_descriptor(signal.SIGCHLD)
+    except (SandboxUnavailable, OSError) as problem:
         passing.send(control, {"unavailable": str(problem)})
         os._exit(1)
     groups = Groups(groups_sock)
@@ -53,7 +54,7 @@ def main(fd: int, groups_fd: int) -> NoReturn:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
-    Nursery(control, entry, groups, message).serve()
+    Nursery(control, entry, groups, message).serve(children)
     os._exit(0)
 
 
@@ -149,10 +150,9 @@ class Nursery:
         self._poll = select.poll()
         self._disks = Disks(self._poll, on_disk=message["on_disk"])
 
-    def serve(self) -> None:
-        """Fork on request and reap, until the agent closes its end."""
+    def serve(self, children: int) -> None:
+        """Fork on request and reap, until the agent closes its end; ``children`` tells of SIGCHLD."""
         linux.block_signals([signal.SIGCHLD])  # in every child too, until it becomes the job
-        children = linux.signal_descriptor(signal.SIGCHLD)
         self._poll.register(self._control, select.POLLIN)
         self._poll.register(children, select.POLLIN)
         while True:
