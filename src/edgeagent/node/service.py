@@ -9,22 +9,26 @@ import contextlib
 import functools
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import structlog
 import trio
 
+from edgeagent import chance
 from edgeagent.errors import EdgeAgentError
 from edgeagent.node import gpus, health, proving, rings
 from edgeagent.node.api import Api
 from edgeagent.node.capabilities import announce, lacking_gpus
 from edgeagent.node.config import NodeConfig
 from edgeagent.node.credentials import Credentials
+from edgeagent.node.dialect import Jobs
 from edgeagent.node.executor import Executor
+from edgeagent.node.foreign import speaking
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.node.slots import NO_GPUS, GpuRules
 from edgeagent.node.spool import open_spool
-from edgeagent.node.transport import connect
+from edgeagent.node.transport import Transport, connect
 from edgeagent.plugins.loading import discover
 from edgeagent.plugins.probe import available
 from edgeagent.wire.messages import Output
@@ -57,6 +61,11 @@ async def run(
             async def upload(attempt_id: str, output: Output, path: Path) -> None:
                 await api.put_output(credentials.token, attempt_id, output, path)
 
+            jobs = Jobs(chance.new_id)
+
+            def foreign(below: Transport) -> AbstractAsyncContextManager[Transport]:
+                return speaking(below, jobs, lambda load: api.heartbeat(credentials.token, load))
+
             async def prove() -> bool:
                 token = await proving.fresh_token(config.home, config.gateway, config.node_id)
                 if token is not None:
@@ -66,7 +75,7 @@ async def run(
             log.info("Node starts", node_id=config.node_id, gateway=str(config.gateway))
             await rings.run(
                 rings.Surroundings(
-                    connect=lambda: connect(config.gateway.relay(config.node_id), credentials.token),
+                    connect=lambda: connect(config.gateway.relay(config.node_id), credentials.token, foreign),
                     upload=upload,
                     spool=spool,
                     credentials=credentials,

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import h11
 import trio
@@ -30,6 +30,7 @@ ABNORMAL = 1006
 #: Seconds that the exchange of close frames may take.
 CLOSE_S = 2.0
 _RECEIVE_BYTES = 64 << 10
+_Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 _REFUSED = (401, 403)
 
 
@@ -72,24 +73,37 @@ class Transport(Protocol):
 
 #: Opens a connection and closes it at the end of the block; raises ``LinkLost`` when that fails.
 Connect = Callable[[], AbstractAsyncContextManager[Transport]]
+#: Makes a transport of our messages out of one that speaks the other dialect.
+Foreign = Callable[[Transport], AbstractAsyncContextManager[Transport]]
 
 
 @contextlib.asynccontextmanager
-async def connect(url: str, token: str) -> AsyncIterator[Transport]:
+async def connect(url: str, token: str, foreign: Foreign | None = None) -> AsyncIterator[Transport]:
     """Open the link at ``url`` (``ws`` or ``wss``) with the node's token.
+
+    Args:
+        foreign: makes a transport of ours out of one to a gateway that accepts no subprotocol; None lets it be lost.
 
     Raises:
         LinkLost: no connection; an HTTP 401 or 403 counts as close code 4001, which says the same.
     """
     async with trio.open_nursery() as nursery:
-        with _deadline(HANDSHAKE_S):
-            stream = await _open_stream(url)
-        reader = _Reader(nursery)
         try:
-            with _deadline(HANDSHAKE_S):
-                websocket = await _handshake(reader, stream, url, token)
+            stream, reader, websocket = await _open(nursery, url, token, in_query=False)
+        except LinkLost as lost:
+            if lost.code != CloseCode.AUTHENTICATION_FAILED or foreign is None:
+                raise
+            # A gateway of the other dialect looks for the token in the address only, and refuses us with 403.
+            stream, reader, websocket = await _open(nursery, url, token, in_query=True)
+        try:
             transport = WebSocketTransport(websocket, reader)
-            yield transport
+            if websocket.subprotocol == SUBPROTOCOL:
+                yield transport
+            elif websocket.subprotocol is None and foreign is not None:
+                async with foreign(transport) as translated:
+                    yield translated
+            else:
+                raise LinkLost(CloseCode.PROTOCOL_ERROR, f"the gateway does not speak {SUBPROTOCOL}")
             await transport.close(CloseCode.NORMAL, "")
         finally:
             await trio.aclose_forcefully(stream)  # first: under a cancelled scope it would hide the exception
@@ -177,7 +191,7 @@ def _deadline(seconds: float) -> Any:
         raise LinkLost(ABNORMAL, f"no answer within {seconds:g} s") from None
 
 
-async def _open_stream(url: str) -> trio.SocketStream | trio.SSLStream[trio.SocketStream]:
+async def _open_stream(url: str) -> _Stream:
     parts = urlsplit(url)
     assert parts.hostname is not None  # GatewayUrl has checked it
     try:
@@ -196,8 +210,22 @@ async def _open_stream(url: str) -> trio.SocketStream | trio.SSLStream[trio.Sock
     return stream
 
 
+async def _open(
+    nursery: trio.Nursery, url: str, token: str, *, in_query: bool
+) -> tuple[_Stream, _Reader, trio_websocket.WebSocketConnection]:
+    with _deadline(HANDSHAKE_S):
+        stream = await _open_stream(url)
+    reader = _Reader(nursery)
+    try:
+        with _deadline(HANDSHAKE_S):
+            return stream, reader, await _handshake(reader, stream, url, token, in_query)
+    except BaseException:
+        await trio.aclose_forcefully(stream)
+        raise
+
+
 async def _handshake(
-    reader: _Reader, stream: trio.SocketStream | trio.SSLStream[trio.SocketStream], url: str, token: str
+    reader: _Reader, stream: _Stream, url: str, token: str, in_query: bool
 ) -> trio_websocket.WebSocketConnection:
     parts = urlsplit(url)
     websocket = await reader.race(
@@ -206,7 +234,7 @@ async def _handshake(
             cast(trio.Nursery, reader),
             stream,
             parts.netloc,
-            parts.path,
+            f"{parts.path}?token={quote(token, safe='')}" if in_query else parts.path,
             subprotocols=[SUBPROTOCOL],
             extra_headers=[(b"Authorization", f"Bearer {token}".encode())],
             max_message_size=MAX_FRAME_BYTES,
@@ -220,6 +248,4 @@ async def _handshake(
     if websocket is None:
         why = "closed the connection during the handshake" if reader.fault is None else "is not a gateway"
         raise LinkLost(ABNORMAL, f"what answers there {why}")
-    if websocket.subprotocol != SUBPROTOCOL:
-        raise LinkLost(CloseCode.PROTOCOL_ERROR, f"the gateway does not speak {SUBPROTOCOL}")
     return cast(trio_websocket.WebSocketConnection, websocket)
