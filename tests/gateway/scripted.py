@@ -27,7 +27,7 @@ from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import Store, accounts, nodes, views
-from edgeagent.gateway.store.jobs import New
+from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.views import JobView
 from edgeagent.wire import identity
 from edgeagent.wire.link import SUBPROTOCOL, Link, Role
@@ -39,7 +39,6 @@ from edgeagent.wire.messages import (
     JobDispatch,
     JobResult,
     JobResultAck,
-    Limits,
     Message,
     NodeState,
     Outcome,
@@ -220,12 +219,11 @@ class MemoryGateway(Gateway):
         assert account_id is not None
         return account_id
 
-    async def submit(self, account_id: str, job_type: str = "render", **payload: Any) -> str:
-        """Submit a job; return its id."""
-        job_id = str(uuid.uuid4())
-        new = New(job_id=job_id, account_id=account_id, job_type=job_type, payload=payload, limits=Limits())
-        await self.hub.submit(new)
-        return job_id
+    async def submit(self, account_id: str, job_type: str = "render", **asked: Any) -> str:
+        """Submit a job, as ``New`` has it; return its id."""
+        new = New(job_id=str(uuid.uuid4()), account_id=account_id, job_type=job_type, **asked)
+        await self.hub.submit(account_id, [new])
+        return new.job_id
 
     async def job(self, account_id: str, job_id: str) -> JobView:
         """Return a job as it stands."""

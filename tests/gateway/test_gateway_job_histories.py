@@ -26,14 +26,17 @@ from hypothesis.stateful import (
 from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
 from edgeagent.gateway.ledger import FIRST_HASH, ISSUER, CreditsShortError, Kind
-from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, tables
+from edgeagent.gateway.needs import Need
+from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, tables
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.engine import migrate, open_engine
-from edgeagent.gateway.store.jobs import Flight, New, Progress
-from edgeagent.wire.messages import JobResult, Limits, Outcome
+from edgeagent.gateway.store.jobs import Flight, Progress
+from edgeagent.gateway.store.submissions import New
+from edgeagent.wire.messages import JobResult, Outcome
 from postgres_server import Server
 
 NODES = 3
+NEEDS = (Need("render"), Need("echo"))
 GRANT = 45_000_000  # four renders and a half
 
 
@@ -83,9 +86,9 @@ class Histories(RuleBasedStateMachine):
 
     @rule(job_type=st.sampled_from(["render", "render", "echo"]))
     def submit(self, job_type: str) -> None:
-        new = New(job_id=next(self.ids), account_id=self.account, job_type=job_type, payload={}, limits=Limits())
+        new = New(job_id=next(self.ids), account_id=self.account, job_type=job_type)
         try:
-            self.do(jobs.submit, new)
+            self.do(submissions.submit, self.account, [new], self.now)
         except CreditsShortError:
             return
         self.jobs.append(new.job_id)
@@ -93,9 +96,10 @@ class Histories(RuleBasedStateMachine):
     @rule(node=st.integers(0, NODES - 1))
     def dispatch(self, node: int) -> None:
         self.now += 4  # the longest that a retry rests
-        ready = self.do(queue.ready, {"render": 1, "echo": 1})
-        flights = [Flight(next(self.ids), job.job_id, self.nodes[node]) for job in ready]
-        assert self.do(queue.start, flights) == {flight.attempt_id for flight in flights}
+        self.do(queue.rouse)
+        first = [job for need in NEEDS for job in self.do(queue.heads, self.account, need)[:1]]
+        flights = [self.flight(job.job_id, self.nodes[node]) for job in first]
+        assert self.do(queue.start, flights).keys() == {flight.attempt_id for flight in flights}
         self.flights += flights
 
     @precondition(has_flown)
@@ -111,8 +115,9 @@ class Histories(RuleBasedStateMachine):
         """A job that is not QUEUED any more cannot be started twice."""
         flight = self.flights[number % len(self.flights)]
         state = self.job(flight.job_id).state
-        again = Flight(next(self.ids), flight.job_id, flight.node_id)
-        assert bool(self.do(queue.start, [again])) == (state == JobState.QUEUED)
+        again = self.flight(flight.job_id, flight.node_id)
+        resting = self.job(flight.job_id).rests_until is not None
+        assert bool(self.do(queue.start, [again])) == (state == JobState.QUEUED and not resting)
 
     @precondition(has_flown)
     @rule(number=NUMBERS)
@@ -173,13 +178,18 @@ class Histories(RuleBasedStateMachine):
     def cancel(self, number: int) -> None:
         job = self.jobs[number % len(self.jobs)]
         before = JobState(self.job(job).state)
-        applied = self.do(jobs.cancel, self.account, job)
+        applied = self.do(jobs.cancel, job, self.account)
         assert (applied is not None) == (before in OPEN_JOBS)
         assert applied is None or (applied.stop is not None) == (before is not JobState.QUEUED)
 
     @rule(later=st.sampled_from([0.5, 1.0, 4.0, -100.0]))
     def time_passes(self, later: float) -> None:
         self.now += later
+
+    def flight(self, job_id: str, node_id: str) -> Flight:
+        return Flight(
+            attempt_id=next(self.ids), job_id=job_id, node_id=node_id, account_id=self.account, need=Need("echo")
+        )
 
     @invariant()
     def everything_holds(self) -> None:

@@ -10,7 +10,7 @@ from edgeagent.gateway import jobs
 from edgeagent.gateway.jobs import (
     BLAMED,
     LATE_ATTEMPTS,
-    MAX_RETRIES,
+    MAX_ATTEMPTS,
     OPEN_ATTEMPTS,
     OPEN_JOBS,
     AttemptState,
@@ -21,6 +21,8 @@ from edgeagent.gateway.jobs import (
 )
 from edgeagent.wire.messages import Outcome
 
+#: Retries when the last attempt runs.
+LAST = MAX_ATTEMPTS - 1
 #: What can be stored: an open attempt is the one its job waits for.
 STANDINGS = [
     Standing(job=JobState.DISPATCHED, attempt=AttemptState.DISPATCHED),
@@ -69,6 +71,30 @@ def test_a_job_that_everybody_declines_rests_longer_and_longer() -> None:
     assert pauses == [1, 1, 1, 1, 2, 4, 60, 60]
 
 
+@pytest.mark.parametrize("most", range(1, MAX_ATTEMPTS + 1))
+def test_a_job_gets_as_many_attempts_as_it_asked_for(most: int) -> None:
+    """The last of them that fails fails the job."""
+    ends = [
+        jobs.lost(Standing(job=JobState.RUNNING, attempt=AttemptState.RUNNING, retries=retries, max_attempts=most))
+        for retries in range(most)
+    ]
+
+    assert [JobState.QUEUED] * (most - 1) + [JobState.FAILED] == [end.job for end in ends if end is not None]
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_a_deadline_fails_what_is_open(state: JobState) -> None:
+    """The money goes back, and an open attempt is stopped; what has ended stays as it is."""
+    change = jobs.overdue(state, 1)
+
+    if state in OPEN_JOBS:
+        assert change is not None
+        assert (JobState.FAILED, Money.RELEASE) == (change.job, change.money)
+        assert change.stop_current == (state is not JobState.QUEUED)
+    else:
+        assert change is None
+
+
 @pytest.mark.parametrize(("retries", "pause_s"), [(0, 1.0), (1, 2.0), (2, 4.0)])
 @pytest.mark.parametrize("outcome", [*sorted(BLAMED), Outcome.CANCELLED, Outcome.LOST])
 def test_a_failed_attempt_is_retried_after_1_2_4_seconds(retries: int, pause_s: float, outcome: Outcome) -> None:
@@ -82,15 +108,15 @@ def test_a_failed_attempt_is_retried_after_1_2_4_seconds(retries: int, pause_s: 
 @pytest.mark.parametrize("outcome", sorted(BLAMED))
 def test_the_fourth_failed_attempt_fails_the_job(outcome: Outcome) -> None:
     """Three retries, then FAILED, and the price goes back."""
-    change = jobs.ended(standing(JobState.RUNNING, AttemptState.RUNNING, MAX_RETRIES), outcome)
+    change = jobs.ended(standing(JobState.RUNNING, AttemptState.RUNNING, LAST), outcome)
 
-    assert Change(attempt=AttemptState.FAILED, job=JobState.FAILED, retries=MAX_RETRIES, money=Money.RELEASE) == change
+    assert Change(attempt=AttemptState.FAILED, job=JobState.FAILED, retries=LAST, money=Money.RELEASE) == change
 
 
 def test_a_lost_attempt_is_retried_like_a_failed_one() -> None:
     """A lease that ended takes a retry, and the last one fails the job."""
     first = jobs.lost(standing(JobState.DISPATCHED, AttemptState.DISPATCHED))
-    last = jobs.lost(standing(JobState.RUNNING, AttemptState.RUNNING, MAX_RETRIES))
+    last = jobs.lost(standing(JobState.RUNNING, AttemptState.RUNNING, LAST))
 
     assert first is not None
     assert last is not None
@@ -151,7 +177,7 @@ def test_cancelling_gives_the_price_back_and_stops_what_runs(job: JobState, stop
     assert (JobState.CANCELLED, Money.RELEASE, stop) == (change.job, change.money, change.stop_current)
 
 
-@given(st.sampled_from(STANDINGS), st.sampled_from(list(Outcome)), st.integers(0, MAX_RETRIES))
+@given(st.sampled_from(STANDINGS), st.sampled_from(list(Outcome)), st.integers(0, LAST))
 def test_money_moves_exactly_when_a_job_ends(before: Standing, outcome: Outcome, retries: int) -> None:
     """No event both leaves a job open and moves its price, and none ends it without."""
     before = standing(before.job, before.attempt, retries)
@@ -162,4 +188,4 @@ def test_money_moves_exactly_when_a_job_ends(before: Standing, outcome: Outcome,
             assert before.job in OPEN_JOBS
             assert (change.job not in OPEN_JOBS) == (change.money is not None)
             assert (change.money is Money.SETTLE) == (change.job is JobState.COMPLETED)
-            assert change.retries <= MAX_RETRIES
+            assert change.retries <= LAST

@@ -224,7 +224,7 @@ async def test_a_cancel_that_was_lost_is_repeated(autojump_clock: MockClock, mem
         job = await memory_gateway.submit(account)
         dispatch = await node.accept()
         await node.beat(dispatch.attempt_id, free_slots=0)
-    await memory_gateway.hub.cancel(account, job)
+    await memory_gateway.hub.cancel(job, account)
     async with memory_gateway.as_node(operator) as node:
         assert (await node.greet(held=(dispatch.attempt_id,))).drop == (dispatch.attempt_id,)
         await node.say(Heartbeat(seq=1, load=0.0, free_slots=0, running=(dispatch.attempt_id,)))

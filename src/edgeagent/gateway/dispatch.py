@@ -1,20 +1,25 @@
-"""Which node gets a job: the least loaded one that can do it and has a free slot.
+"""Which node gets a job: the least loaded one that suits it and has room.
 
 ``Pool`` holds a seat for each linked node.  Loads are compared in steps, because a hundredth of a processor more or
 less is noise; among equals the node that waited longest is taken, so idle twins share the work.  A choice costs
-O(log n) in the number of nodes: one heap for each job type, in which overtaken entries are skipped.  Pure.
+O(log n) in the number of nodes: one heap for each need that jobs have, in which overtaken entries are skipped.  Pure.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import Counter
+from collections import OrderedDict
 from collections.abc import Collection
 
 import attrs
 
+from edgeagent.gateway.needs import Need, Offer, Taken, fits
+
 #: Loads that differ by less than one step of this many in 1.0 count as equal.
 LOAD_STEPS = 16
+#: Most different needs that seats are kept in order for; the one not asked for longest is forgotten, and made again
+#: (in the time of one look at each seat) when it is asked for.
+MAX_NEEDS = 256
 
 _Entry = tuple[int, int, str, int]  # load step, turn, node, version
 
@@ -23,15 +28,14 @@ _Entry = tuple[int, int, str, int]  # load step, turn, node, version
 class Seat:
     """What dispatch knows of one linked node.
 
-    ``limit`` is how many attempts it may have at once: its slots, 1 on probation, 0 while it may get none.  ``busy``
-    is how many of them are taken; ``reported`` the load it last told, ``busy_then`` what was taken at that moment.
+    ``limit`` is how many attempts it may have at once: its slots, 1 on probation, 0 while it may get none.  ``taken``
+    is what of it is in use; ``reported`` the load it last told, ``busy_then`` how many slots were taken at that moment.
     """
 
     node_id: str
-    capabilities: frozenset[str]
-    slots: int
+    offer: Offer
     limit: int = 0
-    busy: int = 0
+    taken: Taken = attrs.Factory(Taken)
     reported: float = 0.0
     busy_then: int = 0
     turn: int = 0
@@ -40,23 +44,21 @@ class Seat:
     @property
     def free(self) -> int:
         """How many more attempts it may get."""
-        return max(0, self.limit - self.busy)
+        return max(0, self.limit - self.taken.slots)
 
     @property
     def load(self) -> float:
         """Share of the node that is taken: what it said, and what was given to it since."""
-        since = (self.busy - self.busy_then) / self.slots
-        return max(self.busy / self.slots, self.reported + since, 0.0)
+        slots, busy = self.offer.slots, self.taken.slots
+        return max(busy / slots, self.reported + (busy - self.busy_then) / slots, 0.0)
 
 
 class Pool:
-    """The seats, ordered by load for each job type."""
+    """The seats, ordered by load for each need."""
 
     def __init__(self) -> None:
         self._seats: dict[str, Seat] = {}
-        self._heaps: dict[str, list[_Entry]] = {}
-        self._seats_of: Counter[str] = Counter()
-        self._free: Counter[str] = Counter()
+        self._orders: OrderedDict[Need, _Order] = OrderedDict()
         self._turn = 0
 
     def __contains__(self, node_id: object) -> bool:
@@ -65,39 +67,43 @@ class Pool:
     def __getitem__(self, node_id: str) -> Seat:
         return self._seats[node_id]
 
-    def join(self, node_id: str, capabilities: Collection[str], slots: int) -> None:
+    def join(self, node_id: str, offer: Offer) -> None:
         """Give a node a seat, in place of any it had; it gets nothing until ``update`` raises its limit."""
         self.leave(node_id)
-        seat = self._seats[node_id] = Seat(node_id, frozenset(capabilities), slots)
-        self._seats_of.update(seat.capabilities)
+        self._seats[node_id] = Seat(node_id, offer)
+        for need, order in self._orders.items():
+            order.members += offer.suits(need)
 
     def leave(self, node_id: str) -> None:
         """Take a node's seat away, if it has one."""
         seat = self._seats.pop(node_id, None)
         if seat is not None:
-            self._count(seat, -seat.free)
-            self._seats_of.subtract(seat.capabilities)
+            for need, order in self._orders.items():
+                order.members -= seat.offer.suits(need)
 
-    def update(self, node_id: str, *, limit: int, busy: int, reported: float | None = None) -> None:
+    def update(self, node_id: str, *, limit: int, taken: Taken, reported: float | None = None) -> None:
         """Say how a seated node stands now; None leaves what it reported last."""
         seat = self._seats[node_id]
-        free, key = seat.free, _step(seat.load)
-        seat.limit, seat.busy = limit, busy
+        before = (seat.limit, seat.taken, _step(seat.load))
+        seat.limit, seat.taken = limit, taken
         if reported is not None:
-            seat.reported, seat.busy_then = reported, busy
-        if (seat.free, _step(seat.load)) != (free, key):
-            self._moved(seat, free)
+            seat.reported, seat.busy_then = reported, taken.slots
+        if (limit, taken, _step(seat.load)) != before:
+            self._moved(seat)
 
-    def free_slots(self) -> dict[str, int]:
-        """Return for each job type how many attempts could start; a slot counts for every type its node can do."""
-        return {job_type: free for job_type, free in self._free.items() if free > 0}
+    def can(self, need: Need) -> bool:
+        """Return whether a job with this need finds a node now."""
+        heap = self._order(need).heap
+        while heap and not self._current(heap[0]):
+            heapq.heappop(heap)
+        return bool(heap)
 
-    def take(self, job_type: str, avoid: Collection[str] = ()) -> str | None:
-        """Return the node that gets a job of this type, and count it as taken there; None if no seat is free.
+    def take(self, need: Need, avoid: Collection[str] = ()) -> str | None:
+        """Return the node that gets a job with this need, and count it as taken there; None if no seat has room.
 
-        A node in ``avoid`` is taken only if no other has a free slot.
+        A node in ``avoid`` is taken only if no other has room.
         """
-        heap = self._heaps.get(job_type, [])
+        heap = self._order(need).heap
         passed: list[_Entry] = []
         chosen: _Entry | None = None
         while heap and chosen is None:
@@ -115,32 +121,52 @@ class Pool:
             return None
         seat = self._seats[chosen[2]]
         self._turn += 1
-        seat.turn, seat.busy = self._turn, seat.busy + 1
-        self._moved(seat, seat.free + 1)
+        seat.turn, seat.taken = self._turn, seat.taken.plus(seat.offer, need)
+        self._moved(seat)
         return seat.node_id
+
+    def _order(self, need: Need) -> _Order:
+        order = self._orders.get(need)
+        if order is None:
+            suited = [seat for seat in self._seats.values() if seat.offer.suits(need)]
+            heap = [_entry(seat) for seat in suited if fits(seat.offer, seat.taken, seat.limit, need)]
+            heapq.heapify(heap)
+            order = self._orders[need] = _Order(heap, len(suited))
+            if len(self._orders) > MAX_NEEDS:
+                self._orders.popitem(last=False)
+        else:
+            self._orders.move_to_end(need)
+        return order
 
     def _current(self, entry: _Entry) -> bool:
         seat = self._seats.get(entry[2])
-        return seat is not None and seat.version == entry[3] and seat.free > 0
+        return seat is not None and seat.version == entry[3]
 
-    def _moved(self, seat: Seat, free_before: int) -> None:
-        self._count(seat, seat.free - free_before)
+    def _moved(self, seat: Seat) -> None:
         # One counter for all seats: a node that left and came back must not match its old entries.
         self._turn += 1
         seat.version = self._turn
         if not seat.free:
             return
-        entry = (_step(seat.load), seat.turn, seat.node_id, seat.version)
-        for job_type in seat.capabilities:
-            heap = self._heaps.setdefault(job_type, [])
-            heapq.heappush(heap, entry)
-            if len(heap) > 2 * self._seats_of[job_type] + 64:
-                heap[:] = [one for one in heap if self._current(one)]
-                heapq.heapify(heap)
+        entry = _entry(seat)
+        for need, order in self._orders.items():
+            if seat.offer.suits(need) and fits(seat.offer, seat.taken, seat.limit, need):
+                heapq.heappush(order.heap, entry)
+                if len(order.heap) > 2 * order.members + 64:
+                    order.heap[:] = [one for one in order.heap if self._current(one)]
+                    heapq.heapify(order.heap)
 
-    def _count(self, seat: Seat, free: int) -> None:
-        for job_type in seat.capabilities:
-            self._free[job_type] += free
+
+@attrs.define
+class _Order:
+    """The seats that suit one need, least loaded first, with overtaken entries among them."""
+
+    heap: list[_Entry]
+    members: int
+
+
+def _entry(seat: Seat) -> _Entry:
+    return (_step(seat.load), seat.turn, seat.node_id, seat.version)
 
 
 def _step(load: float) -> int:

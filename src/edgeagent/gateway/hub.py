@@ -6,7 +6,8 @@ disk, and only then is anybody told.
 
 from __future__ import annotations
 
-import uuid
+from collections import Counter
+from collections.abc import Sequence
 
 import attrs
 import structlog
@@ -17,12 +18,16 @@ from edgeagent.gateway.auth import NodeTokens
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.dialect import Unfinished
+from edgeagent.gateway.dispatcher import Dispatcher
+from edgeagent.gateway.feeds import Feeds
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.members import Members
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.registry import Changed
-from edgeagent.gateway.store import Store, Tx, jobs, nodes, queue, views
-from edgeagent.gateway.store.jobs import Applied, Flight, New, Progress
+from edgeagent.gateway.store import Store, Tx, jobs, nodes, queue, submissions, views
+from edgeagent.gateway.store.jobs import Applied, Flight, Progress
+from edgeagent.gateway.store.queue import Started
+from edgeagent.gateway.store.submissions import Key, New, Submitted
 from edgeagent.gateway.store.views import JobView
 from edgeagent.gateway.texts import one_line
 from edgeagent.gateway.wake import Wake
@@ -44,23 +49,28 @@ from edgeagent.wire.messages import (
 
 log = structlog.get_logger()
 
+#: Most different needs that the waiting jobs of one account may have: each takes a place in every round of dispatch.
+MAX_LANES = 64
 
-@attrs.frozen(kw_only=True)
+
+class TooManyNeedsError(Exception):
+    """The account's waiting jobs would have more than ``MAX_LANES`` different needs."""
+
+
 class Hub:
     """All parts of one running gateway."""
 
-    settings: GatewaySettings
-    store: Store
-    blobs: Blobs
-    tokens: NodeTokens
-    network: Network
-    wake: Wake = attrs.Factory(Wake)
-    unfinished: Unfinished = attrs.Factory(Unfinished)  # of nodes that speak the other dialect
-    members: Members = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        # Not a default of the field: Litestar's msgspec refuses those that need the object.
-        object.__setattr__(self, "members", Members(self.settings, self.store, self.tokens, self.network))
+    def __init__(
+        self, *, settings: GatewaySettings, store: Store, blobs: Blobs, tokens: NodeTokens, network: Network
+    ) -> None:
+        self.settings, self.store, self.blobs, self.tokens, self.network = settings, store, blobs, tokens, network
+        self.wake = Wake()
+        self.unfinished = Unfinished()  # of nodes that speak the other dialect
+        self.feeds = Feeds()
+        self.streams: Counter[str] = Counter()  # open event streams, by account
+        self._dispatcher = Dispatcher(store, network)
+        self._ahead_s = store.clock() - trio.current_time()
+        self.members = Members(settings, store, tokens, network)
 
     async def load(self) -> None:
         """Remember what the store knows from before: nodes, and attempts in flight, which get a fresh lease."""
@@ -69,19 +79,44 @@ class Hub:
         for flight in await self.store.read(queue.open_attempts):
             self.network.fly(flight, now)
 
+    def steady(self) -> float:
+        """Return the time, in seconds since the epoch, on a clock that goes on steadily when the wall clock is set."""
+        return self._ahead_s + trio.current_time()
+
     # Submitters
 
-    async def submit(self, new: New) -> JobView:
-        """Store a job, have it dispatched, and return it; raises what ``store.jobs.submit`` does."""
-        job = await self.store.write(_submit, new)
-        self.wake.now()
-        return job
+    async def submit(self, account_id: str, batch: Sequence[New], key: Key | None = None) -> tuple[list[JobView], bool]:
+        """Store jobs, have them dispatched, and return them, and whether that had been done before.
 
-    async def cancel(self, account_id: str, job_id: str) -> bool:
+        Raises what ``store.submissions.submit`` does, and:
+
+        Raises:
+            TooManyNeedsError: the account's waiting jobs ask for too many different things.
+        """
+        backlog, new_needs = self.network.backlog, {new.need for new in batch}
+        unknown = sum(not backlog.has(account_id, need) for need in new_needs)
+        if unknown and backlog.lanes(account_id) + unknown > MAX_LANES:
+            raise TooManyNeedsError
+        try:
+            found, submitted = await self.store.write(_submit, account_id, batch, self.steady(), key)
+        except submissions.KeyRacedError:
+            found, submitted = await self.store.write(_submit, account_id, batch, self.steady(), key)
+        self._queued(submitted)
+        return found, submitted.replayed
+
+    async def requeue(self, job_id: str, account_id: str | None = None) -> tuple[str, bool]:
+        """Submit a dead letter again; return the new job's id, and whether that had been done before.
+
+        Raises what ``store.submissions.requeue`` does.
+        """
+        submitted = await self.store.write(submissions.requeue, job_id, self.steady(), account_id)
+        self._queued(submitted)
+        return submitted.job_ids[0], submitted.replayed
+
+    async def cancel(self, job_id: str, account_id: str | None = None) -> bool:
         """Cancel a job; False if it has ended already.  Raises what ``store.jobs.cancel`` does."""
-        applied = await self.store.write(jobs.cancel, account_id, job_id)
-        if applied is not None:
-            self._applied(applied)
+        applied = await self.store.write(jobs.cancel, job_id, account_id)
+        await self._applied(applied)
         return applied is not None
 
     # Nodes
@@ -134,7 +169,7 @@ class Hub:
     async def decline(self, node_id: str, message: JobDecline) -> None:
         """A node does not start an attempt."""
         reason = f"declined: {message.reason}"
-        self._applied(await self.store.write(jobs.give_back, message.attempt_id, node_id, reason))
+        await self._applied(await self.store.write(jobs.give_back, message.attempt_id, node_id, reason))
         self.network.land(message.attempt_id, node_id)
         self.wake.now()
 
@@ -142,18 +177,22 @@ class Hub:
         """A node says how far an attempt is."""
         flight = self.network.flight(message.attempt_id)
         if flight is not None and flight.node_id == node_id:
-            self.network.progress[message.attempt_id] = Progress(message.fraction, one_line(message.text))
+            text = one_line(message.text)
+            self.network.progress[message.attempt_id] = Progress(message.fraction, text)
+            self.feeds.progressed(flight.job_id, message.attempt_id, message.fraction, text)
+            self.feeds.printed(flight.job_id, message.attempt_id, message.log)
 
     async def result(self, node_id: str, message: JobResult, session: Session) -> None:
         """A node says how an attempt ended; it is acknowledged whatever it was, so that the node can forget it."""
-        progress = self.network.progress.get(message.attempt_id, Progress())
+        said = self.network.progress.get(message.attempt_id, Progress())
+        progress = attrs.evolve(said, lines=self.feeds.tail(message.job_id, message.attempt_id))
         answer = await self.store.write(jobs.finish, node_id, message, progress)
         self.network.land(message.attempt_id, node_id)
         if answer is None:
             log.warning("Result of an attempt that the node never had", node_id=node_id, attempt_id=message.attempt_id)
         session.send(JobResultAck(attempt_id=message.attempt_id, credited_ucr=answer.credited_ucr if answer else 0))
         if answer is not None and answer.applied is not None:
-            self._applied(answer.applied)
+            await self._applied(answer.applied)
             await self._judge(node_id, answer.applied)
         self.wake.now()
 
@@ -164,70 +203,75 @@ class Hub:
         now = trio.current_time()
         for flight in self.network.expired(now):
             reason = "the lease ended without a word from the node"
-            self._stop(flight, reason)
-            self._applied(await self.store.write(jobs.lose, flight.attempt_id, flight.node_id, reason))
+            self._stop(flight.attempt_id, flight.node_id, reason)
+            await self._lost(flight, reason)
+        if late := await self.store.read(queue.overdue, self.steady()):
+            for applied in await self.store.write(jobs.expire, late):
+                await self._applied(applied)
         await self._record(self.network.silent(now))
 
     async def dispatch(self) -> bool:
         """Give waiting jobs to free slots; return whether there may be more of both."""
-        free_slots = self.network.pool.free_slots()
-        if not free_slots:
-            return False
-        assigned: list[tuple[Flight, JobDispatch]] = []
-        for job in await self.store.read(queue.ready, free_slots):
-            node_id = self.network.pool.take(job.job_type, job.avoid)
-            if node_id is not None:
-                flight = Flight(str(uuid.uuid4()), job.job_id, node_id)
-                self.network.fly(flight, trio.current_time())
-                assigned.append((flight, _dispatch(job, flight)))
-        if not assigned:
-            return False
-        started: set[str] = set()
-        try:
-            started = await self.store.write(queue.start, [flight for flight, _ in assigned])
-        finally:
-            for flight, _ in assigned:
-                if flight.attempt_id not in started:
-                    self.network.land(flight.attempt_id, flight.node_id)
-        for flight, dispatch in assigned:
-            if flight.attempt_id in started and self.network.flight(flight.attempt_id) is not None:
-                session = self.network.session(flight.node_id)
-                if session is None:
-                    await self._forgotten(flight)
-                else:
-                    session.send(dispatch)
-        return True
+        started = await self._dispatcher.round()
+        for flight, job in started:
+            self.feeds.changed(flight.job_id)
+            if self.network.flight(flight.attempt_id) is None:
+                continue  # cancelled since
+            session = self.network.session(flight.node_id)
+            if session is None:
+                await self._forgotten(flight)
+            else:
+                session.send(_dispatch(flight, job))
+        return bool(started)
 
     # What follows
 
+    def _queued(self, submitted: Submitted) -> None:
+        for job in submitted.waiting:
+            self.network.backlog.add(job)
+        if submitted.waiting:
+            self.wake.now()
+
     async def _accept(self, node_id: str, attempt_id: str) -> bool:
         accepted = await self.store.write(jobs.accept, attempt_id, node_id)
-        if accepted:
+        flight = self.network.flight(attempt_id)
+        if accepted and flight is not None:
             self.network.accepted(attempt_id, trio.current_time())
+            self.feeds.changed(flight.job_id)
         return accepted
 
     async def _forgotten(self, flight: Flight) -> None:
         """The node does not hold the attempt: it never got it, or lost it."""
         self.network.land(flight.attempt_id, flight.node_id)
         if flight.accepted:
-            request, reason = jobs.lose, "the node came back without it"
+            await self._lost(flight, "the node came back without it")
         else:
-            request, reason = jobs.give_back, "the dispatch did not reach the node"
-        self._applied(await self.store.write(request, flight.attempt_id, flight.node_id, reason))
+            reason = "the dispatch did not reach the node"
+            await self._applied(await self.store.write(jobs.give_back, flight.attempt_id, flight.node_id, reason))
 
-    def _stop(self, flight: Flight, reason: str) -> None:
-        self.network.disown(flight)
-        session = self.network.session(flight.node_id)
+    async def _lost(self, flight: Flight, reason: str) -> None:
+        lines = self.feeds.tail(flight.job_id, flight.attempt_id)
+        await self._applied(await self.store.write(jobs.lose, flight.attempt_id, flight.node_id, reason, lines))
+
+    def _stop(self, attempt_id: str, node_id: str, reason: str) -> None:
+        self.network.disown(attempt_id, node_id)
+        session = self.network.session(node_id)
         if session is not None:
-            session.send(JobCancel(attempt_id=flight.attempt_id, reason=reason))
+            session.send(JobCancel(attempt_id=attempt_id, reason=reason))
 
-    def _applied(self, applied: Applied | None) -> None:
+    async def _applied(self, applied: Applied | None) -> None:
+        """Tell those whom a change in the store concerns."""
         if applied is None:
             return
         if applied.stop is not None:
-            self._stop(applied.stop, "the job does not wait for this attempt any more")
+            lines = self.feeds.tail(applied.job_id, applied.stop.attempt_id)
+            self._stop(applied.stop.attempt_id, applied.stop.node_id, applied.stop.reason)
+            if lines:
+                await self.store.write(jobs.keep_lines, applied.stop.attempt_id, lines)
         if applied.pause_s is not None:
+            self._dispatcher.rest(applied.pause_s)
             self.wake.after(applied.pause_s)
+        self.feeds.changed(applied.job_id)
         if applied.job is not JobState.QUEUED:
             log.debug("Job changed", job_id=applied.job_id, state=applied.job.value)
 
@@ -255,19 +299,22 @@ class Hub:
         self.wake.now()
 
 
-def _submit(tx: Tx, new: New) -> JobView:
-    jobs.submit(tx, new)
-    job = views.show(tx, new.account_id, new.job_id)
-    assert job is not None
-    return job
+def _submit(
+    tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key: Key | None
+) -> tuple[list[JobView], Submitted]:
+    submitted = submissions.submit(tx, account_id, batch, steady_now, key)
+    return views.show_all(tx, account_id, submitted.job_ids), submitted
 
 
-def _dispatch(job: queue.Ready, flight: Flight) -> JobDispatch:
+def _dispatch(flight: Flight, job: Started) -> JobDispatch:
     return JobDispatch(
         job_id=job.job_id,
         attempt_id=flight.attempt_id,
         job_type=job.job_type,
         payload=job.payload,
+        payload_ref=job.payload_ref,
+        inputs=job.inputs,
+        gpus=job.gpus,
         limits=job.limits,
         price_ucr=job.price_ucr,
     )

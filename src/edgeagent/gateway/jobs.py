@@ -12,8 +12,10 @@ import attrs
 
 from edgeagent.wire.messages import Outcome
 
-#: Attempts after the first.
-MAX_RETRIES = 3
+#: Attempts that a job gets at most, and unless it asks for fewer: the first, and three retries.
+MAX_ATTEMPTS = 4
+#: A job's priority, unless it says otherwise, and the most it can say; the least is 0, and the highest goes first.
+USUAL_PRIORITY, MAX_PRIORITY = 5, 9
 #: Seconds before the first retry; each later one waits twice as long: 1, 2, 4.
 FIRST_PAUSE_S = 1.0
 #: Seconds a declined job rests, the first few times; then it rests longer and longer, up to ``LONGEST_PAUSE_S``, so
@@ -80,6 +82,7 @@ class Standing:
     job: JobState
     attempt: AttemptState
     retries: int = 0
+    max_attempts: int = MAX_ATTEMPTS
 
 
 @attrs.frozen(kw_only=True)
@@ -122,7 +125,7 @@ def lost(standing: Standing) -> Change | None:
     """The lease ended, or the node came back without the attempt."""
     if standing.attempt not in OPEN_ATTEMPTS:
         return None
-    return _again(AttemptState.LOST, standing.retries)
+    return _again(AttemptState.LOST, standing)
 
 
 def ended(standing: Standing, outcome: Outcome) -> Change | None:
@@ -141,16 +144,25 @@ def ended(standing: Standing, outcome: Outcome) -> Change | None:
     if late:
         return None
     gone = outcome in {Outcome.LOST, Outcome.CANCELLED}
-    return _again(AttemptState.LOST if gone else AttemptState.FAILED, standing.retries)
+    return _again(AttemptState.LOST if gone else AttemptState.FAILED, standing)
 
 
 def cancelled(job: JobState, retries: int) -> Change | None:
     """The submitter no longer wants the job; an open attempt of it is cancelled too."""
+    return _given_up(job, retries, JobState.CANCELLED)
+
+
+def overdue(job: JobState, retries: int) -> Change | None:
+    """The job's deadline has passed; an open attempt of it is cancelled."""
+    return _given_up(job, retries, JobState.FAILED)
+
+
+def _given_up(job: JobState, retries: int, end: JobState) -> Change | None:
     if job not in OPEN_JOBS:
         return None
     return Change(
         attempt=AttemptState.CANCELLED,
-        job=JobState.CANCELLED,
+        job=end,
         retries=retries,
         money=Money.RELEASE,
         stop_current=job is not JobState.QUEUED,
@@ -162,8 +174,9 @@ def _settled(standing: Standing, attempt: AttemptState, job: JobState, money: Mo
     return Change(attempt=attempt, job=job, retries=standing.retries, money=money, stop_current=stop)
 
 
-def _again(attempt: AttemptState, retries: int) -> Change:
-    if retries >= MAX_RETRIES:
+def _again(attempt: AttemptState, standing: Standing) -> Change:
+    retries = standing.retries
+    if retries + 1 >= standing.max_attempts:
         return Change(attempt=attempt, job=JobState.FAILED, retries=retries, money=Money.RELEASE)
     pause_s = FIRST_PAUSE_S * 2**retries
     return Change(attempt=attempt, job=JobState.QUEUED, retries=retries + 1, pause_s=pause_s)

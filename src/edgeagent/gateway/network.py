@@ -12,9 +12,11 @@ from typing import Protocol
 
 import attrs
 
+from edgeagent.gateway.backlog import Backlog
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.deadlines import Deadlines
 from edgeagent.gateway.dispatch import Pool
+from edgeagent.gateway.needs import Need, Offer, Taken
 from edgeagent.gateway.registry import Changed, Registry
 from edgeagent.gateway.store.jobs import Flight, Progress
 from edgeagent.wire.link import CloseCode
@@ -38,13 +40,15 @@ class Session(Protocol):
 class Linked:
     """A node with an open link.
 
-    ``strangers`` are attempts that it works on although the gateway wants them no more, ``extra`` counts its slots
-    that are taken by something else; both are as its last heartbeat says, and no work is given for them.
+    ``taken`` is what its attempts in flight take.  ``strangers`` are attempts that it works on although the gateway
+    wants them no more, with their needs where those are known; ``extra`` counts its slots that are taken by something
+    else.  Both are as its last heartbeat says, and no work is given for them.
     """
 
     session: Session
-    slots: int
-    strangers: set[str] = attrs.Factory(set)
+    offer: Offer
+    taken: Taken
+    strangers: dict[str, Need | None] = attrs.Factory(dict)
     extra: int = 0
     draining: bool = False
 
@@ -56,6 +60,7 @@ class Network:
         self._lease_s = settings.lease_s
         self.registry = Registry(unhealthy_s=settings.unhealthy_s, offline_s=settings.offline_s)
         self.pool = Pool()
+        self.backlog = Backlog()
         self.progress: dict[str, Progress] = {}
         self._linked: dict[str, Linked] = {}
         self._flights: dict[str, Flight] = {}
@@ -67,10 +72,12 @@ class Network:
     def link(self, node_id: str, hello: Hello, session: Session) -> Session | None:
         """Take a node's new link; return the older one that it replaces."""
         older = self._linked.get(node_id)
-        slots = min(hello.slots, MAX_SLOTS)
-        foreign = set(hello.held) - self._of_node.get(node_id, set())
-        self._linked[node_id] = Linked(session, slots, foreign)
-        self.pool.join(node_id, hello.capabilities, slots)
+        offer, taken = _offer(hello), Taken()
+        for flight in self.flights_of(node_id):
+            taken = taken.plus(offer, flight.need)
+        foreign = dict.fromkeys(set(hello.held) - self._of_node.get(node_id, set()))
+        self._linked[node_id] = Linked(session, offer, taken, foreign)
+        self.pool.join(node_id, offer)
         self._seat(node_id)
         return None if older is None else older.session
 
@@ -110,8 +117,8 @@ class Network:
         own = self._of_node.get(node_id, set())
         for attempt_id in running & own:
             self._leases.set(attempt_id, now + self._lease_s)
-        linked.strangers = running - own
-        linked.extra = max(0, linked.slots - beat.free_slots - len(running))
+        linked.strangers = {attempt_id: linked.strangers.get(attempt_id) for attempt_id in running - own}
+        linked.extra = max(0, linked.offer.slots - beat.free_slots - len(running))
         self._seat(node_id, beat.load)
         return changes, set(linked.strangers)
 
@@ -137,6 +144,10 @@ class Network:
         self._flights[flight.attempt_id] = flight
         self._of_node.setdefault(flight.node_id, set()).add(flight.attempt_id)
         self._leases.set(flight.attempt_id, now + self._lease_s)
+        self.backlog.flew(flight.account_id)
+        linked = self._linked.get(flight.node_id)
+        if linked is not None:
+            linked.taken = linked.taken.plus(linked.offer, flight.need)
         self._seat(flight.node_id)
 
     def accepted(self, attempt_id: str, now: float) -> None:
@@ -151,16 +162,16 @@ class Network:
         self._forget(attempt_id)
         linked = self._linked.get(node_id)
         if linked is not None:
-            linked.strangers.discard(attempt_id)
+            linked.strangers.pop(attempt_id, None)
             self._seat(node_id)
 
-    def disown(self, flight: Flight) -> None:
+    def disown(self, attempt_id: str, node_id: str) -> None:
         """The attempt is wanted no more; its node is busy with it until it says otherwise."""
-        self._forget(flight.attempt_id)
-        linked = self._linked.get(flight.node_id)
+        flight = self._forget(attempt_id)
+        linked = self._linked.get(node_id)
         if linked is not None:
-            linked.strangers.add(flight.attempt_id)
-            self._seat(flight.node_id)
+            linked.strangers[attempt_id] = None if flight is None else flight.need
+            self._seat(node_id)
 
     def flight(self, attempt_id: str) -> Flight | None:
         """Return an attempt that is in flight."""
@@ -185,7 +196,7 @@ class Network:
             if attempt_id in self._flights:
                 self._leases.set(attempt_id, now + self._lease_s)
 
-    def _forget(self, attempt_id: str) -> None:
+    def _forget(self, attempt_id: str) -> Flight | None:
         flight = self._flights.pop(attempt_id, None)
         self._leases.discard(attempt_id)
         self.progress.pop(attempt_id, None)
@@ -194,6 +205,11 @@ class Network:
             own.discard(attempt_id)
             if not own:
                 del self._of_node[flight.node_id]
+            self.backlog.landed(flight.account_id)
+            linked = self._linked.get(flight.node_id)
+            if linked is not None:
+                linked.taken = linked.taken.plus(linked.offer, flight.need, -1)
+        return flight
 
     def _reseat(self, changes: list[Changed]) -> list[Changed]:
         for change in changes:
@@ -205,8 +221,22 @@ class Network:
         if linked is None:
             return
         health = self.registry[node_id]
-        limit = 1 if health.probation else linked.slots
+        limit = 1 if health.probation else linked.offer.slots
         if linked.draining or health.state is not NodeState.HEALTHY:
             limit = 0
-        busy = len(self._of_node.get(node_id, ())) + len(linked.strangers) + linked.extra
-        self.pool.update(node_id, limit=limit, busy=busy, reported=reported)
+        taken = linked.taken
+        for need in linked.strangers.values():
+            taken = attrs.evolve(taken, slots=taken.slots + 1) if need is None else taken.plus(linked.offer, need)
+        taken = attrs.evolve(taken, slots=taken.slots + linked.extra)
+        self.pool.update(node_id, limit=limit, taken=taken, reported=reported)
+
+
+def _offer(hello: Hello) -> Offer:
+    return Offer(
+        capabilities=frozenset(hello.capabilities),
+        slots=min(hello.slots, MAX_SLOTS),
+        tier=hello.sandbox_tier,
+        gpus=len(set(hello.gpus)),
+        memory_bytes=hello.memory_bytes,
+        fetches=frozenset(hello.fetches),
+    )

@@ -28,7 +28,7 @@ from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.data import make_data_dir
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.network import Network
-from edgeagent.gateway.store import Store, StoreUnavailableError
+from edgeagent.gateway.store import Store, StoreUnavailableError, submissions
 from edgeagent.gateway.store.address import shown
 from edgeagent.gateway.store.engine import Database
 from edgeagent.gateway.texts import one_line
@@ -38,6 +38,8 @@ log = structlog.get_logger()
 
 #: Seconds between two looks for what is due; a fraction of the shortest duration that is swept for.
 SWEEP_S = 1.0
+#: Seconds between two looks for what has been kept long enough.
+TIDY_S = 3600.0
 #: Seconds after which the dispatcher looks even if nobody woke it.
 DISPATCH_S = 5.0
 #: Seconds after which the owner's orders are looked for even if nobody rang.
@@ -93,6 +95,7 @@ async def work(hub: Hub, *, task_status: trio.TaskStatus[None] = trio.TASK_STATU
         nursery.start_soon(_dispatch, hub)
         nursery.start_soon(_sweep, hub)
         nursery.start_soon(_obey, hub)
+        nursery.start_soon(_tidy, hub)
         task_status.started()
 
 
@@ -115,6 +118,7 @@ async def _serve(
             log.info("Gateway stops")
             for session in hub.network.sessions():
                 session.close(CloseCode.RESTARTING, "the gateway restarts")
+            hub.feeds.close()
             await server.finish(GRACE_S)
             working.cancel_scope.cancel(reason="the gateway stops")
         writing.cancel_scope.cancel(reason="the gateway stops")
@@ -154,6 +158,15 @@ async def _obey(hub: Hub) -> None:
         except EdgeAgentError as error:  # a key file is damaged: the keys in memory are good
             log.warning("Order not done", reason=str(error))
             await trio.sleep(RETRY_S)
+
+
+async def _tidy(hub: Hub) -> None:
+    while True:
+        try:
+            await hub.store.write(submissions.forget_keys)
+        except StoreUnavailableError as error:
+            log.warning("Idempotency keys are kept for longer", reason=str(error))
+        await trio.sleep(TIDY_S)
 
 
 @contextmanager

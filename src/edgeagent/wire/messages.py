@@ -96,7 +96,9 @@ class Hello:
     capabilities: tuple[str, ...]
     slots: int = attrs.field(validator=ge(1))
     gpus: tuple[str, ...] = ()  # uuids of GPUs and GPU instances that it lends, as the driver spells them
+    memory_bytes: int = attrs.field(default=0, validator=_NOT_NEGATIVE)  # for all its jobs together; 0: not said
     sandbox_tier: str = ""
+    fetches: tuple[str, ...] = ()  # kinds of references it can fetch: blob, https, s3
     held: tuple[str, ...] = ()  # attempt ids that run, or whose result is not acknowledged yet
 
 
@@ -131,13 +133,32 @@ class HeartbeatAck:
 
 
 @attrs.frozen(kw_only=True)
+class Reference:
+    """Where something lies that the node fetches before the job starts, and what must arrive.
+
+    ``ref`` is ``sha256:HEX`` (a file that the gateway keeps), ``https://...`` or ``s3://BUCKET/KEY``.
+    """
+
+    ref: str
+    sha256: str = attrs.field(validator=_SHA256)
+    size_bytes: int = attrs.field(validator=_NOT_NEGATIVE)
+
+
+@attrs.frozen(kw_only=True)
 class JobDispatch:
-    """Work for the node, to be accepted or declined."""
+    """Work for the node, to be accepted or declined.
+
+    ``payload_ref`` takes the place of ``payload``: a reference to it, sent only to nodes that can fetch its kind, as
+    are ``inputs``, by the name that the job finds each under.  ``gpus`` is how many the job gets to itself.
+    """
 
     job_id: str
     attempt_id: str
     job_type: str
     payload: dict[str, Any] = attrs.Factory(dict)
+    payload_ref: str | None = None
+    inputs: dict[str, Reference] = attrs.Factory(dict)
+    gpus: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
     limits: Limits = attrs.Factory(Limits)
     price_ucr: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
 

@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 
-from edgeagent.gateway.api import attempts, errors, guards, jobs, nodes, public
+from edgeagent.gateway.api import attempts, errors, events, guards, jobs, nodes, public, submissions
 from edgeagent.gateway.api.throttles import Throttles
 from edgeagent.gateway.asgi import App
 from edgeagent.gateway.blobs import BlobsUnavailableError
@@ -25,7 +25,14 @@ def application(hub: Hub) -> App:
     """Return the REST API over ``hub``."""
     versioned = Router(
         path=API_PREFIX,
-        route_handlers=[nodes.NodesController, jobs.JobsController, jobs.account, attempts.put_output],
+        route_handlers=[
+            nodes.NodesController,
+            jobs.JobsController,
+            submissions.SubmissionsController,
+            events.events,
+            jobs.account,
+            attempts.put_output,
+        ],
     )
     litestar = Litestar(
         route_handlers=[versioned, public.board, public.page, public.style, public.jwks, public.health, public.ready],

@@ -6,13 +6,26 @@ These are msgspec structs because Litestar decodes bodies with msgspec, where ca
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+
+from edgeagent.gateway.jobs import MAX_ATTEMPTS, MAX_PRIORITY, USUAL_PRIORITY
+from edgeagent.gateway.references import MAX_REF
+
+#: Most jobs in one batch.
+MAX_BATCH = 1000
+#: Longest deadline, in seconds: 30 days.
+MAX_DEADLINE_S = 30 * 86400.0
+#: Largest input, in bytes.
+MAX_INPUT_BYTES = 1 << 40
 
 JobType = Annotated[str, Meta(min_length=1, max_length=100)]
 PublicKey = Annotated[str, Meta(max_length=1000)]
 Hex = Annotated[str, Meta(max_length=200)]
+Ref = Annotated[str, Meta(min_length=1, max_length=MAX_REF)]
+#: A file name: the job finds the input under it.
+InputName = Annotated[str, Meta(min_length=1, max_length=255)]
 Load = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
@@ -103,13 +116,48 @@ class Acknowledged(Struct):
     acknowledged: bool = True
 
 
+class InputRef(Struct):
+    """Something that the node fetches before the job starts.
+
+    ``ref`` is ``sha256:DIGEST`` for a file that this gateway keeps, whose digest and size it knows; for
+    ``https://...`` and ``s3://BUCKET/KEY`` both are needed, and the node checks them.
+    """
+
+    ref: Ref
+    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")] | None = None
+    size_bytes: Annotated[int, Meta(ge=0, le=MAX_INPUT_BYTES)] | None = None
+
+
+class Requires(Struct, frozen=True, forbid_unknown_fields=True):
+    """What a job requires of its node: at least this sandbox tier, so many GPUs and so much memory to itself."""
+
+    tier: Literal["A", "B", "C"] | None = None
+    gpus: Annotated[int, Meta(ge=0, le=64)] = 0
+    memory_bytes: Annotated[int, Meta(ge=0, le=1 << 44)] = 0
+
+
 class Submission(Struct):
-    """A job as it is submitted; ``limits`` are those of ``wire.messages.Limits`` that are not to be the default."""
+    """A job as it is submitted; ``limits`` are those of ``wire.messages.Limits`` that are not to be the default.
+
+    ``payload_ref`` takes the place of ``payload``.  ``priority`` orders the jobs of one account, the highest first;
+    ``deadline_s`` counts from the submission.
+    """
 
     job_type: JobType
     payload: dict[str, Any] = {}
-    payload_ref: str | None = None
+    payload_ref: Ref | None = None
+    inputs: Annotated[dict[InputName, InputRef], Meta(max_length=64)] = {}
     limits: dict[str, Any] = {}
+    requires: Requires = Requires()
+    priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)] = USUAL_PRIORITY
+    max_attempts: Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)] = MAX_ATTEMPTS
+    deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] | None = None
+
+
+class Batch(Struct):
+    """Jobs that are submitted together: all of them, or none."""
+
+    jobs: Annotated[list[Submission], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class ProgressBody(Struct):
@@ -138,6 +186,13 @@ class Job(Struct):
     job_id: str
     job_type: str
     status: str
+    priority: int
+    max_attempts: int
+    deadline_s: float | None
+    requires: Requires
+    payload_ref: str | None
+    requeue_of: str | None
+    requeued_as: str | None
     price_ucr: int
     credited_ucr: int
     created_at: datetime
@@ -150,7 +205,7 @@ class Job(Struct):
 
 
 class JobList(Struct):
-    """Jobs, newest first."""
+    """Jobs: newest first, or in the order of the batch that they were submitted in."""
 
     jobs: list[Job]
 

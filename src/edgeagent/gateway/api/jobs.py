@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import uuid
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import quote
 
-import attrs
 from litestar import Controller, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
 from edgeagent.gateway.api.bodies import (
@@ -19,37 +17,23 @@ from edgeagent.gateway.api.bodies import (
     JobList,
     OutputBody,
     ProgressBody,
+    Requires,
     Result,
-    Submission,
 )
 from edgeagent.gateway.api.errors import refuse
 from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import OPEN_JOBS, JobState
-from edgeagent.gateway.ledger import CreditsShortError
 from edgeagent.gateway.network import Network
-from edgeagent.gateway.store import accounts, jobs, views
-from edgeagent.wire.codec import ProtocolError, decode, encode, structure
-from edgeagent.wire.messages import JobDispatch, Limits
+from edgeagent.gateway.store import accounts, views
 from edgeagent.wire.urls import API_PREFIX
 
 
 class JobsController(Controller):
-    """Everything under ``/jobs``, for the account of the token."""
+    """What there is to know and do about the jobs of the token's account."""
 
     path = "/jobs"
     guards = [submitters_only]  # noqa: RUF012 -- Litestar's way
-
-    @post("/", status_code=201)
-    async def submit(self, data: JSONBody[Submission], account_id: Account, hub: TheHub) -> Job:
-        """Take a job."""
-        new = _new(data, account_id)
-        try:
-            return _job(await hub.submit(new), hub.network)
-        except jobs.UnknownJobTypeError as error:
-            raise refuse(422, str(error)) from None
-        except CreditsShortError as error:
-            raise refuse(402, f"not enough credits: {error}") from None
 
     @get("/")
     async def list_jobs(
@@ -63,7 +47,7 @@ class JobsController(Controller):
         """List jobs, newest first."""
         state = None if status is None else status.value
         found = await hub.store.read(views.list_jobs, account_id, state=state, job_type=job_type, limit=limit)
-        return JobList([_job(one, hub.network) for one in found])
+        return JobList([job_body(one, hub.network) for one in found])
 
     @get("/{job_id:str}")
     async def show(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Job:
@@ -74,9 +58,9 @@ class JobsController(Controller):
     async def cancel(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Job:
         """Cancel a job."""
         try:
-            cancelled = await hub.cancel(account_id, job_id)
+            cancelled = await hub.cancel(job_id, account_id)
         except LookupError:
-            raise _no_job(job_id) from None
+            raise no_job(job_id) from None
         job = await _show(hub, account_id, job_id)
         if not cancelled:
             raise refuse(400, f"the job has ended already: {job.status}")
@@ -128,60 +112,44 @@ async def account(account_id: Account, hub: TheHub) -> AccountBody:
     return AccountBody(found.name, found.balance_ucr, found.held_ucr)
 
 
-def _new(data: Submission, account_id: str) -> jobs.New:
-    if data.payload_ref is not None:
-        raise refuse(422, "payload_ref: this gateway takes payloads in the request only; use payload")
-    if not data.job_type.isprintable():
-        raise refuse(422, "job_type: printable characters only")
-    try:
-        limits = structure(data.limits, Limits)
-    except ValueError as error:
-        raise refuse(422, f"limits: {error}") from None
-    if unknown := data.limits.keys() - {one.name for one in attrs.fields(Limits)}:
-        raise refuse(422, f"limits: there is no {', '.join(sorted(unknown)[:3])}")
-    job_id = str(uuid.uuid4())
-    _check_sendable(
-        JobDispatch(job_id=job_id, attempt_id=job_id, job_type=data.job_type, payload=data.payload, limits=limits)
-    )
-    return jobs.New(job_id=job_id, account_id=account_id, job_type=data.job_type, payload=data.payload, limits=limits)
-
-
-def _check_sendable(dispatch: JobDispatch) -> None:
-    """Refuse now what a node would have to refuse: numbers past 64 bits, nesting without end."""
-    try:
-        decode(encode(dispatch))
-    except (ProtocolError, TypeError) as error:
-        raise refuse(422, f"payload: {error}") from None
-
-
 async def _show(hub: Hub, account_id: str, job_id: str) -> Job:
     found = await hub.store.read(views.show, account_id, job_id)
     if found is None:
-        raise _no_job(job_id)
-    return _job(found, hub.network)
+        raise no_job(job_id)
+    return job_body(found, hub.network)
 
 
 async def _result(hub: Hub, account_id: str, job_id: str) -> views.ResultView:
     found = await hub.store.read(views.result, account_id, job_id)
     if found is None:
-        raise _no_job(job_id)
+        raise no_job(job_id)
     return found
 
 
-def _no_job(job_id: str) -> Exception:
+def no_job(job_id: str) -> Exception:
+    """Return what answers for a job that the account does not have."""
     return refuse(404, f"you have no job {job_id!r}")
 
 
-def _job(view: views.JobView, network: Network) -> Job:
+def job_body(view: views.JobView, network: Network) -> Job:
+    """Return a job as its submitter sees it, with its progress as it is now."""
     live = network.progress.get(view.current_attempt or "")
     if live is None:
         progress = ProgressBody(view.progress_fraction, view.progress_text)
     else:
         progress = ProgressBody(live.fraction, live.text)
+    need = view.need
     return Job(
         job_id=view.job_id,
         job_type=view.job_type,
         status=view.state.value,
+        priority=view.priority,
+        max_attempts=view.max_attempts,
+        deadline_s=view.deadline_s,
+        requires=Requires(cast(Any, need.tier or None), need.gpus, need.memory_bytes),
+        payload_ref=view.payload_ref,
+        requeue_of=view.requeue_of,
+        requeued_as=view.requeued_as,
         price_ucr=view.price_ucr,
         credited_ucr=view.credited_ucr,
         created_at=_time(view.created_at),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -12,13 +12,14 @@ import sqlalchemy as sa
 from edgeagent.gateway import jobs as rules
 from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_JOBS, AttemptState, Change, JobState, Money, Standing
+from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store import nodes
-from edgeagent.gateway.store.tables import attempts, job_types, jobs, outputs
+from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs, outputs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.gateway.texts import one_line
 from edgeagent.wire.codec import converter
-from edgeagent.wire.messages import Confinement, JobResult, Limits, Outcome, Output
+from edgeagent.wire.messages import Confinement, JobResult, Outcome, Output
 
 #: Largest result value, in bytes of JSON.
 MAX_VALUE_BYTES = 256 << 10
@@ -30,17 +31,24 @@ MAX_CONFINEMENT_BYTES = 16 << 10
 _Row = Any
 
 
-_TYPE = sa.select(job_types.c.job_type).where(job_types.c.job_type == sa.bindparam("name"))
-_ADD_JOB = sa.insert(jobs)
 _SET_JOB = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"))
 _SET_ATTEMPT = sa.update(attempts).where(attempts.c.attempt_id == sa.bindparam("id"))
-_OWN_JOB = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account"))
+_JOB = sa.select(
+    jobs.c.job_id,
+    jobs.c.account_id,
+    jobs.c.state,
+    jobs.c.retries,
+    jobs.c.price_ucr,
+    jobs.c.current_attempt,
+    jobs.c.deadline_s,
+).where(jobs.c.job_id == sa.bindparam("job"))
 _FIND = (
     sa.select(
         jobs.c.job_id,
         jobs.c.account_id,
         jobs.c.state,
         jobs.c.retries,
+        jobs.c.max_attempts,
         jobs.c.price_ucr,
         jobs.c.credited_ucr,
         jobs.c.current_attempt,
@@ -51,6 +59,8 @@ _FIND = (
     .join_from(attempts, jobs)
     .where(attempts.c.attempt_id == sa.bindparam("attempt"), attempts.c.node_id == sa.bindparam("node"))
 )
+_DROP_LINES = sa.delete(attempt_logs).where(attempt_logs.c.attempt_id == sa.bindparam("id"))
+_ADD_LINES = sa.insert(attempt_logs)
 _HOLDER = sa.select(attempts.c.node_id).where(attempts.c.attempt_id == sa.bindparam("attempt"))
 _OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
 _DECLINES = sa.select(sa.func.count()).where(
@@ -61,37 +71,34 @@ _FAILED_ON = sa.select(attempts.c.node_id).where(
 )
 
 
-class UnknownJobTypeError(Exception):
-    """No node has ever offered this job type; the text says which there are."""
-
-
 @attrs.frozen(kw_only=True)
-class New:
-    """A job as it is submitted."""
-
-    job_id: str
-    account_id: str
-    job_type: str
-    payload: dict[str, Any]
-    limits: Limits
-
-
-@attrs.frozen
 class Flight:
-    """An open attempt and the node that has it."""
+    """An open attempt: whose job it is, what it takes of the node that has it, and whether that has started it."""
 
     attempt_id: str
     job_id: str
     node_id: str
+    account_id: str
+    need: Need
     accepted: bool = False
 
 
 @attrs.frozen
 class Progress:
-    """How far an attempt says it is, 0 to 1, and in words."""
+    """How far an attempt says it is, 0 to 1, and in words; and the last lines that it printed."""
 
     fraction: float | None = None
     text: str = ""
+    lines: tuple[str, ...] = ()
+
+
+@attrs.frozen
+class Stop:
+    """An attempt that is to be cancelled now, the node that has it, and why."""
+
+    attempt_id: str
+    node_id: str
+    reason: str
 
 
 @attrs.frozen(kw_only=True)
@@ -105,7 +112,7 @@ class Applied:
     job_id: str
     job: JobState
     pause_s: float | None = None
-    stop: Flight | None = None
+    stop: Stop | None = None
     outcome: Outcome | None = None
     elsewhere: frozenset[str] = frozenset()
 
@@ -116,38 +123,6 @@ class Answer:
 
     credited_ucr: int
     applied: Applied | None = None
-
-
-def submit(tx: Tx, new: New) -> None:
-    """Store a job and set its price aside.
-
-    Raises:
-        UnknownJobTypeError: see there.
-        CreditsShortError: the account cannot pay for it.
-    """
-    if tx.connection.scalar(_TYPE, {"name": new.job_type}) is None:
-        known = ", ".join(nodes.known_job_types(tx)) or "none yet"
-        raise UnknownJobTypeError(f"no node has ever offered job type {new.job_type!r}; there are: {known}")
-    price_ucr = ledger.price_ucr(new.job_type)
-    if price_ucr:
-        books.post(tx, ledger.hold(new.account_id, new.job_id, price_ucr))
-    tx.connection.execute(
-        _ADD_JOB,
-        {
-            "job_id": new.job_id,
-            "account_id": new.account_id,
-            "job_type": new.job_type,
-            "payload": _json(new.payload),
-            "limits": _json(converter.unstructure(new.limits)),
-            "state": JobState.QUEUED.value,
-            "retries": 0,
-            "ready_at": tx.now,
-            "price_ucr": price_ucr,
-            "credited_ucr": 0,
-            "progress_text": "",
-            "created_at": tx.now,
-        },
-    )
 
 
 def accept(tx: Tx, attempt_id: str, node_id: str) -> bool:
@@ -170,11 +145,15 @@ def give_back(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | N
     return None if change is None else _apply(tx, row, change, None, reason)
 
 
-def lose(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | None:
-    """The attempt is lost; None if it is over already."""
+def lose(tx: Tx, attempt_id: str, node_id: str, reason: str, lines: Sequence[str] = ()) -> Applied | None:
+    """The attempt, which printed these last lines, is lost; None if it is over already."""
     row = _find(tx, attempt_id, node_id)
     change = None if row is None else rules.lost(_standing(row))
-    return None if change is None else _apply(tx, row, change, Outcome.LOST, reason)
+    if change is None:
+        return None
+    if lines:
+        keep_lines(tx, attempt_id, lines)
+    return _apply(tx, row, change, Outcome.LOST, reason)
 
 
 def finish(tx: Tx, node_id: str, result: JobResult, progress: Progress) -> Answer | None:
@@ -198,25 +177,50 @@ def finish(tx: Tx, node_id: str, result: JobResult, progress: Progress) -> Answe
             books.post(tx, ledger.settle(row.account_id, row.job_id, node_id, row.price_ucr))
         nodes.credit(tx, node_id, row.price_ucr)
         gave |= {"credited_ucr": row.price_ucr, "value": _json(result.value), "result_ref": result.result_ref}
+    if progress.lines:
+        keep_lines(tx, result.attempt_id, progress.lines)
     applied = _apply(tx, row, change, result.outcome, result.detail, attempt=used, job=gave)
     return Answer(row.price_ucr if won else 0, applied)
 
 
-def cancel(tx: Tx, account_id: str, job_id: str) -> Applied | None:
-    """The submitter no longer wants the job; None if it has ended.
+def cancel(tx: Tx, job_id: str, account_id: str | None = None) -> Applied | None:
+    """The job is wanted no more; None if it has ended.
+
+    Args:
+        account_id: whose job it must be; None for the network's owner.
 
     Raises:
-        LookupError: the account has no such job.
+        LookupError: there is no such job.
     """
-    row = tx.connection.execute(_OWN_JOB, {"job": job_id, "account": account_id}).one_or_none()
-    if row is None:
+    row = tx.connection.execute(_JOB, {"job": job_id}).one_or_none()
+    if row is None or account_id not in (None, row.account_id):
         raise LookupError(job_id)
-    change = rules.cancelled(JobState(row.state), row.retries)
+    return _give_up(tx, row, rules.cancelled(JobState(row.state), row.retries), "the submitter cancelled the job", None)
+
+
+def expire(tx: Tx, job_ids: Iterable[str]) -> list[Applied]:
+    """The deadlines of these jobs have passed; return what that did, without those that have ended."""
+    applied = []
+    for job_id in job_ids:
+        row = tx.connection.execute(_JOB, {"job": job_id}).one()
+        change = rules.overdue(JobState(row.state), row.retries)
+        error = f"deadline: not completed within {row.deadline_s:g} s of its submission"
+        applied.append(_give_up(tx, row, change, "the job's deadline has passed", error))
+    return [one for one in applied if one is not None]
+
+
+def keep_lines(tx: Tx, attempt_id: str, lines: Sequence[str]) -> None:
+    """Store the last lines that an attempt printed, in place of any."""
+    tx.connection.execute(_DROP_LINES, {"id": attempt_id})
+    tx.connection.execute(_ADD_LINES, {"attempt_id": attempt_id, "lines": _json(lines)})
+
+
+def _give_up(tx: Tx, row: _Row, change: Change | None, reason: str, error: str | None) -> Applied | None:
     if change is None:
         return None
-    stop = _stop_current(tx, row, "the submitter cancelled the job") if change.stop_current else None
-    _change_job(tx, job_id, **_ended(tx, row, change))
-    return Applied(job_id=job_id, job=change.job, stop=stop)
+    stop = _stop_current(tx, row, reason) if change.stop_current else None
+    _change_job(tx, row.job_id, error=error, rests_until=None, **_ended(tx, row, change))
+    return Applied(job_id=row.job_id, job=change.job, stop=stop)
 
 
 def _find(tx: Tx, attempt_id: str, node_id: str) -> _Row | None:
@@ -228,7 +232,12 @@ def _declines(tx: Tx, job_id: str) -> int:
 
 
 def _standing(row: _Row) -> Standing:
-    return Standing(job=JobState(row.state), attempt=AttemptState(row.attempt_state), retries=row.retries)
+    return Standing(
+        job=JobState(row.state),
+        attempt=AttemptState(row.attempt_state),
+        retries=row.retries,
+        max_attempts=row.max_attempts,
+    )
 
 
 def _checked(tx: Tx, result: JobResult) -> JobResult:
@@ -300,7 +309,7 @@ def _queued(tx: Tx, change: Change) -> dict[str, Any]:
     return {
         "state": change.job.value,
         "retries": change.retries,
-        "ready_at": tx.now + change.pause_s,
+        "rests_until": tx.now + change.pause_s,
         "current_attempt": None,
         "started_at": None,
     }
@@ -313,11 +322,11 @@ def _ended(tx: Tx, row: _Row, change: Change) -> dict[str, Any]:
     return {"state": change.job.value, "retries": change.retries, "finished_at": tx.now}
 
 
-def _stop_current(tx: Tx, row: _Row, reason: str) -> Flight:
+def _stop_current(tx: Tx, row: _Row, reason: str) -> Stop:
     holder = tx.connection.execute(_HOLDER, {"attempt": row.current_attempt}).scalar_one()
     ended = {"state": AttemptState.CANCELLED.value, "outcome": Outcome.CANCELLED.value, "ended_at": tx.now}
     _change_attempt(tx, row.current_attempt, detail=reason, **ended)
-    return Flight(row.current_attempt, row.job_id, holder)
+    return Stop(row.current_attempt, holder, reason)
 
 
 def _failed_on(tx: Tx, job_id: str) -> frozenset[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 import sqlalchemy as sa
@@ -28,20 +29,34 @@ def post(tx: Tx, entry: Entry) -> None:
     Raises:
         CreditsShortError: an account would go below zero; nothing was written.
     """
-    before = balances(tx, [posting.account for posting in entry.postings])
-    after = ledger.apply(before, entry)
+    post_all(tx, [entry])
+
+
+def post_all(tx: Tx, batch: Sequence[Entry]) -> None:
+    """Append entries to the chain, in this order, and move the balances.
+
+    Raises:
+        CreditsShortError: an account would go below zero at one of them; nothing was written.
+    """
+    if not batch:
+        return
+    before = balances(tx, {posting.account for entry in batch for posting in entry.postings})
+    after: dict[str, int] = {}
+    for entry in batch:
+        after |= ledger.apply(ChainMap(after, before), entry)
     if added := [{"account": name, "balance_ucr": ucr} for name, ucr in after.items() if name not in before]:
         tx.connection.execute(_ADD_ACCOUNT, added)
     if before:
         tx.connection.execute(_SET_BALANCE, [{"name": name, "balance_ucr": after[name]} for name in before])
     seq, previous = _tip(tx)
-    made = {"kind": entry.kind.value, "job_id": entry.job_id, "at": tx.now}
-    digest = ledger.chain_hash(previous, entry, tx.now)
-    tx.connection.execute(_ADD_ENTRY, {"seq": seq + 1, "hash": digest, **made})
-    tx.connection.execute(
-        _ADD_POSTING,
-        [{"entry_seq": seq + 1, "account": one.account, "amount_ucr": one.amount_ucr} for one in entry.postings],
-    )
+    entries, postings = [], []
+    for entry in batch:
+        seq, previous = seq + 1, ledger.chain_hash(previous, entry, tx.now)
+        made = {"kind": entry.kind.value, "job_id": entry.job_id, "at": tx.now}
+        entries.append({"seq": seq, "hash": previous, **made})
+        postings += [{"entry_seq": seq, "account": one.account, "amount_ucr": one.amount_ucr} for one in entry.postings]
+    tx.connection.execute(_ADD_ENTRY, entries)
+    tx.connection.execute(_ADD_POSTING, postings)
 
 
 def balances(tx: Tx, names: Iterable[str]) -> dict[str, int]:

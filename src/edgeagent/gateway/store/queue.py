@@ -1,8 +1,12 @@
-"""The queue on disk: which jobs may start, and what is being worked on."""
+"""The queue on disk: which jobs may start, in the order that ``backlog`` has, and what is being worked on.
+
+Every look is bounded and goes through an index; the conditions of partial indexes are spelled out as literals, because
+a database uses such an index only where it can see that the query implies it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import attrs
@@ -10,33 +14,73 @@ import orjson
 import sqlalchemy as sa
 
 from edgeagent.gateway import jobs as rules
+from edgeagent.gateway.backlog import WINDOW, Waiting
 from edgeagent.gateway.jobs import OPEN_ATTEMPTS, AttemptState, JobState
+from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store.jobs import Flight
 from edgeagent.gateway.store.tables import attempts, jobs
 from edgeagent.gateway.store.writer import Tx
-from edgeagent.wire.messages import Limits
+from edgeagent.wire.messages import Limits, Reference
 
-#: Most jobs looked at for one round of dispatch.
-MAX_READY = 64
+#: Most jobs that one request wakes from their rest, or finds overdue.
+MAX_DUE = 500
+#: Nodes that had a job, the latest, which its next attempt avoids.
+MAX_AVOIDED = 16
 
+#: The pause is counted on another clock, which rounds otherwise.
+_SLACK_S = 0.001
 
-_READY = (
-    sa.select(jobs)
-    .where(
-        jobs.c.state == JobState.QUEUED.value,
-        jobs.c.job_type == sa.bindparam("type"),
-        sa.or_(jobs.c.ready_at <= sa.bindparam("now"), jobs.c.ready_at > sa.bindparam("later")),
-    )
-    .order_by(jobs.c.seq)
-    .limit(sa.bindparam("most"))
+_QUEUED = jobs.c.state == sa.literal_column("'QUEUED'")
+_WAITING = sa.and_(_QUEUED, jobs.c.rests_until.is_(None))
+_HEADS = (
+    sa.select(jobs.c.job_id, jobs.c.priority, jobs.c.seq)
+    .where(_WAITING, jobs.c.account_id == sa.bindparam("account"), jobs.c.need == sa.bindparam("wanted"))
+    .order_by(jobs.c.priority.desc(), jobs.c.seq)
+    .limit(WINDOW)
 )
-_TRIED = sa.select(attempts.c.job_id, attempts.c.node_id).where(
-    attempts.c.job_id.in_(sa.bindparam("ids", expanding=True))
+_NEXT_LANE = (
+    sa.select(jobs.c.account_id, jobs.c.need)
+    .where(
+        _WAITING,
+        sa.tuple_(jobs.c.account_id, jobs.c.need) > sa.tuple_(sa.bindparam("account"), sa.bindparam("wanted")),
+    )
+    .order_by(jobs.c.account_id, jobs.c.need)
+    .limit(1)
+)
+_DUE = (
+    sa.select(jobs.c.seq)
+    .where(
+        _QUEUED,
+        jobs.c.rests_until.is_not(None),
+        sa.or_(jobs.c.rests_until <= sa.bindparam("now"), jobs.c.rests_until > sa.bindparam("later")),
+    )
+    .limit(MAX_DUE)
+)
+_ROUSE = sa.update(jobs).where(jobs.c.seq.in_(_DUE)).values(rests_until=None).returning(jobs.c.account_id, jobs.c.need)
+_OVERDUE = (
+    sa.select(jobs.c.job_id)
+    .where(jobs.c.finished_at.is_(None), jobs.c.deadline_at.is_not(None), jobs.c.deadline_at <= sa.bindparam("now"))
+    .order_by(jobs.c.deadline_at)
+    .limit(MAX_DUE)
+)
+_TRIED = (
+    sa.select(attempts.c.job_id, attempts.c.node_id)
+    .where(attempts.c.job_id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(attempts.c.seq)
 )
 # Rows that somebody else is claiming are passed over instead of waited for; SQLite has one writer, and ignores it.
 _CLAIM = (
-    sa.select(jobs.c.job_id)
-    .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)), jobs.c.state == JobState.QUEUED.value)
+    sa.select(
+        jobs.c.job_id,
+        jobs.c.job_type,
+        jobs.c.payload,
+        jobs.c.payload_ref,
+        jobs.c.inputs,
+        jobs.c.limits,
+        jobs.c.need,
+        jobs.c.price_ucr,
+    )
+    .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)), _WAITING)
     .with_for_update(skip_locked=True)
 )
 _TAKE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"))
@@ -45,88 +89,128 @@ _ADD_ATTEMPT = sa.insert(attempts)
 
 
 @attrs.frozen(kw_only=True)
-class Ready:
-    """A job that waits for a node; ``avoid`` are the nodes that had it already."""
+class Started:
+    """A job as its node is to get it."""
 
-    seq: int
     job_id: str
     job_type: str
     payload: dict[str, Any]
+    payload_ref: str | None
+    inputs: dict[str, Reference]
     limits: Limits
+    gpus: int
     price_ucr: int
-    avoid: frozenset[str]
 
 
-def ready(tx: Tx, free_slots: Mapping[str, int]) -> list[Ready]:
-    """Return the oldest jobs that may start now, at most as many of each type as there are free slots for it.
+def lanes(tx: Tx) -> list[tuple[str, Need]]:
+    """Return each account and need that jobs wait with; one look into the index for each."""
+    found: list[tuple[str, Need]] = []
+    last = {"account": "", "wanted": ""}
+    while (row := tx.connection.execute(_NEXT_LANE, last).one_or_none()) is not None:
+        found.append((row.account_id, Need.parse(row.need)))
+        last = {"account": row.account_id, "wanted": row.need}
+    return found
 
-    A clock that was set back must not hold a job up: one that would rest for longer than any pause is ready too.
-    """
-    rows: list[sa.Row[Any]] = []
-    for job_type, free in free_slots.items():
-        wanted = {
-            "type": job_type,
-            "now": tx.now,
-            "later": tx.now + rules.LONGEST_PAUSE_S,
-            "most": min(free, MAX_READY),
-        }
-        rows += tx.connection.execute(_READY, wanted).all()
-    rows = sorted(rows, key=lambda row: row.seq)[:MAX_READY]
+
+def heads(tx: Tx, account_id: str, need: Need) -> list[Waiting]:
+    """Return the first jobs of an account with this need, at most ``backlog.WINDOW``, in their order."""
+    rows = tx.connection.execute(_HEADS, {"account": account_id, "wanted": str(need)}).all()
     tried = _tried(tx, [row.job_id for row in rows])
     return [
-        Ready(
-            seq=row.seq,
+        Waiting(
             job_id=row.job_id,
-            job_type=row.job_type,
-            payload=orjson.loads(row.payload),
-            limits=Limits(**orjson.loads(row.limits)),
-            price_ucr=row.price_ucr,
-            avoid=frozenset(tried.get(row.job_id, ())),
+            account_id=account_id,
+            need=need,
+            priority=row.priority,
+            seq=row.seq,
+            avoid=frozenset(tried.get(row.job_id, ())[-MAX_AVOIDED:]),
         )
         for row in rows
     ]
 
 
-def start(tx: Tx, flights: Iterable[Flight]) -> set[str]:
-    """Store that these attempts are being dispatched; return the ids of those whose job was still QUEUED."""
+def rouse(tx: Tx) -> set[tuple[str, Need]]:
+    """End the rest of the jobs that have rested, at most ``MAX_DUE``; return the accounts and needs of those.
+
+    A clock that was set back must not hold a job up: one that would rest for longer than any pause has rested too.
+    """
+    due = {"now": tx.now + _SLACK_S, "later": tx.now + rules.LONGEST_PAUSE_S}
+    return {(row.account_id, Need.parse(row.need)) for row in tx.connection.execute(_ROUSE, due)}
+
+
+def overdue(tx: Tx, steady_now: float) -> list[str]:
+    """Return open jobs whose deadline has passed, at most ``MAX_DUE``, the earliest first."""
+    return list(tx.connection.scalars(_OVERDUE, {"now": steady_now}))
+
+
+def start(tx: Tx, flights: Iterable[Flight]) -> dict[str, Started]:
+    """Store that these attempts are being dispatched; return the jobs that were still waiting, by attempt."""
     wanted = list(flights)
-    claimed = set(tx.connection.scalars(_CLAIM, {"ids": [flight.job_id for flight in wanted]}))
-    started = [flight for flight in wanted if flight.job_id in claimed]
+    rows = {row.job_id: row for row in tx.connection.execute(_CLAIM, {"ids": [flight.job_id for flight in wanted]})}
+    started = [flight for flight in wanted if flight.job_id in rows]
     if started:
         taken = [{"id": flight.job_id, "current_attempt": flight.attempt_id, **_TAKEN} for flight in started]
         tx.connection.execute(_TAKE, taken)
-        tx.connection.execute(
-            _ADD_ATTEMPT,
-            [
-                {
-                    "attempt_id": flight.attempt_id,
-                    "job_id": flight.job_id,
-                    "node_id": flight.node_id,
-                    "state": AttemptState.DISPATCHED.value,
-                    "detail": "",
-                    "usage": "{}",
-                    "sandbox": "{}",
-                    "created_at": tx.now,
-                }
-                for flight in started
-            ],
-        )
-    return {flight.attempt_id for flight in started}
+        tx.connection.execute(_ADD_ATTEMPT, [_attempt(flight, tx.now) for flight in started])
+    return {flight.attempt_id: _started(rows[flight.job_id]) for flight in started}
 
 
 def open_attempts(tx: Tx) -> list[Flight]:
     """Return every attempt that a node may be working on."""
     rows = tx.connection.execute(
-        sa.select(attempts.c.attempt_id, attempts.c.job_id, attempts.c.node_id, attempts.c.state).where(
-            attempts.c.state.in_([state.value for state in OPEN_ATTEMPTS])
+        sa.select(
+            attempts.c.attempt_id,
+            attempts.c.job_id,
+            attempts.c.node_id,
+            attempts.c.state,
+            jobs.c.account_id,
+            jobs.c.need,
         )
+        .join_from(attempts, jobs)
+        .where(attempts.c.state.in_([state.value for state in OPEN_ATTEMPTS]))
     )
-    return [Flight(row.attempt_id, row.job_id, row.node_id, row.state == AttemptState.RUNNING.value) for row in rows]
+    return [
+        Flight(
+            attempt_id=row.attempt_id,
+            job_id=row.job_id,
+            node_id=row.node_id,
+            account_id=row.account_id,
+            need=Need.parse(row.need),
+            accepted=row.state == AttemptState.RUNNING.value,
+        )
+        for row in rows
+    ]
 
 
-def _tried(tx: Tx, job_ids: Collection[str]) -> dict[str, set[str]]:
-    tried: dict[str, set[str]] = {}
+def _attempt(flight: Flight, now: float) -> dict[str, Any]:
+    return {
+        "attempt_id": flight.attempt_id,
+        "job_id": flight.job_id,
+        "node_id": flight.node_id,
+        "state": AttemptState.DISPATCHED.value,
+        "detail": "",
+        "usage": "{}",
+        "sandbox": "{}",
+        "created_at": now,
+    }
+
+
+def _started(row: Any) -> Started:
+    return Started(
+        job_id=row.job_id,
+        job_type=row.job_type,
+        payload=orjson.loads(row.payload),
+        payload_ref=row.payload_ref,
+        inputs={name: Reference(**one) for name, one in orjson.loads(row.inputs).items()},
+        limits=Limits(**orjson.loads(row.limits)),
+        gpus=Need.parse(row.need).gpus,
+        price_ucr=row.price_ucr,
+    )
+
+
+def _tried(tx: Tx, job_ids: Collection[str]) -> dict[str, list[str]]:
+    tried: dict[str, list[str]] = {}
     if job_ids:
         for row in tx.connection.execute(_TRIED, {"ids": job_ids}):
-            tried.setdefault(row.job_id, set()).add(row.node_id)
+            tried.setdefault(row.job_id, []).append(row.node_id)
     return tried

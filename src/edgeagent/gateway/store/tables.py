@@ -110,11 +110,18 @@ jobs = Table(
     Column("job_id", String(36), nullable=False, unique=True),
     Column("account_id", ForeignKey("accounts.account_id"), nullable=False),
     Column("job_type", String(100), nullable=False),
+    Column("need", Text, nullable=False),  # gateway.needs.Need
+    Column("priority", Integer, nullable=False),
+    Column("max_attempts", Integer, nullable=False),
     Column("payload", Text, nullable=False),  # JSON object
+    Column("payload_ref", Text),
+    Column("inputs", Text, nullable=False),  # JSON object of references by name
     Column("limits", Text, nullable=False),  # JSON object
     Column("state", String(16), nullable=False),
     Column("retries", Integer, nullable=False),
-    Column("ready_at", Double, nullable=False),  # a retry rests until then
+    Column("rests_until", Double),  # a retry that rests; null: it may start at once
+    Column("deadline_s", Double),
+    Column("deadline_at", Double),  # on the gateway's clock as it was at its start, counted on steadily
     Column("current_attempt", String(36)),  # the open attempt, or the one that settled the job
     Column("price_ucr", _Big, nullable=False),
     Column("credited_ucr", _Big, nullable=False),
@@ -126,8 +133,32 @@ jobs = Table(
     Column("created_at", Double, nullable=False),
     Column("started_at", Double),  # of the last attempt that was accepted
     Column("finished_at", Double),
-    Index(None, "state", "job_type", "seq"),
+    Column("requeue_of", String(36)),
+    Column("requeued_as", String(36)),
+    Index(None, "state", "seq"),
     Index(None, "account_id", "seq"),
+)
+# The queries spell the conditions out too (store.queue): a database uses such an index only where it sees them.
+for _name, _columns, _condition in (
+    (
+        "ix_jobs_waiting",
+        (jobs.c.account_id, jobs.c.need, jobs.c.priority.desc(), jobs.c.seq),
+        "state = 'QUEUED' AND rests_until IS NULL",
+    ),
+    ("ix_jobs_resting", (jobs.c.rests_until,), "state = 'QUEUED' AND rests_until IS NOT NULL"),
+    ("ix_jobs_deadline", (jobs.c.deadline_at,), "finished_at IS NULL AND deadline_at IS NOT NULL"),
+):
+    Index(_name, *_columns, sqlite_where=sa.text(_condition), postgresql_where=sa.text(_condition))
+
+#: What a submission with an ``Idempotency-Key`` made, so that the same one again makes nothing.
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account_id", ForeignKey("accounts.account_id"), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("request_sha256", String(64), nullable=False),
+    Column("job_ids", Text, nullable=False),  # JSON list
+    Column("created_at", Double, nullable=False, index=True),
 )
 
 attempts = Table(
@@ -146,13 +177,21 @@ attempts = Table(
     Column("ended_at", Double),
 )
 
+#: The last lines that an attempt printed, kept when it has ended.
+attempt_logs = Table(
+    "attempt_logs",
+    metadata,
+    Column("attempt_id", ForeignKey("attempts.attempt_id"), primary_key=True),
+    Column("lines", Text, nullable=False),  # JSON list
+)
+
 outputs = Table(
     "outputs",
     metadata,
     Column("attempt_id", ForeignKey("attempts.attempt_id"), primary_key=True),
     Column("name", String(255), primary_key=True),
     Column("size_bytes", _Big, nullable=False),
-    Column("sha256", String(64), nullable=False),
+    Column("sha256", String(64), nullable=False, index=True),
     Column("created_at", Double, nullable=False),
 )
 

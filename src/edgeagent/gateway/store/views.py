@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import attrs
@@ -10,15 +10,40 @@ import orjson
 import sqlalchemy as sa
 
 from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, JobState
-from edgeagent.gateway.store.tables import attempts, jobs, nodes, outputs
+from edgeagent.gateway.needs import Need
+from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs, nodes, outputs
 from edgeagent.gateway.store.writer import Tx
 
-_OWN_JOB = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account"))
+#: What a view shows of a job; its payload and its value can be large.
+_COLUMNS = [one for one in jobs.c if one.name not in {"payload", "value", "inputs", "limits"}]
+_JOBS = sa.select(*_COLUMNS).where(
+    jobs.c.job_id.in_(sa.bindparam("jobs", expanding=True)), jobs.c.account_id == sa.bindparam("account")
+)
+_OWN_JOB = sa.select(*_COLUMNS, jobs.c.value).where(
+    jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account")
+)
 _ATTEMPTS = (
     sa.select(attempts, nodes.c.name)
     .join_from(attempts, nodes)
     .where(attempts.c.job_id.in_(sa.bindparam("jobs", expanding=True)))
     .order_by(attempts.c.seq)
+)
+_LINES = (
+    sa.select(attempt_logs.c.attempt_id, attempt_logs.c.lines)
+    .join_from(attempt_logs, attempts)
+    .join(jobs)
+    .where(jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account"))
+    .order_by(attempts.c.seq)
+)
+_FILES = (
+    sa.select(outputs.c.sha256, outputs.c.size_bytes)
+    .join_from(outputs, attempts)
+    .join(jobs)
+    .where(
+        outputs.c.sha256.in_(sa.bindparam("digests", expanding=True)),
+        jobs.c.account_id == sa.bindparam("account"),
+        jobs.c.state == JobState.COMPLETED.value,
+    )
 )
 _OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
 
@@ -44,6 +69,13 @@ class JobView:
     job_id: str
     job_type: str
     state: JobState
+    need: Need
+    priority: int
+    max_attempts: int
+    deadline_s: float | None
+    payload_ref: str | None
+    requeue_of: str | None
+    requeued_as: str | None
     price_ucr: int
     credited_ucr: int
     created_at: float
@@ -69,7 +101,7 @@ class ResultView:
 
 def list_jobs(tx: Tx, account_id: str, *, state: str | None, job_type: str | None, limit: int) -> list[JobView]:
     """Return an account's jobs, newest first."""
-    wanted = sa.select(jobs).where(jobs.c.account_id == account_id).order_by(jobs.c.seq.desc()).limit(limit)
+    wanted = sa.select(*_COLUMNS).where(jobs.c.account_id == account_id).order_by(jobs.c.seq.desc()).limit(limit)
     if state is not None:
         wanted = wanted.where(jobs.c.state == state)
     if job_type is not None:
@@ -80,6 +112,26 @@ def list_jobs(tx: Tx, account_id: str, *, state: str | None, job_type: str | Non
 def show(tx: Tx, account_id: str, job_id: str) -> JobView | None:
     """Return one of an account's jobs."""
     return next(iter(_views(tx, _own(tx, account_id, job_id))), None)
+
+
+def show_all(tx: Tx, account_id: str, job_ids: Sequence[str]) -> list[JobView]:
+    """Return those of an account's jobs, in this order."""
+    rows = {row.job_id: row for row in tx.connection.execute(_JOBS, {"jobs": job_ids, "account": account_id})}
+    return _views(tx, [rows[job_id] for job_id in job_ids if job_id in rows])
+
+
+def lines(tx: Tx, account_id: str, job_id: str) -> list[tuple[str, list[str]]]:
+    """Return the last lines that the ended attempts of one of an account's jobs printed, by attempt."""
+    wanted = {"job": job_id, "account": account_id}
+    return [(row.attempt_id, orjson.loads(row.lines)) for row in tx.connection.execute(_LINES, wanted)]
+
+
+def dead_letters(tx: Tx, account_id: str | None = None, *, limit: int) -> list[JobView]:
+    """Return FAILED jobs that were not queued again, newest first, of one account or of all."""
+    wanted = sa.select(*_COLUMNS).where(jobs.c.state == JobState.FAILED.value, jobs.c.requeued_as.is_(None))
+    if account_id is not None:
+        wanted = wanted.where(jobs.c.account_id == account_id)
+    return _views(tx, tx.connection.execute(wanted.order_by(jobs.c.seq.desc()).limit(limit)).all())
 
 
 def result(tx: Tx, account_id: str, job_id: str) -> ResultView | None:
@@ -94,6 +146,12 @@ def result(tx: Tx, account_id: str, job_id: str) -> ResultView | None:
         files = sorted((one.name, one.size_bytes, one.sha256) for one in found)  # each database sorts by its own rules
     value = None if row.value is None else orjson.loads(row.value)
     return ResultView(job=job, value=value, result_ref=row.result_ref, outputs=tuple(files))
+
+
+def file_sizes(tx: Tx, account_id: str, digests: Collection[str]) -> dict[str, int]:
+    """Return the sizes of those files that an account may refer to: what its own completed jobs have left."""
+    wanted = {"digests": list(digests), "account": account_id}
+    return {row.sha256: row.size_bytes for row in tx.connection.execute(_FILES, wanted)}
 
 
 def writes_outputs(tx: Tx, attempt_id: str, node_id: str) -> bool:
@@ -120,11 +178,11 @@ def add_output(tx: Tx, attempt_id: str, name: str, size_bytes: int, sha256: str)
         tx.connection.execute(sa.insert(outputs).values(attempt_id=attempt_id, name=name, **values))
 
 
-def _own(tx: Tx, account_id: str, job_id: str) -> Sequence[sa.Row[Any]]:
+def _own(tx: Tx, account_id: str, job_id: str) -> Sequence[Any]:
     return tx.connection.execute(_OWN_JOB, {"job": job_id, "account": account_id}).all()
 
 
-def _views(tx: Tx, rows: Sequence[sa.Row[Any]]) -> list[JobView]:
+def _views(tx: Tx, rows: Sequence[Any]) -> list[JobView]:
     tries: dict[str, list[AttemptView]] = {row.job_id: [] for row in rows}
     for one in tx.connection.execute(_ATTEMPTS, {"jobs": list(tries)}):
         tries[one.job_id].append(
@@ -149,6 +207,13 @@ def _view(row: sa.Row[Any], tries: tuple[AttemptView, ...], now: float) -> JobVi
         job_id=row.job_id,
         job_type=row.job_type,
         state=JobState(row.state),
+        need=Need.parse(row.need),
+        priority=row.priority,
+        max_attempts=row.max_attempts,
+        deadline_s=row.deadline_s,
+        payload_ref=row.payload_ref,
+        requeue_of=row.requeue_of,
+        requeued_as=row.requeued_as,
         price_ucr=row.price_ucr,
         credited_ucr=row.credited_ucr,
         created_at=row.created_at,

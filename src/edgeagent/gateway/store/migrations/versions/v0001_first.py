@@ -8,6 +8,17 @@ down_revision = None
 branch_labels = None
 depends_on = None
 
+#: Indexes of what is looked for among few of the jobs: those that wait, those that rest, those with a deadline.
+_PARTIAL: tuple[tuple[str, list[str | sa.TextClause], str], ...] = (
+    (
+        "ix_jobs_waiting",
+        ["account_id", "need", sa.text("priority DESC"), "seq"],
+        "state = 'QUEUED' AND rests_until IS NULL",
+    ),
+    ("ix_jobs_resting", ["rests_until"], "state = 'QUEUED' AND rests_until IS NOT NULL"),
+    ("ix_jobs_deadline", ["deadline_at"], "finished_at IS NULL AND deadline_at IS NOT NULL"),
+)
+
 
 def upgrade() -> None:
     """Make every table."""
@@ -96,11 +107,18 @@ def upgrade() -> None:
         sa.Column("job_id", sa.String(length=36), nullable=False),
         sa.Column("account_id", sa.String(length=36), nullable=False),
         sa.Column("job_type", sa.String(length=100), nullable=False),
+        sa.Column("need", sa.Text(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("max_attempts", sa.Integer(), nullable=False),
         sa.Column("payload", sa.Text(), nullable=False),
+        sa.Column("payload_ref", sa.Text(), nullable=True),
+        sa.Column("inputs", sa.Text(), nullable=False),
         sa.Column("limits", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("retries", sa.Integer(), nullable=False),
-        sa.Column("ready_at", sa.Double(), nullable=False),
+        sa.Column("rests_until", sa.Double(), nullable=True),
+        sa.Column("deadline_s", sa.Double(), nullable=True),
+        sa.Column("deadline_at", sa.Double(), nullable=True),
         sa.Column("current_attempt", sa.String(length=36), nullable=True),
         sa.Column("price_ucr", sa.BigInteger(), nullable=False),
         sa.Column("credited_ucr", sa.BigInteger(), nullable=False),
@@ -112,12 +130,28 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("started_at", sa.Double(), nullable=True),
         sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.Column("requeue_of", sa.String(length=36), nullable=True),
+        sa.Column("requeued_as", sa.String(length=36), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_jobs_account_id")),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_jobs")),
         sa.UniqueConstraint("job_id", name=op.f("uq_jobs_job_id")),
     )
     op.create_index(op.f("ix_jobs_account_id_seq"), "jobs", ["account_id", "seq"], unique=False)
-    op.create_index(op.f("ix_jobs_state_job_type_seq"), "jobs", ["state", "job_type", "seq"], unique=False)
+    op.create_index(op.f("ix_jobs_state_seq"), "jobs", ["state", "seq"], unique=False)
+    for name, columns, condition in _PARTIAL:
+        where = sa.text(condition)
+        op.create_index(name, "jobs", columns, unique=False, sqlite_where=where, postgresql_where=where)
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("account_id", sa.String(length=36), nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("request_sha256", sa.String(length=64), nullable=False),
+        sa.Column("job_ids", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_idempotency_keys_account_id")),
+        sa.PrimaryKeyConstraint("account_id", "key", name=op.f("pk_idempotency_keys")),
+    )
+    op.create_index(op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"], unique=False)
     op.create_table(
         "ledger_postings",
         sa.Column("entry_seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -169,6 +203,13 @@ def upgrade() -> None:
     op.create_index(op.f("ix_attempts_job_id"), "attempts", ["job_id"], unique=False)
     op.create_index(op.f("ix_attempts_state"), "attempts", ["state"], unique=False)
     op.create_table(
+        "attempt_logs",
+        sa.Column("attempt_id", sa.String(length=36), nullable=False),
+        sa.Column("lines", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["attempt_id"], ["attempts.attempt_id"], name=op.f("fk_attempt_logs_attempt_id")),
+        sa.PrimaryKeyConstraint("attempt_id", name=op.f("pk_attempt_logs")),
+    )
+    op.create_table(
         "outputs",
         sa.Column("attempt_id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=255), nullable=False),
@@ -178,11 +219,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["attempt_id"], ["attempts.attempt_id"], name=op.f("fk_outputs_attempt_id")),
         sa.PrimaryKeyConstraint("attempt_id", "name", name=op.f("pk_outputs")),
     )
+    op.create_index(op.f("ix_outputs_sha256"), "outputs", ["sha256"], unique=False)
 
 
 def downgrade() -> None:
     """Drop every table."""
+    op.drop_index(op.f("ix_outputs_sha256"), table_name="outputs")
     op.drop_table("outputs")
+    op.drop_table("attempt_logs")
     op.drop_index(op.f("ix_attempts_state"), table_name="attempts")
     op.drop_index(op.f("ix_attempts_job_id"), table_name="attempts")
     op.drop_table("attempts")
@@ -190,7 +234,12 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_node_states_node_id_until"), table_name="node_states")
     op.drop_table("node_states")
     op.drop_table("ledger_postings")
-    op.drop_index(op.f("ix_jobs_state_job_type_seq"), table_name="jobs")
+    op.drop_index(op.f("ix_idempotency_keys_created_at"), table_name="idempotency_keys")
+    op.drop_table("idempotency_keys")
+    for name, _, condition in _PARTIAL:
+        where = sa.text(condition)
+        op.drop_index(name, table_name="jobs", sqlite_where=where, postgresql_where=where)
+    op.drop_index(op.f("ix_jobs_state_seq"), table_name="jobs")
     op.drop_index(op.f("ix_jobs_account_id_seq"), table_name="jobs")
     op.drop_table("jobs")
     op.drop_table("account_tokens")

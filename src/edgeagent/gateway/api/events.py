@@ -1,0 +1,144 @@
+"""REST for watching: a job's state, progress and printed lines as server-sent events, as they happen.
+
+The stream reads from ``feeds`` at the reader's own pace, so a slow reader misses lines and is told; one that takes
+nothing at all loses its connection (``gateway.connection``).  ``Last-Event-ID`` goes on where an earlier stream ended,
+as far as what came since is still there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import msgspec
+import orjson
+import trio
+from litestar import Request, get
+from litestar.params import FromPath
+from litestar.types import ASGIApp, Receive, Scope, Send
+
+from edgeagent.gateway.api.errors import refuse
+from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
+from edgeagent.gateway.api.jobs import job_body, no_job
+from edgeagent.gateway.feeds import Feed
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.jobs import OPEN_JOBS
+from edgeagent.gateway.store import views
+from edgeagent.gateway.store.views import JobView
+
+#: Seconds without an event after which a comment is sent, so that proxies and clients see that the stream lives.
+KEEP_ALIVE_S = 15.0
+#: Streams of one account at the same time.
+MAX_STREAMS = 64
+
+_ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
+
+
+@get("/jobs/{job_id:str}/events", guards=[submitters_only], media_type="text/event-stream")
+async def events(job_id: FromPath[str], request: Request[str, Any, Any], account_id: Account, hub: TheHub) -> ASGIApp:
+    """Stream a job's events: ``job``, ``progress``, ``log``, ``gap``, and ``end`` as the last one."""
+    if await hub.store.read(views.show, account_id, job_id) is None:
+        raise no_job(job_id)
+    if hub.streams[account_id] >= MAX_STREAMS:
+        raise refuse(429, f"at most {MAX_STREAMS} jobs of an account can be watched at once; close some")
+    return _Stream(hub, account_id, job_id, request.headers.get("last-event-id", ""))
+
+
+@attrs.frozen
+class _Stream:
+    """The answer: an ASGI application that ends with the job, the reader or the gateway."""
+
+    hub: Hub
+    account_id: str
+    job_id: str
+    last_id: str
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [
+            (b"content-type", b"text/event-stream; charset=utf-8"),
+            (b"cache-control", b"no-store"),
+            (b"x-accel-buffering", b"no"),  # nginx would keep events back
+        ]
+        with _counted(self.hub.streams, self.account_id), self.hub.feeds.watch(self.job_id) as feed:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
+                await self._write(feed, send)
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+                nursery.cancel_scope.cancel()
+
+    async def _write(self, feed: Feed, send: Send) -> None:
+        told, state = self._resumed(), -1
+        text = await self._opening(feed, told)
+        while True:
+            news, changed, reached = feed.news, feed.state != state, self.hub.feeds.number
+            state = feed.state
+            text += self._since(feed, told)
+            told, ended = reached, False
+            if changed:
+                job = await self._job()
+                ended = job.state not in OPEN_JOBS
+                text += self._text("job", _document(job, self.hub), told)
+            if ended:  # what came while the job was read is older than its end
+                text += self._since(feed, told) + self._text("end", {"status": job.state.value}, told)
+            if text:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            if ended or self.hub.feeds.closed:
+                return
+            with trio.move_on_after(KEEP_ALIVE_S) as quiet:
+                await news.wait()
+            text = ": keep-alive\n\n" if quiet.cancelled_caught else ""
+
+    async def _opening(self, feed: Feed, told: int) -> str:
+        """Return what is said first: that something is missing, or what is stored of a job that has ended."""
+        if self.last_id and not told:  # of another run of the gateway, whose memory is gone
+            return self._text("gap", {"reason": "some lines are not here any more"}, told)
+        if told or feed.lines:
+            return ""
+        lines = await self.hub.store.read(views.lines, self.account_id, self.job_id)
+        return "".join(self._text("log", {"attempt_id": one, "lines": printed}, told) for one, printed in lines)
+
+    def _since(self, feed: Feed, told: int) -> str:
+        gap = ""
+        if 0 < told < feed.lost:
+            gap = self._text("gap", {"reason": "lines were dropped before they were read"}, told)
+        return gap + "".join(self._text(event.kind, event.data, event.number) for event in feed.after(told))
+
+    async def _job(self) -> JobView:
+        job = await self.hub.store.read(views.show, self.account_id, self.job_id)
+        assert job is not None  # jobs are never deleted
+        return job
+
+    def _resumed(self) -> int:
+        """Return the number of the last event that the reader had, 0 if none of this run's."""
+        match = _ID.fullmatch(self.last_id)
+        return int(match[2]) if match and match[1] == self.hub.feeds.run else 0
+
+    def _text(self, kind: str, data: dict[str, Any], number: int) -> str:
+        return f"id: {self.hub.feeds.run}-{number}\nevent: {kind}\ndata: {orjson.dumps(data).decode()}\n\n"
+
+
+def _document(job: JobView, hub: Hub) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(job_body(job, hub.network))
+    return document
+
+
+@contextmanager
+def _counted(streams: Counter[str], account_id: str) -> Iterator[None]:
+    streams[account_id] += 1
+    try:
+        yield
+    finally:
+        streams[account_id] -= 1
+        if not streams[account_id]:
+            del streams[account_id]
+
+
+async def _until_gone(receive: Receive, scope: trio.CancelScope) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    scope.cancel()

@@ -1,0 +1,90 @@
+"""One round of dispatch: from the queue on disk, through the fair order, to nodes that have room.
+
+``backlog`` says which job is next, ``dispatch`` on which node, ``store.queue`` makes it so; here they meet.  A round is
+bounded, and what it could not store is given back to the queue, where it still is on disk.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import uuid
+
+import trio
+
+from edgeagent.gateway.backlog import Unread
+from edgeagent.gateway.network import Network
+from edgeagent.gateway.store import Store, queue
+from edgeagent.gateway.store.jobs import Flight
+from edgeagent.gateway.store.queue import Started
+
+#: Most jobs dispatched in one transaction.
+MAX_ROUND = 64
+#: Seconds between two looks for rested jobs that nobody has told of: those that rested when the gateway was restarted.
+ROUSE_S = 5.0
+#: Seconds between two looks for accounts with waiting jobs that nobody has told of.
+LOOK_S = 30.0
+
+
+class Dispatcher:
+    """Gives waiting jobs to nodes; ``network`` knows both."""
+
+    def __init__(self, store: Store, network: Network) -> None:
+        self._store = store
+        self._network = network
+        self._rests: list[float] = []
+        self._roused_at = self._looked_at = -math.inf
+
+    def rest(self, pause_s: float) -> None:
+        """A job rests for so long."""
+        heapq.heappush(self._rests, trio.current_time() + pause_s)
+
+    async def round(self) -> list[tuple[Flight, Started]]:
+        """Start what can be started, at most ``MAX_ROUND`` jobs, and return it; the nodes have not been told yet."""
+        await self._look()
+        flights: list[Flight] = []
+        started: dict[str, Started] = {}
+        try:
+            while len(flights) < MAX_ROUND and (flight := await self._next()) is not None:
+                flights.append(flight)
+            if flights:
+                started = await self._store.write(queue.start, flights)
+        finally:
+            for flight in flights:
+                if flight.attempt_id not in started:  # it has ended meanwhile, or nothing could be stored
+                    self._network.land(flight.attempt_id, flight.node_id)
+                    self._network.backlog.doubt(flight.account_id, flight.need)
+        return [(flight, started[flight.attempt_id]) for flight in flights if flight.attempt_id in started]
+
+    async def _next(self) -> Flight | None:
+        backlog, pool = self._network.backlog, self._network.pool
+        while (job := backlog.next(pool.can)) is not None:
+            if isinstance(job, Unread):
+                backlog.fill(job, await self._store.read(queue.heads, job.account_id, job.need))
+                continue
+            node_id = pool.take(job.need, job.avoid)
+            assert node_id is not None  # backlog.next has asked
+            flight = Flight(
+                attempt_id=str(uuid.uuid4()),
+                job_id=job.job_id,
+                node_id=node_id,
+                account_id=job.account_id,
+                need=job.need,
+            )
+            self._network.fly(flight, trio.current_time())
+            return flight
+        return None
+
+    async def _look(self) -> None:
+        now, backlog = trio.current_time(), self._network.backlog
+        if now >= self._looked_at + LOOK_S:
+            for account_id, need in await self._store.read(queue.lanes):
+                if not backlog.has(account_id, need):
+                    backlog.doubt(account_id, need)
+            self._looked_at = now
+        if now >= self._roused_at + ROUSE_S or (self._rests and self._rests[0] <= now):
+            for account_id, need in await self._store.write(queue.rouse):
+                backlog.doubt(account_id, need)
+            self._roused_at = now
+            while self._rests and self._rests[0] <= now:
+                heapq.heappop(self._rests)

@@ -1,0 +1,107 @@
+"""What a job needs of a node, what a node has, and whether the one suits the other.  Pure.
+
+Jobs with the same need wait in the same lane of the queue (``backlog``) and are looked for on the same seats
+(``dispatch``), so a need is small, hashable, and has one way to be written: the database's index is by that text.
+"""
+
+from __future__ import annotations
+
+import attrs
+
+from edgeagent.wire.messages import Limits
+
+#: Sandbox tiers, the strongest first (docs/sandbox.md).
+TIERS = ("A", "B", "C")
+#: Memory that a job may be given without having asked for it: the operator guide's limit.
+USUAL_MEMORY_BYTES = Limits().memory_bytes
+
+
+@attrs.frozen
+class Need:
+    """What a node must offer to get a job.
+
+    ``tier`` is the weakest sandbox that will do (empty: any), ``gpus`` how many the job gets to itself,
+    ``memory_bytes`` what is set aside for it beyond a slot's usual share (0: nothing), ``fetches`` the sorted kinds of
+    references that the node must be able to fetch.
+    """
+
+    job_type: str
+    tier: str = ""
+    gpus: int = 0
+    memory_bytes: int = 0
+    fetches: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        kinds = ",".join(self.fetches)
+        return f"{self.tier or '-'} {self.gpus} {self.memory_bytes} {kinds or '-'} {self.job_type}"
+
+    @classmethod
+    def parse(cls, text: str) -> Need:
+        """Return the need that ``str`` wrote so."""
+        tier, gpus, memory_bytes, kinds, job_type = text.split(" ", 4)
+        fetches = () if kinds == "-" else tuple(kinds.split(","))
+        return cls(job_type, "" if tier == "-" else tier, int(gpus), int(memory_bytes), fetches)
+
+
+@attrs.frozen
+class Offer:
+    """What a node has, as its Hello says; ``memory_bytes`` is 0 where it says nothing."""
+
+    capabilities: frozenset[str]
+    slots: int
+    tier: str = ""
+    gpus: int = 0
+    memory_bytes: int = 0
+    fetches: frozenset[str] = frozenset()
+
+    def charge_bytes(self, need: Need) -> int:
+        """Return what a job takes of the node's memory: what it asks for, at least one slot's share."""
+        return max(need.memory_bytes, self.memory_bytes // self.slots)
+
+    def suits(self, need: Need) -> bool:
+        """Return whether the job could run here if nothing else did."""
+        return (
+            need.job_type in self.capabilities
+            and _strong_enough(self.tier, need.tier)
+            and need.gpus <= self.gpus
+            and need.memory_bytes <= self.memory_bytes
+            and self.fetches.issuperset(need.fetches)
+        )
+
+
+@attrs.frozen
+class Taken:
+    """What is in use on a node: slots, GPUs, bytes of memory."""
+
+    slots: int = 0
+    gpus: int = 0
+    memory_bytes: int = 0
+
+    def plus(self, offer: Offer, need: Need, sign: int = 1) -> Taken:
+        """Return this with a job more (``sign`` 1) or less (-1)."""
+        return Taken(
+            self.slots + sign, self.gpus + sign * need.gpus, self.memory_bytes + sign * offer.charge_bytes(need)
+        )
+
+
+def fits(offer: Offer, taken: Taken, limit: int, need: Need) -> bool:
+    """Return whether a node that suits a job has room for it now; ``limit`` is how many jobs it may have at once."""
+    return (
+        taken.slots < limit
+        and taken.gpus + need.gpus <= offer.gpus
+        and taken.memory_bytes + offer.charge_bytes(need) <= offer.memory_bytes
+    )
+
+
+def memory_needed(asked_bytes: int, limit_bytes: int) -> int:
+    """Return the memory to set aside for a job, from what it asks for and what its limits let it use.
+
+    A limit that was raised is a need; the usual one is not, or a small node could not even run ``echo``.
+    """
+    if asked_bytes:
+        return asked_bytes
+    return limit_bytes if limit_bytes > USUAL_MEMORY_BYTES else 0
+
+
+def _strong_enough(tier: str, wanted: str) -> bool:
+    return not wanted or (tier in TIERS and TIERS.index(tier) <= TIERS.index(wanted))
