@@ -146,6 +146,21 @@ async def test_one_account_cannot_keep_another_waiting(
     assert single in order[:2]
 
 
+async def test_a_queue_that_is_read_in_the_middle_of_a_round_starts_no_job_twice(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """A node with 200 free slots gets 200 different jobs, though the store is read again before they are started."""
+    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
+    submitted = [await memory_gateway.submit(account, "echo") for _ in range(200)]
+    (need,) = memory_gateway.hub.network.backlog._accounts[account].lanes
+    memory_gateway.hub.network.backlog.doubt(account, need)
+    async with memory_gateway.as_node(operator) as node:
+        await node.ready(slots=200)
+        got = [(await node.hear(JobDispatch)).job_id for _ in range(200)]
+
+    assert sorted(got) == sorted(submitted)
+
+
 async def test_a_job_goes_to_the_node_that_has_what_it_requires(
     autojump_clock: MockClock, memory_gateway: MemoryGateway
 ) -> None:

@@ -17,11 +17,12 @@ import postgres_server
 from edgeagent.errors import EdgeAgentError, UsageError
 from edgeagent.gateway import service
 from edgeagent.gateway.config import GatewaySettings
-from edgeagent.gateway.store import Store, StoreUnavailableError, Tx, accounts, jobs, nodes, queue, tables
+from edgeagent.gateway.needs import Need
+from edgeagent.gateway.store import Store, StoreUnavailableError, Tx, accounts, nodes, queue, submissions, tables
 from edgeagent.gateway.store.address import parse, parse_open, read, shown
 from edgeagent.gateway.store.engine import open_engine
 from edgeagent.gateway.store.jobs import Flight
-from edgeagent.wire.messages import Limits
+from edgeagent.gateway.store.submissions import New
 
 pytestmark = pytest.mark.needs("postgresql")
 
@@ -209,16 +210,19 @@ async def test_claims_pass_over_what_another_is_claiming(postgresql: postgres_se
     node = await store.write(nodes.register, nodes.Applicant("n", "key", ("echo",), {}))
     assert account is not None
     for job in "ab":
-        new = jobs.New(job_id=job, account_id=account, job_type="echo", payload={}, limits=Limits())
-        await store.write(jobs.submit, new)
-    flights = [Flight(f"attempt {job}", job, node) for job in "ab"]
+        new = New(job_id=job, account_id=account, job_type="echo")
+        await store.write(submissions.submit, account, [new], 0.0)
+    flights = [
+        Flight(attempt_id=f"attempt {job}", job_id=job, node_id=node, account_id=account, need=Need("echo"))
+        for job in "ab"
+    ]
 
     other = open_engine(url, writer=False)
     with other.connect() as connection:
         connection.connection.dbapi_connection.read_only = False  # type: ignore[union-attr]
         connection.execute(sa.select(tables.jobs).where(tables.jobs.c.job_id == "a").with_for_update())
-        assert await store.write(queue.start, flights) == {"attempt b"}
-    assert await store.write(queue.start, flights) == {"attempt a"}
+        assert set(await store.write(queue.start, flights)) == {"attempt b"}
+    assert set(await store.write(queue.start, flights)) == {"attempt a"}
     other.dispose()
     store.close()
     postgresql.drop(url)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 import heapq
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 
 import attrs
 
@@ -49,36 +49,49 @@ class Unread:
     account_id: str
     need: Need
     doubts: int
-    dropped: int
 
 
 @attrs.define(eq=False)
 class _Lane:
     """The first jobs of one account with one need.
 
-    ``unread`` says that the store may have more of them, all of which come after ``horizon`` (None: anywhere).
+    All jobs up to ``horizon`` are here, what comes after it is only in the store; without one all jobs are here.
+    Unless the lane is ``known``, the store has to be read first; what is added meanwhile waits for that.
     """
 
     jobs: list[Waiting] = attrs.Factory(list)
-    unread: bool = False
+    known: bool = True
     horizon: _Rank | None = None
     doubts: int = 0
-    dropped: int = 0
+
+    @property
+    def empty(self) -> bool:
+        return self.known and not self.jobs and self.horizon is None
 
     def add(self, job: Waiting) -> None:
-        if self.unread and (self.horizon is None or job.rank > self.horizon):
-            self.dropped += 1  # it will be read with the others
+        if self.horizon is not None and job.rank > self.horizon:
             return
         bisect.insort(self.jobs, job, key=_rank)
         if len(self.jobs) > WINDOW:
             self.jobs.pop()
-            self.dropped += 1
-            self.unread, self.horizon = True, self.jobs[-1].rank
+            self.horizon = self.jobs[-1].rank
+
+    def ask(self) -> None:
+        """The store is about to be read."""
+        if self.known:
+            self.known, self.horizon = False, None
 
     def doubt(self) -> None:
         self.jobs.clear()
-        self.unread, self.horizon = True, None
+        self.known, self.horizon = False, None
         self.doubts += 1
+
+    def fill(self, read: list[Waiting], taken: Collection[str]) -> None:
+        if len(read) >= WINDOW:
+            self.horizon = read[-1].rank if self.horizon is None else min(self.horizon, read[-1].rank)
+        known = {job.job_id: job for job in (*self.jobs, *read) if job.job_id not in taken}
+        inside = (job for job in known.values() if self.horizon is None or job.rank <= self.horizon)
+        self.jobs, self.known = sorted(inside, key=_rank), True
 
 
 @attrs.define(eq=False)
@@ -115,20 +128,17 @@ class Backlog:
         """The store may have jobs in this lane that are not known here, in any place."""
         self._lane(account_id, need).doubt()
 
-    def fill(self, asked: Unread, found: Iterable[Waiting]) -> None:
+    def fill(self, asked: Unread, read: list[Waiting], taken: Collection[str] = ()) -> None:
         """Take what the store has of a lane, in its order, at most ``WINDOW`` jobs; fewer mean that there are no more.
 
-        What happened to the lane while it was read is not lost: it is read again then.
+        What happened to the lane while it was read is not lost.  ``taken`` are jobs that were handed out, but that the
+        store does not know as started yet.
         """
         lane = self._accounts[asked.account_id].lanes[asked.need]
         if lane.doubts != asked.doubts:
             return
-        known = {job.job_id for job in lane.jobs}
-        read = list(found)
-        lane.jobs = sorted([*lane.jobs, *(job for job in read if job.job_id not in known)], key=_rank)
-        lane.unread = len(read) >= WINDOW or lane.dropped != asked.dropped
-        lane.horizon = lane.jobs[-1].rank if lane.jobs and lane.unread else None
-        if not lane.jobs and not lane.unread:
+        lane.fill(read, taken)
+        if lane.empty:
             del self._accounts[asked.account_id].lanes[asked.need]
             self._forget_idle(asked.account_id)
 
@@ -150,11 +160,12 @@ class Backlog:
         lanes = self._accounts[account_id].lanes
         usable = [(need, lanes[need]) for need in lanes if need in open_needs]
         for need, lane in usable:
-            if not lane.jobs:
-                return Unread(account_id, need, lane.doubts, lane.dropped)
+            if not lane.known or not lane.jobs:
+                lane.ask()
+                return Unread(account_id, need, lane.doubts)
         need, lane = min(usable, key=lambda one: one[1].jobs[0].rank)
         job = lane.jobs.pop(0)
-        if not lane.jobs and not lane.unread:
+        if lane.empty:
             del lanes[need]
         self._accounts[account_id].turn = next(self._count)
         self._moved(account_id)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 import uuid
+from collections.abc import Sequence
 
 import trio
 
@@ -45,7 +46,7 @@ class Dispatcher:
         flights: list[Flight] = []
         started: dict[str, Started] = {}
         try:
-            while len(flights) < MAX_ROUND and (flight := await self._next()) is not None:
+            while len(flights) < MAX_ROUND and (flight := await self._next(flights)) is not None:
                 flights.append(flight)
             if flights:
                 started = await self._store.write(queue.start, flights)
@@ -56,11 +57,12 @@ class Dispatcher:
                     self._network.backlog.doubt(flight.account_id, flight.need)
         return [(flight, started[flight.attempt_id]) for flight in flights if flight.attempt_id in started]
 
-    async def _next(self) -> Flight | None:
+    async def _next(self, flights: Sequence[Flight]) -> Flight | None:
         backlog, pool = self._network.backlog, self._network.pool
         while (job := backlog.next(pool.can)) is not None:
             if isinstance(job, Unread):
-                backlog.fill(job, await self._store.read(queue.heads, job.account_id, job.need))
+                read = await self._store.read(queue.heads, job.account_id, job.need)
+                backlog.fill(job, read, {flight.job_id for flight in flights})
                 continue
             node_id = pool.take(job.need, job.avoid)
             assert node_id is not None  # backlog.next has asked

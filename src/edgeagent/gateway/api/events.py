@@ -81,10 +81,9 @@ class _Stream:
             told, ended = reached, False
             if changed:
                 job = await self._job()
-                ended = job.state not in OPEN_JOBS
                 text += self._text("job", _document(job, self.hub), told)
-            if ended:  # what came while the job was read is older than its end
-                text += self._since(feed, told) + self._text("end", {"status": job.state.value}, told)
+                if ended := job.state not in OPEN_JOBS:  # what came while the job was read is older than its end
+                    text += self._since(feed, told) + self._text("end", {"status": job.state.value}, told)
             if text:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
             if ended or self.hub.feeds.closed:

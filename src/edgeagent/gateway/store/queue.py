@@ -144,7 +144,11 @@ def overdue(tx: Tx, steady_now: float) -> list[str]:
 
 
 def start(tx: Tx, flights: Iterable[Flight]) -> dict[str, Started]:
-    """Store that these attempts are being dispatched; return the jobs that were still waiting, by attempt."""
+    """Store that these attempts are being dispatched; return the jobs that were still waiting, by attempt.
+
+    Args:
+        flights: at most one for each job.
+    """
     wanted = list(flights)
     rows = {row.job_id: row for row in tx.connection.execute(_CLAIM, {"ids": [flight.job_id for flight in wanted]})}
     started = [flight for flight in wanted if flight.job_id in rows]
