@@ -6,31 +6,59 @@ Values come back as the gateway's JSON; every fault is one of ``edgeagent.errors
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import trio
 
-from edgeagent.errors import EdgeAgentError
+from edgeagent.errors import EdgeAgentError, RefusedError, UnreachableError
+from edgeagent.events import Follower
 from edgeagent.rest import Json, Rest
 
 #: Job states from which there is no way on.
 ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
 #: Seconds between two looks at a job that is being watched.
 POLL_S = 0.2
+#: Seconds before a stream of events is opened again, after the first time without any event, the second ...
+RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class Client(Rest):
     """A submitter's session with one gateway; use as ``async with Client(...)``."""
 
-    async def submit(self, job_type: str, payload: Mapping[str, Any], limits: Mapping[str, Any] | None = None) -> Json:
-        """Submit a job and return it."""
-        body: Json = {"job_type": job_type, "payload": payload}
-        if limits:
-            body["limits"] = limits
-        return await self.call("POST", "/jobs", json=body)
+    async def submit(
+        self,
+        job_type: str,
+        payload: Mapping[str, Any],
+        limits: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        **asked: Any,
+    ) -> Json:
+        """Submit a job and return it.
+
+        Args:
+            limits: what of ``wire.messages.Limits`` is not to be the default.
+            key: an idempotency key: the same submission with the same key again returns the job that it made.
+            asked: further fields of the request (docs/submitting.md); None leaves one out.
+        """
+        body = {"job_type": job_type, "payload": payload, "limits": limits or None, **asked}
+        headers = {} if key is None else {"Idempotency-Key": key}
+        there = {name: value for name, value in body.items() if value is not None}
+        return await self.call("POST", "/jobs", json=there, headers=headers)
+
+    async def submit_batch(self, jobs: Sequence[Mapping[str, Any]], *, key: str | None = None) -> list[Json]:
+        """Submit up to 1,000 jobs, each the fields of a request, all or none; return them in their order."""
+        headers = {} if key is None else {"Idempotency-Key": key}
+        answer = await self.call("POST", "/jobs/batch", json={"jobs": list(jobs)}, headers=headers)
+        made: list[Json] = answer["jobs"]
+        return made
+
+    async def requeue(self, job_id: str) -> Json:
+        """Submit a job that failed or was cancelled again, and return the new job."""
+        return await self.call("POST", _job(job_id, "requeue"))
 
     async def show(self, job_id: str) -> Json:
         """Return a job as it is now."""
@@ -55,12 +83,46 @@ class Client(Rest):
         """Return the account's name and balance."""
         return await self.call("GET", "/account")
 
-    async def wait(self, job_id: str, changed: Callable[[Json], None] = lambda _: None) -> Json:
-        """Return a job as it ended; ``changed`` is called with it each time it has changed."""
-        seen: Json = {}
-        while seen.get("status") not in ENDED:
-            if seen:
-                await trio.sleep(POLL_S)
+    async def wait(
+        self,
+        job_id: str,
+        changed: Callable[[Json], None] = lambda _: None,
+        printed: Callable[[str], None] = lambda _: None,
+    ) -> Json:
+        """Return a job as it ended.
+
+        Follows the job's events, goes on where a stream was cut, and asks again and again where a gateway has no
+        events.
+
+        Args:
+            changed: called with the job each time it has changed.
+            printed: called with each line that the job prints.
+        """
+        follower = Follower(await self.show(job_id), changed, printed)
+        changed(follower.job)
+        failures = 0
+        while follower.job["status"] not in ENDED and failures < len(RECONNECT_S):
+            heard = follower.heard
+            try:
+                await self._follow(job_id, follower)
+            except RefusedError:
+                break  # it was there a moment ago: this gateway has no events
+            except UnreachableError:
+                pass
+            failures = 0 if follower.heard > heard else failures + 1
+            if follower.job["status"] not in ENDED:
+                await trio.sleep(RECONNECT_S[max(0, failures - 1)])
+        return await self._poll(job_id, follower.job, changed)
+
+    async def _follow(self, job_id: str, follower: Follower) -> None:
+        async with self.stream("GET", _job(job_id, "events"), headers=follower.headers) as response:
+            follower.opened()
+            async for line in response.aiter_lines():
+                follower.line(line)
+
+    async def _poll(self, job_id: str, seen: Json, changed: Callable[[Json], None]) -> Json:
+        while seen["status"] not in ENDED:
+            await trio.sleep(POLL_S)
             job = await self.show(job_id)
             if any(job[key] != seen.get(key) for key in ("status", "progress", "attempts")):
                 changed(job)

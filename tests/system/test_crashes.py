@@ -142,3 +142,45 @@ async def test_a_cancelled_job_is_killed(tmp_path: Path) -> None:
     assert cancelled["status"] == "CANCELLED"
     assert echo["status"] == "COMPLETED"
     assert (account["balance_ucr"], account["held_ucr"]) == (100 * UCR_PER_CREDIT, 0)
+
+
+#: Says who it is, and does not end when it is asked to.
+DEAF = (
+    "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "open('/proc/self/comm', 'w').write('deaf-job')\n"
+    "current_job().progress(0.5, 'deaf')\ntime.sleep(300)\nreturn WorkerResult(success=True)"
+)
+
+
+def deaf_jobs() -> list[str]:
+    """Return the processes of this machine that run the deaf job."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            if status.read_text().strip() == "deaf-job":
+                found.append(status.parent.name)
+        except OSError:
+            continue  # it has just ended
+    return found
+
+
+@pytest.mark.needs("sandbox")
+async def test_a_cancelled_job_that_does_not_listen_is_gone_within_a_second(tmp_path: Path) -> None:
+    """From the submitter's call to the last process of the job, through gateway, link, node and sandbox."""
+    machine = Machine(tmp_path)
+    (tmp_path / "node" / "plugins" / "slow.py").write_text(plugin("slow", DEAF))
+    with trio.fail_after(LIMIT_S):
+        async with machine.gateway() as gateway:
+            url, token, registered = await machine.set_up(await gateway.first_line())
+            async with Client(url, token) as client, machine.node() as node:
+                await healthy(url, registered.token, node)
+                job_id = (await client.submit("slow", {}))["job_id"]
+                await until_running(client, job_id)
+                assert deaf_jobs()
+                asked = trio.current_time()
+                await client.cancel(job_id)
+                while deaf_jobs():
+                    await trio.sleep(0.02)
+                took_s = trio.current_time() - asked
+
+    assert took_s < 1.5  # a second, and half of one for a machine that is busy; left to itself it takes over two

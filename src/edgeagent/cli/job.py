@@ -6,11 +6,11 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from edgeagent.cli.options import DIRECTORY, GatewayParam, as_json, print_json
+from edgeagent.cli.options import DIRECTORY, GatewayParam, SizeParam, as_json, print_json
 from edgeagent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
@@ -83,26 +83,120 @@ def _payload(text: str) -> Json:
     return payload
 
 
+def _input(text: str) -> tuple[str, Json]:
+    name, separator, ref = text.partition("=")
+    if not separator or not name or not ref:
+        raise click.BadParameter(f"{text!r} is not NAME=REF", param_hint="--input")
+    if ref.count(",") < 2:
+        return name, {"ref": ref}
+    ref, sha256, size = ref.rsplit(",", 2)
+    if not size.isdecimal():
+        raise click.BadParameter(f"{size!r} is not a size in bytes", param_hint="--input")
+    return name, {"ref": ref, "sha256": sha256, "size_bytes": int(size)}
+
+
 @job.command()
 @click.argument("job_type", metavar="TYPE")
 @click.option("--payload", default="{}", show_default=True, help="JSON object, @FILE, or - for stdin.")
+@click.option("--payload-ref", metavar="REF", help="Where the payload lies: sha256:DIGEST, https://... or s3://...")
+@click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=REF[,SHA256,SIZE]",
+    multiple=True,
+    help="A file for the job; digest and size where it lies elsewhere.  May be repeated.",
+)
+@click.option("--priority", type=click.IntRange(0, 9), help="Which of your jobs goes first, 9 before 0.  [default: 5]")
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Give the job up, and its credits back, when it takes longer than this from now.",
+)
+@click.option("--max-attempts", type=click.IntRange(1, 4), help="How often it is tried at most.  [default: 4]")
+@click.option("--requires-tier", "tier", type=click.Choice(["A", "B", "C"]), help="The weakest sandbox that will do.")
+@click.option("--gpus", type=click.IntRange(0), help="GPUs that it needs to itself.")
+@click.option("--memory", "memory_bytes", type=SizeParam(), help="Memory that it needs, for example 8G.")
+@click.option(
+    "--idempotency-key", "key", help="Any text of yours: the same submission with the same key makes no second job."
+)
 @click.option("--wait", is_flag=True, help="Show progress until the job has ended, then its result.")
 @click.option("--output", "directory", type=DIRECTORY, help="With --wait: save the job's files there.")
 @as_json
 @click.pass_context
-def submit(ctx: click.Context, job_type: str, payload: str, wait: bool, directory: Path | None, as_json: bool) -> None:
+def submit(
+    ctx: click.Context,
+    /,
+    job_type: str,
+    payload: str,
+    inputs: tuple[str, ...],
+    tier: str | None,
+    gpus: int | None,
+    memory_bytes: int | None,
+    key: str | None,
+    wait: bool,
+    directory: Path | None,
+    as_json: bool,
+    **asked: Any,
+) -> None:
     """Submit a job of TYPE and print its id."""
     document = _payload(payload)
+    requires = {"tier": tier, "gpus": gpus, "memory_bytes": memory_bytes}
+    asked["requires"] = {name: value for name, value in requires.items() if value is not None} or None
+    asked["inputs"] = dict(_input(one) for one in inputs) or None
     if directory and not wait:
         raise click.UsageError("--output needs --wait")
 
     async def use(client: Client) -> None:
-        submitted = await client.submit(job_type, document)
+        submitted = await client.submit(job_type, document, key=key, **asked)
         if not wait:
             _print_job(submitted, as_json) if as_json else click.echo(submitted["job_id"])
             return
         ended = await _watch(client, submitted["job_id"])
         await _print_result(client, ended, directory, as_json)
+
+    _call(ctx, use)
+
+
+@job.command()
+@click.argument("file", type=click.File("r"))
+@click.option(
+    "--idempotency-key", "key", help="Any text of yours: the same submission with the same key makes no second batch."
+)
+@as_json
+@click.pass_context
+def batch(ctx: click.Context, file: TextIO, key: str | None, as_json: bool) -> None:
+    """Submit the jobs in FILE, all of them or none, and print their ids.
+
+    FILE holds one JSON object a line, at most 1,000, each as POST /api/v1/jobs takes it, for example
+    {"job_type": "echo", "payload": {"n": 1}}; - is stdin.
+    """
+    try:
+        jobs = [json.loads(line) for line in file if line.strip()]
+    except ValueError as error:
+        raise click.BadParameter(f"not one JSON object a line: {error}", param_hint="FILE") from None
+
+    async def use(client: Client) -> None:
+        made = await client.submit_batch(jobs, key=key)
+        if as_json:
+            print_json("jobs/1", {"jobs": made})
+        else:
+            click.echo("\n".join(one["job_id"] for one in made))
+
+    _call(ctx, use)
+
+
+@job.command()
+@click.argument("job_id")
+@as_json
+@click.pass_context
+def requeue(ctx: click.Context, job_id: str, as_json: bool) -> None:
+    """Submit a job that failed or was cancelled again, as a new one, and print its id."""
+
+    async def use(client: Client) -> None:
+        made = await client.requeue(job_id)
+        _print_job(made, as_json) if as_json else click.echo(made["job_id"])
 
     _call(ctx, use)
 
@@ -158,7 +252,7 @@ def result(ctx: click.Context, job_id: str, directory: Path | None, as_json: boo
 @click.argument("job_id")
 @click.pass_context
 def watch(ctx: click.Context, job_id: str) -> None:
-    """Follow a job until it has ended; exit 1 when it did not complete."""
+    """Follow a job, with what it prints, until it has ended; exit 1 when it did not complete."""
 
     async def use(client: Client) -> None:
         _check_completed(await _watch(client, job_id))
@@ -184,7 +278,7 @@ async def _watch(client: Client, job_id: str) -> Json:
     from edgeagent.cli.progress import Follower
 
     with Follower() as follower:
-        return await client.wait(job_id, follower.update)
+        return await client.wait(job_id, follower.update, follower.say)
 
 
 def _print_job(state: Json, as_json: bool) -> None:

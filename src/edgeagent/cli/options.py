@@ -29,6 +29,23 @@ class GatewayParam(click.ParamType["GatewayUrl"]):
             self.fail(str(error), param, ctx)
 
 
+class SizeParam(click.ParamType[int]):
+    """A size in bytes, as people write it."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes, or fail with a line that shows how to write a size."""
+        from edgeagent.wire.units import parse_size
+
+        if isinstance(value, int):
+            return value
+        try:
+            return parse_size(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 

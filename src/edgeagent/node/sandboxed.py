@@ -32,6 +32,9 @@ log = structlog.get_logger()
 
 #: Seconds beyond the wall-clock limit, or after a request to stop, until the agent kills what its supervisor did not.
 BACKSTOP_S = 10.0
+#: Seconds that a job asked to stop has to end by itself.  Nobody wants its result any more; a second after the request
+#: nothing of it shall run, and the way to here takes some of that.
+STOP_S = 0.5
 #: Seconds that what a dead job has said may take to be read.
 DRAIN_S = 5.0
 #: Seconds between two progress messages of one attempt.
@@ -218,6 +221,8 @@ class _Talk:
         await stop.wait()
         backstop.deadline = min(backstop.deadline, trio.current_time() + BACKSTOP_S)
         await trio.to_thread.run_sync(self._box.cancel)
+        await trio.sleep(STOP_S)
+        await trio.to_thread.run_sync(self._box.kill)
 
 
 async def _finish(box: Box, report: Report, talk: _Talk, limits: messages.Limits, outputs: Path) -> Finished:
