@@ -227,7 +227,7 @@ async def test_a_job_without_words_in_this_dialect_is_not_sent(
     operator, account = await gateway.enlist("kit"), await gateway.account()
     async with linked(gateway, operator) as kit, trio.open_nursery() as nursery:
         nursery.start_soon(_refuse_jobs, kit)
-        job_id = await gateway.submit(account, type="circle")
+        job_id = await gateway.submit(account, payload={"type": "circle"})
         await trio.sleep(30)
         job = await gateway.job(account, job_id)
         assert job.attempts[0].state == "DECLINED"
