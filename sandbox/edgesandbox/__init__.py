@@ -17,7 +17,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgesandbox.client import Box, Zygote
+    from edgesandbox.box import Box
+    from edgesandbox.client import Zygote
     from edgesandbox.errors import OutputRefused, SandboxUnavailable, SetupFailed
     from edgesandbox.grant import Grant
     from edgesandbox.outputs import CollectedFile, collect
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from edgesandbox.spec import Limits, Spec
 
 _HOMES = {
-    "Box": "client",
+    "Box": "box",
     "CollectedFile": "outputs",
     "Grant": "grant",
     "Limits": "spec",

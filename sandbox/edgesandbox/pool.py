@@ -22,7 +22,7 @@ from edgesandbox.errors import SetupFailed
 from edgesandbox.spec import Spec
 
 if TYPE_CHECKING:
-    from edgesandbox.client import Box
+    from edgesandbox.box import Box
 
 # From the end of a job to refilling: the next one may be on its way.
 SETTLE_S = 0.005

@@ -16,7 +16,8 @@ import socket
 from types import FrameType
 
 from edgesandbox import gpus, networks
-from edgesandbox.client import Box, Zygote
+from edgesandbox.box import Box
+from edgesandbox.client import Zygote
 from edgesandbox.errors import SandboxUnavailable, SetupFailed
 from edgesandbox.order import Order
 from edgesandbox.report import Outcome, Report

@@ -167,3 +167,15 @@ def test_how_gpus_are_lent_is_in_the_file(tmp_path: Path) -> None:
 
     assert (None, 1, {}) == (usual.gpus, usual.gpu_share, usual.gpus_per_job)
     assert (("GPU-1",), 2, {"render": 1}) == (told.gpus, told.gpu_share, told.gpus_per_job)
+
+
+@pytest.mark.parametrize(("value", "allowed"), [(None, False), ("0", False), ("1", True)])
+def test_tier_c_is_allowed_by_the_environment_alone(value, allowed):
+    """Unset and 0 refuse a host without namespaces."""
+    assert allowed == config.tier_c_allowed({} if value is None else {"EDGEAGENT_ALLOW_TIER_C": value})
+
+
+def test_an_unclear_wish_for_tier_c_is_refused():
+    """Rather than taken for one of the two."""
+    with pytest.raises(UsageError, match="EDGEAGENT_ALLOW_TIER_C is 'yes'; it must be a number from 0 to 1"):
+        config.tier_c_allowed({"EDGEAGENT_ALLOW_TIER_C": "yes"})
