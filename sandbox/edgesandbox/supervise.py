@@ -86,7 +86,7 @@ def pause_s(left_bytes: int, cost_s: float) -> float:
 
     Args:
         left_bytes: what the job may still allocate, as far as the watchdog has to see to that.
-        cost_s: what the look took.
+        cost_s: processor time that the look took.
     """
     soon = max(LOOK_SOONEST_S, left_bytes / ALLOCATED_BYTES_PER_S)
     return max(min(LOOK_EVERY_S, soon), 10 * cost_s)
@@ -214,7 +214,7 @@ class Supervisor:
 
     def _look(self) -> None:
         """Stop a job whose processes together use more than it may."""
-        before = time.monotonic()
+        before_s = time.process_time()  # on a busy machine, time passes that looking does not cost
         cpu_s = self._group_cpu_s()
         counted = self.group is not None and self.group.counts_memory
         used_bytes = 0
@@ -233,8 +233,7 @@ class Supervisor:
             self._stop(Outcome.CPU_LIMIT)
         elif (over := self._over()) is not None:
             self._stop(over)
-        now = time.monotonic()
-        self.look_at = now + pause_s(left_bytes, now - before)
+        self.look_at = time.monotonic() + pause_s(left_bytes, time.process_time() - before_s)
 
     def _over(self) -> Outcome | None:
         """Return the limit that no kernel keeps and that the job is over."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesandbox import Limits, Outcome, Report, Spec
+from edgesandbox import Limits, Outcome, Report, Spec, supervise
 from edgesandbox.diagnose import advise
 from edgesandbox.identity import BLOCK, UNUSED_END, UNUSED_FIRST, Ids, choose, parse_map
 from edgesandbox.report import Ending, classify
@@ -138,3 +138,12 @@ def test_advice_says_what_to_type(tmp_path, setting, value, advice):
     assert advice in line
     assert "Operation not permitted" in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("left_bytes", "cost_s", "pause_s"),
+    [(2 << 30, 0.001, 0.25), (512 << 20, 0.001, 0.125), (1 << 20, 0.001, 0.02), (-1, 0.001, 0.02), (0, 0.05, 0.5)],
+)
+def test_the_watchdog_looks_the_sooner_the_less_is_left(left_bytes, cost_s, pause_s):
+    """Between 20 and 250 ms, and never for more than a tenth of the processor."""
+    assert pause_s == supervise.pause_s(left_bytes, cost_s)
