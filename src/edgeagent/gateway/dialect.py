@@ -11,6 +11,7 @@ from __future__ import annotations
 import attrs
 import orjson
 
+from edgeagent.wire.codec import LocalProtocolError
 from edgeagent.wire.dialect import SILENT_S, HeartbeatPong, JobAck, JobAssign, StatusUpdate, decode, encode
 from edgeagent.wire.messages import (
     Heartbeat,
@@ -92,9 +93,16 @@ class Interpreter:
         Raises:
             LocalProtocolError: the dialect has no words for the job; says why.
         """
-        frame = encode(
-            JobAssign(job_id=dispatch.job_id, job_type=dispatch.job_type, timestamp=time, payload=dispatch.payload)
+        if dispatch.inputs or dispatch.gpus:
+            raise LocalProtocolError("a job with inputs or GPUs cannot be told to this node")
+        said = JobAssign(
+            job_id=dispatch.job_id,
+            job_type=dispatch.job_type,
+            payload_ref=dispatch.payload_ref or "",
+            timestamp=time,
+            payload=dispatch.payload,
         )
+        frame = encode(said)
         until = latest(now, dispatch.limits)
         self._work = _Work(dispatch.job_id, dispatch.attempt_id, until)
         return frame, until

@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import resource
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -63,6 +64,7 @@ async def run(
         EdgeAgentError: the directory or the port cannot be used, or another gateway uses them; says what to do.
     """
     stop = trio.Event() if stop is None else stop
+    _allow_many_links()
     with _own_directory(settings.data_dir), _listen(settings.host, settings.port) as listening:
         keys = keyring.load(settings.data_dir)
         store = await _open_store(settings.database)
@@ -167,6 +169,13 @@ async def _tidy(hub: Hub) -> None:
         except StoreUnavailableError as error:
             log.warning("Idempotency keys are kept for longer", reason=str(error))
         await trio.sleep(TIDY_S)
+
+
+def _allow_many_links() -> None:
+    """Use all the file descriptors that this process may have: each link takes one, and the usual start is 1,024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @contextmanager
