@@ -174,7 +174,7 @@ async def test_a_heartbeat_on_its_way_does_not_undo_a_revocation(
     await store.write(orders.give, Kind.REVOKE, operator.node_id, "")
     await memory_gateway.hub.heard(operator.node_id)
     assert (await store.read(nodes.health, operator.node_id)).state is NodeState.REVOKED
-    await trio.sleep(service.ORDERS_S + 1)
+    await trio.sleep(service.ORDERS_LOOKS * memory_gateway.hub.settings.look_s + 1)
 
     assert (await store.read(nodes.health, operator.node_id)).state is NodeState.REVOKED
     assert memory_gateway.state(operator) is NodeState.REVOKED

@@ -18,6 +18,7 @@ _COMMANDS = {
     "job": ("job", "job", "Submit jobs and look at them."),
     "gateway": ("gateway", "gateway", "Run a gateway and look after it."),
     "demo": ("demo", "demo", "Run four real jobs through a whole network on this machine."),
+    "simulate": ("simulate", "simulate", "Simulate a network with faults, and check that nothing is lost."),
 }
 
 

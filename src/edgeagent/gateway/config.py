@@ -34,6 +34,8 @@ class GatewaySettings:
     lease_s: float = attrs.field(default=60.0, validator=gt(0))
     unhealthy_s: float = attrs.field(default=90.0, validator=gt(0))
     offline_s: float = attrs.field(default=300.0, validator=gt(0))
+    #: Between two looks for what is due; what wakes somebody anyway is looked for several times as rarely.
+    look_s: float = attrs.field(default=1.0, validator=gt(0))
     registration: Registration = Registration.OPEN
     #: Registrations and proofs a minute, from one address and from all; twenty times a careful fleet's.
     registrations_each: float = attrs.field(default=60.0, validator=gt(0))

@@ -39,6 +39,16 @@ class Stream(Protocol):
         """Close."""
 
 
+class Carrier(Protocol):
+    """What a link needs of what carries it, besides its messages."""
+
+    def cut(self) -> None:
+        """End it, whatever it is doing."""
+
+    def heard(self) -> None:
+        """The application took a message."""
+
+
 class Connection:
     """A stream as hypercorn uses it; ``socket`` is there for it to ask who the peer is."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import heapq
 import math
-import uuid
 from collections.abc import Sequence
 
 import trio
 
+from edgeagent import chance
 from edgeagent.gateway.backlog import Unread
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import Store, queue
@@ -67,7 +67,7 @@ class Dispatcher:
             node_id = pool.take(job.need, job.avoid)
             assert node_id is not None  # backlog.next has asked
             flight = Flight(
-                attempt_id=str(uuid.uuid4()),
+                attempt_id=chance.new_id(),
                 job_id=job.job_id,
                 node_id=node_id,
                 account_id=job.account_id,

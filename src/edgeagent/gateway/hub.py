@@ -138,8 +138,9 @@ class Hub:
         for attempt_id in keep:
             if not flights[attempt_id].accepted:  # the JobAccept was lost with the last link
                 await self._accept(node_id, attempt_id)
-        for attempt_id in flights.keys() - set(keep):
-            await self._forgotten(flights[attempt_id])
+        for attempt_id, flight in flights.items():
+            if attempt_id not in keep:
+                await self._forgotten(flight)
         await self.store.write(nodes.offer, node_id, hello.capabilities)
         self.wake.now()
         return Welcome(
@@ -155,7 +156,7 @@ class Hub:
         free = self.network.pool[node_id].free
         changes, strangers = self.network.beat(node_id, beat, trio.current_time())
         await self._record(changes)
-        for attempt_id in strangers:
+        for attempt_id in sorted(strangers):
             session.send(JobCancel(attempt_id=attempt_id, reason="the job does not wait for this attempt any more"))
         session.send(HeartbeatAck(seq=beat.seq, state=self.network.registry[node_id].state, token=token))
         if self.network.pool[node_id].free > free:
@@ -201,10 +202,7 @@ class Hub:
     async def sweep(self) -> None:
         """Do what is due: leases that ended, nodes that fell silent."""
         now = trio.current_time()
-        for flight in self.network.expired(now):
-            reason = "the lease ended without a word from the node"
-            self._stop(flight.attempt_id, flight.node_id, reason)
-            await self._lost(flight, reason)
+        await self._expire(self.network.expired(now))
         if late := await self.store.read(queue.overdue, self.steady()):
             for applied in await self.store.write(jobs.expire, late):
                 await self._applied(applied)
@@ -242,16 +240,31 @@ class Hub:
 
     async def _forgotten(self, flight: Flight) -> None:
         """The node does not hold the attempt: it never got it, or lost it."""
-        self.network.land(flight.attempt_id, flight.node_id)
         if flight.accepted:
-            await self._lost(flight, "the node came back without it")
+            applied = await self._lose(flight, "the node came back without it")
         else:
             reason = "the dispatch did not reach the node"
-            await self._applied(await self.store.write(jobs.give_back, flight.attempt_id, flight.node_id, reason))
+            applied = await self.store.write(jobs.give_back, flight.attempt_id, flight.node_id, reason)
+        self.network.land(flight.attempt_id, flight.node_id)
+        await self._applied(applied)
 
-    async def _lost(self, flight: Flight, reason: str) -> None:
+    async def _expire(self, expired: list[Flight]) -> None:
+        reason = "the lease ended without a word from the node"
+        try:
+            while expired:
+                flight = expired[0]
+                applied = await self._lose(flight, reason)
+                del expired[0]
+                if applied is not None:
+                    self._stop(flight.attempt_id, flight.node_id, reason)
+                    await self._applied(applied)
+        finally:
+            # What could not be stored is still open on disk: without a lease nobody would look at it again.
+            self.network.renew([flight.attempt_id for flight in expired], trio.current_time())
+
+    async def _lose(self, flight: Flight, reason: str) -> Applied | None:
         lines = self.feeds.tail(flight.job_id, flight.attempt_id)
-        await self._applied(await self.store.write(jobs.lose, flight.attempt_id, flight.node_id, reason, lines))
+        return await self.store.write(jobs.lose, flight.attempt_id, flight.node_id, reason, lines)
 
     def _stop(self, attempt_id: str, node_id: str, reason: str) -> None:
         self.network.disown(attempt_id, node_id)

@@ -179,7 +179,7 @@ class Network:
 
     def flights_of(self, node_id: str) -> list[Flight]:
         """Return what a node works on."""
-        return [self._flights[attempt_id] for attempt_id in self._of_node.get(node_id, ())]
+        return [self._flights[attempt_id] for attempt_id in sorted(self._of_node.get(node_id, ()))]
 
     def expired(self, now: float) -> list[Flight]:
         """Return the attempts whose lease has ended; each is returned once."""

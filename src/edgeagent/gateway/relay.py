@@ -6,7 +6,6 @@ that falls silent, breaks the protocol or does not take what it is sent loses it
 
 from __future__ import annotations
 
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote
@@ -14,8 +13,9 @@ from urllib.parse import parse_qs, unquote
 import structlog
 import trio
 
+from edgeagent import chance
 from edgeagent.gateway import auth
-from edgeagent.gateway.connection import Connection
+from edgeagent.gateway.connection import Carrier
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.gateway.texts import one_line
@@ -59,7 +59,7 @@ class Ended(Exception):  # noqa: N818 -- how a link ends, not an error
 
 
 async def relay(
-    hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, connection: Connection, foreign: type[Session]
+    hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, connection: Carrier, foreign: type[Session]
 ) -> None:
     """Serve one WebSocket from its handshake to its close; ``foreign`` where the node offers no subprotocol."""
     if (await receive())["type"] != "websocket.connect":
@@ -100,7 +100,7 @@ def _authenticate(hub: Hub, scope: dict[str, Any]) -> NodeClaims:
 class Session:
     """One link; what ``network.Session`` promises to the rest of the gateway."""
 
-    def __init__(self, hub: Hub, receive: Receive, send: Send, connection: Connection) -> None:
+    def __init__(self, hub: Hub, receive: Receive, send: Send, connection: Carrier) -> None:
         self._hub = hub
         self._receive, self._send, self._connection = receive, send, connection
         self._link = Link(Role.GATEWAY, trio.current_time())
@@ -241,7 +241,7 @@ class Session:
     def _bye(self) -> Bye:
         # Spread, so that a restarted gateway does not meet all its nodes in the same moment.
         links = len(self._hub.network.sessions())
-        return Bye(reason="the gateway restarts", back_s=round(1.0 + random.random() * links / 100, 2))  # noqa: S311
+        return Bye(reason="the gateway restarts", back_s=round(1.0 + chance.rng().random() * links / 100, 2))
 
 
 def _first(group: BaseExceptionGroup[E]) -> E:

@@ -37,14 +37,11 @@ from edgeagent.wire.link import CloseCode
 
 log = structlog.get_logger()
 
-#: Seconds between two looks for what is due; a fraction of the shortest duration that is swept for.
-SWEEP_S = 1.0
 #: Seconds between two looks for what has been kept long enough.
 TIDY_S = 3600.0
-#: Seconds after which the dispatcher looks even if nobody woke it.
-DISPATCH_S = 5.0
-#: Seconds after which the owner's orders are looked for even if nobody rang.
-ORDERS_S = 10.0
+#: Looks for what is due after which the dispatcher looks for jobs, and somebody for the owner's orders, even if nobody
+#: woke them.
+DISPATCH_LOOKS, ORDERS_LOOKS = 5, 10
 #: Seconds to wait before the database is tried again.
 RETRY_S = 1.0
 #: Seconds that open requests get when the gateway stops.
@@ -134,12 +131,13 @@ async def _dispatch(hub: Hub) -> None:
         except StoreUnavailableError as error:
             log.warning("Dispatch waits", reason=str(error))
             await trio.sleep(RETRY_S)
-        await hub.wake.wait(DISPATCH_S)
+        await hub.wake.wait(DISPATCH_LOOKS * hub.settings.look_s)
 
 
 async def _sweep(hub: Hub) -> None:
     settings = hub.settings
-    interval_s = min(SWEEP_S, settings.lease_s / 4, settings.unhealthy_s / 4, settings.offline_s / 4)
+    # A fraction of the shortest duration that is swept for.
+    interval_s = min(settings.look_s, settings.lease_s / 4, settings.unhealthy_s / 4, settings.offline_s / 4)
     while True:
         try:
             await hub.sweep()
@@ -150,7 +148,7 @@ async def _sweep(hub: Hub) -> None:
 
 async def _obey(hub: Hub) -> None:
     while True:
-        await hub.members.ordered.wait(ORDERS_S)
+        await hub.members.ordered.wait(ORDERS_LOOKS * hub.settings.look_s)
         try:
             if await hub.members.obey():
                 hub.wake.now()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import uuid
 from collections.abc import Sequence
 
 import attrs
@@ -22,6 +21,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from edgeagent import chance
 from edgeagent.wire.curve import unusable
 
 #: Life of a node's token in seconds; RenderTrust's 24 h.
@@ -147,7 +147,7 @@ def issue_node_token(
         "epoch": epoch,
         "iat": int(now),
         "exp": int(now + TOKEN_LIFE_S),
-        "jti": str(uuid.uuid4()),
+        "jti": chance.new_id(),
     }
     return jwt.encode(claims, _private(gateway_private_pem), algorithm=_ALGORITHM, headers={"kid": key_id})
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import uuid
-
 import attrs
 import sqlalchemy as sa
 
+from edgeagent import chance
 from edgeagent.gateway import ledger
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.tables import account_tokens, accounts
@@ -28,7 +27,7 @@ def add_token(tx: Tx, name: str, token_sha256: str, grant_ucr: int) -> None:
     """Give the account of that name a token and credits; the account is made when there is none."""
     account_id = tx.connection.scalar(sa.select(accounts.c.account_id).where(accounts.c.name == name))
     if account_id is None:
-        account_id = str(uuid.uuid4())
+        account_id = chance.new_id()
         tx.connection.execute(sa.insert(accounts).values(account_id=account_id, name=name, created_at=tx.now))
     tx.connection.execute(
         sa.insert(account_tokens).values(token_sha256=token_sha256, account_id=account_id, created_at=tx.now)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import unicodedata
-import uuid
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +10,7 @@ import attrs
 import orjson
 import sqlalchemy as sa
 
+from edgeagent import chance
 from edgeagent.gateway import ledger
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import ledger as books
@@ -97,7 +97,7 @@ def register(tx: Tx, applicant: Applicant, state: NodeState = NodeState.REGISTER
         TakenError: the name or the key is another node's.
     """
     _refuse_taken(tx, applicant, None)
-    node_id = str(uuid.uuid4())
+    node_id = chance.new_id()
     tx.connection.execute(
         sa.insert(nodes).values(
             node_id=node_id,

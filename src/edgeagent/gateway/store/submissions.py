@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ import orjson
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from edgeagent import chance
 from edgeagent.gateway import ledger
 from edgeagent.gateway.backlog import Waiting
 from edgeagent.gateway.jobs import MAX_ATTEMPTS, USUAL_PRIORITY, JobState
@@ -168,7 +168,7 @@ def requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None = Non
         raise NotDeadError(f"only a job that FAILED or was CANCELLED can be queued again; it is {row.state}")
     need = Need.parse(row.need)
     new = New(
-        job_id=str(uuid.uuid4()),
+        job_id=chance.new_id(),
         account_id=row.account_id,
         job_type=row.job_type,
         payload=orjson.loads(row.payload),

@@ -1,0 +1,114 @@
+"""What must hold at every moment of a simulated day, and what at its end; each breach is one line.
+
+The numbers are those of the guarantees in docs/architecture.md.  Read from the store as an auditor would, and compared
+with what nodes and submitters were told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+
+from edgeagent.gateway import ledger
+from edgeagent.gateway.jobs import OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
+from edgeagent.gateway.ledger import Kind
+from edgeagent.gateway.store import Tx
+from edgeagent.gateway.store import ledger as books
+from edgeagent.gateway.store.tables import attempts, jobs, ledger_accounts
+
+_Rows = Mapping[str, Any]
+
+
+def breaches(tx: Tx, accepted: Collection[str], credited: Mapping[str, set[int]], *, ended: bool) -> list[str]:
+    """Return what does not hold.
+
+    Args:
+        accepted: the jobs whose submitters were told so.
+        credited: what nodes were told that attempts earned, in micro-credits.
+        ended: whether everything has had its time: no job may be open any more.
+    """
+    all_jobs = {row.job_id: row for row in tx.connection.execute(sa.select(jobs).order_by(jobs.c.seq))}
+    all_attempts = {row.attempt_id: row for row in tx.connection.execute(sa.select(attempts).order_by(attempts.c.seq))}
+    return [
+        *_lost(all_jobs, all_attempts, accepted, ended=ended),
+        *_money(tx, all_jobs),
+        *_books(tx),
+        *_winners(all_jobs, all_attempts, credited),
+    ]
+
+
+def _lost(all_jobs: _Rows, all_attempts: _Rows, accepted: Collection[str], *, ended: bool) -> Iterator[str]:
+    """No accepted job is lost; an open attempt is the one its job waits for."""
+    for job_id in accepted:
+        if job_id not in all_jobs:
+            yield f"job {job_id} was accepted and is gone"
+    working: Counter[str] = Counter()
+    tried: Counter[str] = Counter()
+    for attempt in all_attempts.values():
+        tried[attempt.job_id] += 1
+        if AttemptState(attempt.state) in OPEN_ATTEMPTS:
+            working[attempt.job_id] += 1
+            if all_jobs[attempt.job_id].current_attempt != attempt.attempt_id:
+                yield f"attempt {attempt.attempt_id} is open and its job does not wait for it"
+    for job_id, job in all_jobs.items():
+        if working[job_id] != (job.state in {JobState.DISPATCHED, JobState.RUNNING}):
+            yield f"job {job_id} is {job.state} with {working[job_id]} open attempts"
+        if ended and JobState(job.state) in OPEN_JOBS:
+            yield f"job {job_id} has not ended: {job.state} after {tried[job_id]} attempts"
+        if job.state == JobState.FAILED and not tried[job_id]:
+            yield f"job {job_id} failed without an attempt"
+
+
+def _money(tx: Tx, all_jobs: _Rows) -> Iterator[str]:
+    """A job is held for once, and then paid once or paid back once, as its state says."""
+    moved = Counter((one.entry.kind, one.entry.job_id) for one in books.entries(tx))
+    for job_id, job in all_jobs.items():
+        state, costs = JobState(job.state), bool(job.price_ucr)
+        expected = {
+            Kind.HOLD: costs,
+            Kind.SETTLE: costs and state is JobState.COMPLETED,
+            Kind.RELEASE: costs and state in {JobState.FAILED, JobState.CANCELLED},
+        }
+        for kind, times in expected.items():
+            if moved[kind, job_id] != times:
+                yield f"job {job_id} is {state} with {moved[kind, job_id]} entries of kind {kind}"
+        if job.credited_ucr != (job.price_ucr if state is JobState.COMPLETED else 0):
+            yield f"job {job_id} is {state} and credited {job.credited_ucr} of {job.price_ucr}"
+
+
+def _books(tx: Tx) -> Iterator[str]:
+    """Balances are what the postings add up to, none is below zero, and the chain is whole."""
+    summed: Counter[str] = Counter()
+    previous = ledger.FIRST_HASH
+    for number, recorded in enumerate(books.entries(tx), 1):
+        previous = ledger.chain_hash(previous, recorded.entry, recorded.at)
+        if (recorded.seq, recorded.hash) != (number, previous):
+            yield f"the chain breaks at entry {recorded.seq}"
+        for posting in recorded.entry.postings:
+            summed[posting.account] += posting.amount_ucr
+    balances = {row.account: row.balance_ucr for row in tx.connection.execute(sa.select(ledger_accounts))}
+    if sum(balances.values()) != 0:
+        yield f"all balances add up to {sum(balances.values())}"
+    for account, balance in balances.items():
+        if balance != summed[account] or (balance < 0 and account != ledger.ISSUER):
+            yield f"{account} has {balance}, its postings add up to {summed[account]}"
+
+
+def _winners(all_jobs: _Rows, all_attempts: _Rows, credited: Mapping[str, set[int]]) -> Iterator[str]:
+    """A completed job has one winner, which was told the price whenever it asked; nobody else was told of credits."""
+    completed = Counter(row.job_id for row in all_attempts.values() if row.state == AttemptState.COMPLETED)
+    for job_id, job in all_jobs.items():
+        if completed[job_id] != (job.state == JobState.COMPLETED):
+            yield f"job {job_id} is {job.state} with {completed[job_id]} completed attempts"
+    for attempt_id, told in credited.items():
+        attempt = all_attempts.get(attempt_id)
+        if attempt is None:
+            yield f"attempt {attempt_id} was acknowledged and is unknown"
+            continue
+        job = all_jobs[attempt.job_id]
+        won = attempt.state == AttemptState.COMPLETED and job.current_attempt == attempt_id
+        if told != {job.price_ucr if won else 0}:
+            yield f"attempt {attempt_id} is {attempt.state} and was told credits of {sorted(told)}"
