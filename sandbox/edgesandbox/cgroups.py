@@ -13,17 +13,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgesandbox import passing
+from edgesandbox import passing, protections
 from edgesandbox.cgroups1 import V1
 from edgesandbox.cgroups2 import V2
 from edgesandbox.grant import Grant
 from edgesandbox.lending import Lender, Number
 from edgesandbox.mounts import Mount, mounts
 
-PREFIX = "edgesandbox-"
 # More than any machine runs jobs; a zygote that asks for more is not one of ours any more.
 MOST_GROUPS = 4096
-_ALL = ("cgroup_memory", "cgroup_pids", "cgroup_cpu", "cgroup_devices")
 
 
 class Keeper(Protocol):
@@ -64,7 +62,7 @@ def find() -> tuple[Keeper | None, dict[str, str]]:
             continue
         return keeper, {name: f"{why}; {_advice(name)}" for name, why in keeper.missing.items()}
     why = f"no control groups for jobs ({', '.join(problems)})"
-    return None, {name: f"{why}; {_advice(name)}" for name in _ALL}
+    return None, {name: f"{why}; {_advice(name)}" for name in protections.CGROUPS}
 
 
 def _advice(protection: str) -> str:

@@ -137,24 +137,45 @@ def _fields(text: str) -> dict[str, int]:
     return {name: int(value) for name, value in map(str.split, text.splitlines())}
 
 
+class LauncherGone(Exception):  # noqa: N818 - says what has happened
+    """The launcher has died: this zygote is about to, and is of no use any more."""
+
+
 class Groups:
-    """The zygote's side of the launcher's keeper: one group is always asked for ahead."""
+    """The zygote's side of the launcher's keeper: one group is always asked for ahead.
+
+    Every method raises ``LauncherGone`` where nobody is at the other end.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         """Hear what there is."""
         self._sock = sock
         self._asked = False
-        self._early: tuple[dict[str, Any] | None, list[int]] | None = None
-        hello, _ = passing.receive(sock)
-        told: dict[str, Any] = hello or {"version": 0, "protections": [], "missing": {}}
+        self._early: tuple[dict[str, Any], list[int]] | None = None
+        told, _ = self._receive(0)
         self.version: int = told["version"]
         self.protections: tuple[str, ...] = tuple(told["protections"])
         self.missing: dict[str, str] = told["missing"]
         if self.version:
             self._ask()
 
+    def _send(self, message: dict[str, Any]) -> None:
+        try:
+            passing.send(self._sock, message)
+        except ConnectionError:
+            raise LauncherGone from None
+
+    def _receive(self, max_fds: int) -> tuple[dict[str, Any], list[int]]:
+        try:
+            answer, fds = passing.receive(self._sock, max_fds=max_fds)
+        except ConnectionError:
+            raise LauncherGone from None
+        if answer is None:
+            raise LauncherGone
+        return answer, fds
+
     def _ask(self) -> None:
-        passing.send(self._sock, {"make": True})
+        self._send({"make": True})
         self._asked = True
 
     def check(self) -> None:
@@ -184,10 +205,10 @@ class Groups:
             return None
         if not self._asked:
             self._ask()
-        answer, fds = self._early or passing.receive(self._sock, max_fds=MAX_FILES)
+        answer, fds = self._early or self._receive(MAX_FILES)
         self._asked, self._early = False, None
-        if answer is None or "failed" in answer:
-            raise OSError(answer["failed"] if answer else "the launcher is gone")
+        if "failed" in answer:
+            raise OSError(answer["failed"])
         self._ask()
         pairs = list(zip(answer["names"], fds, strict=True))
         files = {name: fd for name, fd in pairs if name != _JOIN}
@@ -202,13 +223,13 @@ class Groups:
         if not grant.places:
             return []
         if self._asked and self._early is None:  # answers come in the order of the requests
-            self._early = passing.receive(self._sock, max_fds=MAX_FILES)
-        passing.send(self._sock, {"grant": grant.to_json(), "number": group.number if group else 0})
-        answer, fds = passing.receive(self._sock, max_fds=MOST_PLACES)
-        if answer is None or "failed" in answer:
-            raise OSError(answer["failed"] if answer else "the launcher is gone")
+            self._early = self._receive(MAX_FILES)
+        self._send({"grant": grant.to_json(), "number": group.number if group else 0})
+        answer, fds = self._receive(MOST_PLACES)
+        if "failed" in answer:
+            raise OSError(answer["failed"])
         return fds
 
     def give_back(self, number: int) -> None:
         """Have a group removed whose job is dead."""
-        passing.send(self._sock, {"remove": number})
+        self._send({"remove": number})

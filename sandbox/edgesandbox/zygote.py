@@ -21,7 +21,7 @@ from typing import Any, NoReturn
 from edgesandbox import confine, features, identity, init, job, linux, passing, root
 from edgesandbox.disks import Disk, Disks
 from edgesandbox.errors import SandboxUnavailable
-from edgesandbox.group import MAX_FILES, Group, Groups
+from edgesandbox.group import MAX_FILES, Group, Groups, LauncherGone
 from edgesandbox.networks import HOST, Networks
 from edgesandbox.prepare import Prepared, Preparer
 from edgesandbox.report import Ending, Outcome
@@ -47,14 +47,18 @@ def main(fd: int, groups_fd: int) -> NoReturn:
     except (SandboxUnavailable, OSError) as problem:
         passing.send(control, {"unavailable": str(problem)})
         os._exit(1)
-    groups = Groups(groups_sock)
-    groups.check()
-    passing.send(control, {"ready": True})
-    null = os.open("/dev/null", os.O_WRONLY)
-    os.dup2(null, 1)
-    os.dup2(null, 2)
-    os.close(null)
-    Nursery(control, entry, groups, message).serve(children)
+    try:
+        groups = Groups(groups_sock)
+        groups.check()
+        passing.send(control, {"ready": True})
+        null = os.open("/dev/null", os.O_WRONLY)
+        os.dup2(null, 1)
+        os.dup2(null, 2)
+        os.close(null)
+        Nursery(control, entry, groups, message).serve(children)
+    except LauncherGone:
+        # The kernel is about to end this process for that, but whoever asks for a job until then would be put off.
+        control.close()
     os._exit(0)
 
 
@@ -221,13 +225,10 @@ class Nursery:
     def _spawn(self, request: bytes, fds: list[int]) -> None:
         try:
             told = self._preparer.prepare(request)
-            if self._spares and not told.spec.grant:  # a group that waits is not changed: the next job may get it
-                clone = self._alive[self._spares.pop(0)]
-                assert clone.order is not None
-                passing.send_bytes(clone.order, request, fds)
-                clone.order.close()
-                clone.order = None
-            else:
+            clone = None
+            if not told.spec.grant:  # a group that waits is not changed: the next job may get it
+                clone = self._hand_over(request, fds)
+            if clone is None:
                 clone = self._alive[self._clone((told, fds))]
             if clone.group is not None:
                 clone.control = passing.adopt(os.dup(fds[1]))
@@ -236,6 +237,20 @@ class Nursery:
             self._refuse(fds, str(problem))
         finally:
             passing.close_all(fds)
+
+    def _hand_over(self, request: bytes, fds: list[int]) -> Clone | None:
+        """Give the work to a clone that waits for some; None where there is none, or none that is alive."""
+        while self._spares:
+            clone = self._alive[self._spares.pop(0)]
+            assert clone.order is not None
+            with clone.order as order:
+                clone.order = None
+                try:
+                    passing.send_bytes(order, request, fds)
+                except ConnectionError:  # killed by something outside, and not buried yet
+                    continue
+                return clone
+        return None
 
     def _clone_ahead(self) -> None:
         """Have some clones in their control groups before there is work for them: see ``Group.join``."""

@@ -126,6 +126,15 @@ def wait_until(condition: Callable[[], object], limit_s: float = 10.0) -> None:
         select.select([], [], [], 0.01)
 
 
+def mounts() -> list[str]:
+    """Return the mounts of this process's namespace that a sandbox could have made, or changed.
+
+    Those below /run and /var/lib come and go with other programs' containers and network namespaces.
+    """
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if not line.split(" ")[4].startswith(("/run/", "/var/lib/"))]
+
+
 def runs(pid: int) -> bool:
     """Say whether a process is there and not just unburied."""
     try:

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sandboxing import HERE, LIMITS, descendants, family, hear, read_all, report_of, runs, settled, wait_until
+from sandboxing import HERE, LIMITS, descendants, family, hear, mounts, read_all, report_of, runs, settled, wait_until
 
 from edgesandbox import Box, SetupFailed, Spec, Zygote, pool
 from edgesandbox.client import probe_question
@@ -267,7 +267,7 @@ def test_nothing_is_left_over_after_random_kills(own):
 
     def state():
         counts = [len(pids) for pids in by_role(own)]
-        return own.ready, counts, len(os.listdir("/proc/self/fd")), Path("/proc/self/mountinfo").read_text()
+        return own.ready, counts, len(os.listdir("/proc/self/fd")), mounts()
 
     wait_until(lambda: own.ready == SIZE)
     before = settled(state)

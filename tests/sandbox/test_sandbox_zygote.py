@@ -12,10 +12,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from sandboxing import HERE, LIMITS, descendants, family, hear, report_of, runs, settled, wait_until
+from sandboxing import HERE, LIMITS, descendants, family, hear, mounts, report_of, runs, settled, wait_until
 
-from edgesandbox import SandboxUnavailable, SetupFailed, Spec, Zygote, protections
+from edgesandbox import SandboxUnavailable, SetupFailed, Spec, Zygote, passing, protections
 from edgesandbox.__main__ import main
+from edgesandbox.zygote import Clone, Nursery
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_nothing_is_left_over(own_zygote):
         return (
             len(descendants(own_zygote._process.pid)),
             len(os.listdir("/proc/self/fd")),
-            Path("/proc/self/mountinfo").read_text(),
+            mounts(),
         )
 
     before = settled(state)  # the sandbox of the probe at the start may still be going
@@ -252,3 +253,28 @@ def test_huge_pages_change_nothing_but_the_pages():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
 
     assert ("same\n", "") == (done.stdout, done.stderr)
+
+
+def test_a_clone_that_was_shot_while_it_waited_is_passed_over():
+    """The next one gets the work, though nobody has buried the first yet; who is alone leaves it to a new clone."""
+    (dead, its_end), (alive, other_end) = passing.pair(), passing.pair()
+    its_end.close()
+    nursery = object.__new__(Nursery)
+    nursery._alive = {pid: Clone(pid, None, None, order) for pid, order in ((1, dead), (2, alive))}
+    nursery._spares = [1, 2]
+
+    assert nursery._alive[2] is nursery._hand_over(b"spec", [])
+    assert nursery._hand_over(b"spec", []) is None
+    with other_end:
+        assert b"spec" == other_end.recv(100)
+
+
+def test_a_zygote_whose_launcher_was_shot_is_not_taken_for_alive(own_zygote):
+    """Whoever was refused a job for that can start anew at once, and does not have to ask again and again."""
+    for _ in range(10):
+        os.kill(own_zygote._process.pid, signal.SIGKILL)
+        try:
+            own_zygote.spawn(Spec(limits=LIMITS)).close()  # it may have been quicker
+        except SetupFailed:
+            assert not own_zygote.alive
+        own_zygote.restart()
