@@ -10,7 +10,7 @@ import click
 from edgeagent.cli.gateway_nodes import nodes
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.place import at_gateway, database_of, of_gateway
-from edgeagent.errors import UsageError
+from edgeagent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -87,6 +87,30 @@ def run(
             click.echo(url)
 
     trio.run(run_until_signalled, serve)
+
+
+@gateway.command()
+@at_gateway
+@click.argument("destination", type=click.Path(path_type=Path))
+@as_json
+def backup(place: GatewaySettings, destination: Path, as_json: bool) -> None:
+    """Copy database, keys and files into the new directory DESTINATION, also while the gateway runs.
+
+    To go on from a copy, run a gateway with it: edgeagent gateway run --data DESTINATION
+    """
+    import attrs
+
+    from edgeagent.gateway.backup import back_up
+    from edgeagent.wire.units import format_size
+
+    copied = back_up(place, destination)
+    if as_json:
+        print_json("backup/1", {"destination": str(destination), **attrs.asdict(copied)})
+    else:
+        files = f"{copied.files} files of {format_size(copied.file_bytes)} ({copied.linked} linked)"
+        click.echo(f"{destination}: database of {format_size(copied.database_bytes)}, keys, {files}")
+    if copied.missing:
+        raise EdgeAgentError(f"{len(copied.missing)} of the jobs' files are missing; one is {copied.missing[0]}")
 
 
 @gateway.group()
