@@ -12,7 +12,7 @@ from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import accounts
-from edgeagent.wire.messages import Hello, JobCancel, JobDispatch, Outcome, Welcome
+from edgeagent.wire.messages import Hello, JobCancel, JobDispatch, Limits, Outcome, Welcome
 
 
 async def held(gateway: MemoryGateway, account: str) -> int:
@@ -167,7 +167,7 @@ async def test_a_job_goes_to_the_node_that_has_what_it_requires(
     """It waits while only others are there, and is told how many GPUs it gets."""
     plain, strong = await memory_gateway.enlist("plain"), await memory_gateway.enlist("strong")
     account = await memory_gateway.account()
-    job = await memory_gateway.submit(account, tier="A", gpus=1, memory_bytes=4 << 30)
+    job = await memory_gateway.submit(account, tier="A", limits=Limits(gpus=1), memory_bytes=4 << 30)
     async with memory_gateway.as_node(plain) as other, memory_gateway.as_node(strong) as node:
         await other.ready()
         await trio.sleep(5)
@@ -182,4 +182,4 @@ async def test_a_job_goes_to_the_node_that_has_what_it_requires(
         dispatch = await node.hear(JobDispatch)
 
     assert attrs.astuple(dispatch)[0] == job
-    assert dispatch.gpus == 1
+    assert dispatch.limits.gpus == 1

@@ -31,7 +31,7 @@ from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submission
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.engine import migrate, open_engine
 from edgeagent.gateway.store.jobs import Flight, Progress
-from edgeagent.gateway.store.submissions import New
+from edgeagent.gateway.store.submissions import Key, KeyReusedError, New, NotDeadError
 from edgeagent.wire.messages import JobResult, Outcome
 from postgres_server import Server
 
@@ -57,6 +57,7 @@ class Histories(RuleBasedStateMachine):
         self.now = 1000.0
         self.jobs: list[str] = []
         self.flights: list[Flight] = []
+        self.keys: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.ids = (f"{number:08}" for number in itertools.count())
 
     def open_database(self) -> None:
@@ -181,6 +182,67 @@ class Histories(RuleBasedStateMachine):
         applied = self.do(jobs.cancel, job, self.account)
         assert (applied is not None) == (before in OPEN_JOBS)
         assert applied is None or (applied.stop is not None) == (before is not JobState.QUEUED)
+
+    @rule(job_type=st.sampled_from(["render", "echo"]), deadline_s=st.sampled_from([1.0, 5.0]), most=st.integers(1, 4))
+    def submit_with_a_deadline(self, job_type: str, deadline_s: float, most: int) -> None:
+        new = New(
+            job_id=next(self.ids),
+            account_id=self.account,
+            job_type=job_type,
+            deadline_s=deadline_s,
+            max_attempts=most,
+        )
+        try:
+            self.do(submissions.submit, self.account, [new], self.now)
+        except CreditsShortError:
+            return
+        self.jobs.append(new.job_id)
+
+    @rule(name=st.sampled_from("kl"), job_type=st.sampled_from(["render", "echo"]))
+    def submit_with_a_key(self, name: str, job_type: str) -> None:
+        """The same key makes one job, whatever happened to it since; another request with it makes none."""
+        new = New(job_id=next(self.ids), account_id=self.account, job_type=job_type)
+        known = self.keys.get(name)
+        try:
+            made = self.do(submissions.submit, self.account, [new], self.now, Key(name, job_type))
+        except CreditsShortError:
+            assert known is None
+        except KeyReusedError:
+            assert known is not None
+            assert known[0] != job_type
+        else:
+            assert made.replayed == (known is not None)
+            assert known in (None, (job_type, made.job_ids))
+            self.keys[name] = (job_type, made.job_ids)
+            self.jobs += [] if made.replayed else made.job_ids
+
+    @rule()
+    def deadlines_pass(self) -> None:
+        late = self.do(queue.overdue, self.now)
+        assert all(JobState(self.job(job_id).state) in OPEN_JOBS for job_id in late)
+        applied = self.do(jobs.expire, late)
+        assert [one.job_id for one in applied] == late
+        assert all(self.job(job_id).error.startswith("deadline") for job_id in late)
+        assert self.do(queue.overdue, self.now) == []
+
+    @precondition(lambda self: self.jobs)
+    @rule(number=NUMBERS)
+    def requeue(self, number: int) -> None:
+        """A dead letter becomes one new job, and stays as it was."""
+        job_id = self.jobs[number % len(self.jobs)]
+        before = self.job(job_id)
+        try:
+            made = self.do(submissions.requeue, job_id, self.now, self.account)
+        except NotDeadError:
+            assert before.state not in {JobState.FAILED, JobState.CANCELLED}
+        except CreditsShortError:
+            assert before.requeued_as is None
+        else:
+            assert made.replayed == (before.requeued_as is not None)
+            after = self.job(job_id)
+            assert after._asdict() == {**before._asdict(), "requeued_as": made.job_ids[0]}
+            assert self.job(made.job_ids[0]).requeue_of == job_id
+            self.jobs += [] if made.replayed else made.job_ids
 
     @rule(later=st.sampled_from([0.5, 1.0, 4.0, -100.0]))
     def time_passes(self, later: float) -> None:

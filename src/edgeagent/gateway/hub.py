@@ -327,7 +327,6 @@ def _dispatch(flight: Flight, job: Started) -> JobDispatch:
         payload=job.payload,
         payload_ref=job.payload_ref,
         inputs=job.inputs,
-        gpus=job.gpus,
         limits=job.limits,
         price_ucr=job.price_ucr,
     )

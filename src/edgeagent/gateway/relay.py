@@ -6,6 +6,7 @@ that falls silent, breaks the protocol or does not take what it is sent loses it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, unquote
@@ -163,8 +164,18 @@ class Session:
             messages = await self._hear()
             # Shielded: what reached the store must reach memory too.  Both take milliseconds.
             with trio.CancelScope(shield=True):
-                for message in messages:
-                    await self._act(message)
+                for kind, run in itertools.groupby(messages, type):
+                    await self._act_all(kind, list(run))
+
+    async def _act_all(self, kind: type[Message], run: list[Message]) -> None:
+        """Act on messages of one kind that came together; a burst of answers shares one commit."""
+        if kind not in {JobAccept, JobResult} or len(run) == 1:
+            for message in run:
+                await self._act(message)
+            return
+        async with trio.open_nursery() as nursery:
+            for message in run:
+                nursery.start_soon(self._act, message)
 
     async def _hear(self) -> tuple[Message, ...]:
         frame = await self._frame()

@@ -6,6 +6,7 @@ import attrs
 import trio
 
 from edgeagent import __version__
+from edgeagent.node import machine
 from edgeagent.node.attempts import Attempts
 from edgeagent.node.credentials import Credentials
 from edgeagent.node.sender import Sender
@@ -27,6 +28,7 @@ class Agent:
     slots: int
     sandbox_tier: str
     gpus: tuple[str, ...] = ()
+    memory_bytes: int = attrs.Factory(machine.memory_bytes)
 
     @property
     def held(self) -> tuple[str, ...]:
@@ -40,6 +42,7 @@ class Agent:
             capabilities=self.announced,
             slots=self.slots,
             gpus=self.gpus,
+            memory_bytes=self.memory_bytes,
             sandbox_tier=self.sandbox_tier,
             held=self.held,
         )

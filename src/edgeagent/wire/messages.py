@@ -149,7 +149,7 @@ class JobDispatch:
     """Work for the node, to be accepted or declined.
 
     ``payload_ref`` takes the place of ``payload``: a reference to it, sent only to nodes that can fetch its kind, as
-    are ``inputs``, by the name that the job finds each under.  ``gpus`` is how many the job gets to itself.
+    are ``inputs``, by the name that the job finds each under.
     """
 
     job_id: str
@@ -158,7 +158,6 @@ class JobDispatch:
     payload: dict[str, Any] = attrs.Factory(dict)
     payload_ref: str | None = None
     inputs: dict[str, Reference] = attrs.Factory(dict)
-    gpus: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
     limits: Limits = attrs.Factory(Limits)
     price_ucr: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
 

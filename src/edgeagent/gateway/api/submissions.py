@@ -149,26 +149,27 @@ def _new(data: Submission, account_id: str, sizes: dict[str, int]) -> New:
         payload=data.payload,
         payload_ref=_payload_ref(data, sizes),
         inputs={name: _input(name, one, sizes) for name, one in data.inputs.items()},
-        limits=_limits(data.limits),
+        limits=_limits(data.limits, data.requires.gpus),
         priority=data.priority,
         max_attempts=data.max_attempts,
         deadline_s=data.deadline_s,
         tier=data.requires.tier or "",
-        gpus=data.requires.gpus,
         memory_bytes=data.requires.memory_bytes,
     )
     _check_sendable(new)
     return new
 
 
-def _limits(given: dict[str, Any]) -> Limits:
+def _limits(given: dict[str, Any], gpus: int) -> Limits:
     try:
         limits = structure(given, Limits)
     except ValueError as error:
         raise _Fault(f"limits: {error}") from None
     if unknown := given.keys() - {one.name for one in attrs.fields(Limits)}:
         raise _Fault(f"limits: there is no {', '.join(sorted(unknown)[:3])}")
-    return limits
+    if gpus and limits.gpus not in (0, gpus):
+        raise _Fault("requires.gpus and limits.gpus are the same thing; give one of them")
+    return attrs.evolve(limits, gpus=gpus or limits.gpus)
 
 
 def _payload_ref(data: Submission, sizes: dict[str, int]) -> str | None:

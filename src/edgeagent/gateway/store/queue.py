@@ -77,7 +77,6 @@ _CLAIM = (
         jobs.c.payload_ref,
         jobs.c.inputs,
         jobs.c.limits,
-        jobs.c.need,
         jobs.c.price_ucr,
     )
     .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)), _WAITING)
@@ -98,7 +97,6 @@ class Started:
     payload_ref: str | None
     inputs: dict[str, Reference]
     limits: Limits
-    gpus: int
     price_ucr: int
 
 
@@ -207,7 +205,6 @@ def _started(row: Any) -> Started:
         payload_ref=row.payload_ref,
         inputs={name: Reference(**one) for name, one in orjson.loads(row.inputs).items()},
         limits=Limits(**orjson.loads(row.limits)),
-        gpus=Need.parse(row.need).gpus,
         price_ucr=row.price_ucr,
     )
 

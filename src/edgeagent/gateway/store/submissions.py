@@ -59,7 +59,7 @@ class NotDeadError(Exception):
 
 @attrs.frozen(kw_only=True)
 class New:
-    """A job as it is submitted; ``tier``, ``gpus`` and ``memory_bytes`` are what it requires of its node."""
+    """A job as it is submitted; ``tier`` and ``memory_bytes``, with the GPUs of its limits, are what it requires."""
 
     job_id: str
     account_id: str
@@ -72,7 +72,6 @@ class New:
     max_attempts: int = MAX_ATTEMPTS
     deadline_s: float | None = None
     tier: str = ""
-    gpus: int = 0
     memory_bytes: int = 0
 
     @property
@@ -82,7 +81,7 @@ class New:
         return Need(
             job_type=self.job_type,
             tier=self.tier,
-            gpus=self.gpus,
+            gpus=self.limits.gpus,
             memory_bytes=memory_needed(self.memory_bytes, self.limits.memory_bytes),
             fetches=tuple(sorted({kind_of(ref) for ref in refs})),
         )
@@ -179,7 +178,6 @@ def requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None = Non
         max_attempts=row.max_attempts,
         deadline_s=row.deadline_s,
         tier=need.tier,
-        gpus=need.gpus,
         memory_bytes=need.memory_bytes,
     )
     submitted = submit(tx, row.account_id, [new], steady_now)
