@@ -93,7 +93,7 @@ class Interpreter:
         Raises:
             LocalProtocolError: the dialect has no words for the job; says why.
         """
-        if dispatch.inputs or dispatch.gpus:
+        if dispatch.inputs or dispatch.limits.gpus:
             raise LocalProtocolError("a job with inputs or GPUs cannot be told to this node")
         said = JobAssign(
             job_id=dispatch.job_id,
