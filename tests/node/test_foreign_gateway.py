@@ -33,7 +33,13 @@ class Echo:
         self.let_go = trio.Event()
 
     async def run(
-        self, dispatch: JobDispatch, *, progress: Callable[[JobProgress], None], stop: trio.Event, outputs: Path
+        self,
+        dispatch: JobDispatch,
+        *,
+        gpus: tuple[str, ...],
+        progress: Callable[[JobProgress], None],
+        stop: trio.Event,
+        outputs: Path,
     ) -> Finished:
         await self.let_go.wait()
         if dispatch.payload.get("fail"):
