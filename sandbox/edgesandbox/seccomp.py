@@ -11,14 +11,15 @@ hand; what matters is that everything by which a process without privileges has 
 * what changes the limits of the supervisor, who has the job's user id and is always process 1 (the kernel itself
   guards its priority, for the capabilities that it has and the job has not);
 * what tells or stops others who open the same read-only file (inotify, fanotify, dnotify, leases);
+* what would make a setuid or setgid file, which could outlive the job in a directory of the host that it may write to;
 * memory that belongs to no process, where no cgroup counts it (memfd, shared anonymous, System V).
 
 The limit on core dumps cannot be changed, and whoever tries is told that it worked (``confine.refuse_core_dumps``):
 programs that switch their own dumps off would else give up.
 
-``clone3`` fails with ENOSYS since its flags lie in memory that a filter cannot read; C libraries then use ``clone``,
-whose flags are checked.  Arguments are compared in their lower 32 bits where the kernel takes an int: the upper ones
-are the caller's to choose and the kernel's to ignore.
+``clone3`` and ``openat2`` fail with ENOSYS since their flags and modes lie in memory that a filter cannot read; C
+libraries then use ``clone`` and ``openat``, whose arguments are checked.  Arguments are compared in their lower 32 bits
+where the kernel takes an int: the upper ones are the caller's to choose and the kernel's to ignore.
 """
 
 from __future__ import annotations
@@ -37,13 +38,18 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "add_key": (248, 217),
     "adjtimex": (159, 171),
     "bpf": (321, 280),
+    "chmod": (90, None),
     "chroot": (161, 51),
     "clock_adjtime": (305, 266),
     "clock_settime": (227, 112),
     "clone": (56, 220),
     "clone3": (435, 435),
+    "creat": (85, None),
     "delete_module": (176, 106),
     "fanotify_init": (300, 262),
+    "fchmod": (91, 52),
+    "fchmodat": (268, 53),
+    "fchmodat2": (452, 452),
     "fcntl": (72, 25),
     "finit_module": (313, 273),
     "fsconfig": (431, 431),
@@ -68,6 +74,8 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "memfd_create": (319, 279),
     "memfd_secret": (447, 447),
     "migrate_pages": (256, 238),
+    "mknod": (133, None),
+    "mknodat": (259, 33),
     "mmap": (9, 222),
     "modify_ldt": (154, None),
     "mount": (165, 40),
@@ -77,9 +85,12 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "msgget": (68, 186),
     "name_to_handle_at": (303, 264),
     "nfsservctl": (180, 42),
+    "open": (2, None),
     "open_by_handle_at": (304, 265),
     "open_tree": (428, 428),
     "open_tree_attr": (467, 467),
+    "openat": (257, 56),
+    "openat2": (437, 437),
     "perf_event_open": (298, 241),
     "personality": (135, 92),
     "pidfd_getfd": (438, 438),
@@ -118,7 +129,10 @@ DENIED = (
     *("setns", "settimeofday", "swapoff", "swapon", "syslog", "umount2", "userfaultfd", "uselib", "vhangup"),
 )
 # Programs take these for "not in this kernel" and do without.
-ABSENT = ("clone3", "inotify_init", "inotify_init1", "io_uring_enter", "io_uring_register", "io_uring_setup")
+ABSENT = (
+    *("clone3", "inotify_init", "inotify_init1", "io_uring_enter", "io_uring_register", "io_uring_setup"),
+    "openat2",
+)
 UNCOUNTED_MEMORY = ("memfd_create", "msgget", "shmget")
 
 FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6: any protocol; an empty network namespace has nobody to talk to
@@ -128,6 +142,11 @@ _TIOCSTI, _TIOCLINUX = 0x5412, 0x541C
 _F_SETLEASE, _F_NOTIFY, _F_SETDELEG = 1024, 1026, 1040
 _RLIMIT_CORE = 4
 _SUPERVISOR = 1
+_SETUID_SETGID = 0o6000
+_O_CREAT, _O_TMPFILE = 0o100, 0o20000000
+# Where the mode of a file is given, and where the flags that say whether it is made at all.
+_MODES = {"chmod": 1, "creat": 1, "fchmod": 1, "fchmodat": 2, "fchmodat2": 2, "mknod": 1, "mknodat": 2}
+_FLAGS_AND_MODES = {"open": (1, 2), "openat": (2, 3)}
 _MAP_SHARED_ANONYMOUS = 0x21
 
 ARCHES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}  # AUDIT_ARCH_*, column of NUMBERS
@@ -182,14 +201,16 @@ def program(*, count_memory: bool, machine: str | None = None) -> bytes:
         "prlimit64": _prlimit(),
         "setrlimit": [*argument(0), *refuse([_RLIMIT_CORE], 0), ret(RET_ALLOW)],
         "socket": _socket(),
+        **{name: _mode(at) for name, at in _MODES.items()},
+        **{name: _creation(*both) for name, both in _FLAGS_AND_MODES.items()},
     }
     if not count_memory:
         shared = (AND, 0, 0, _MAP_SHARED_ANONYMOUS)
         checks["mmap"] = [*argument(3), shared, *refuse([_MAP_SHARED_ANONYMOUS], errno.EPERM), ret(RET_ALLOW)]
     for name, block in checks.items():
         wanted = number(name)
-        assert wanted is not None
-        code += [(JEQ, 0, len(block), wanted), *block]
+        if wanted is not None:
+            code += [(JEQ, 0, len(block), wanted), *block]
     code.append(ret(RET_ALLOW))
     return b"".join(struct.pack("=HBBI", *each) for each in code)
 
@@ -224,6 +245,16 @@ def _socket() -> list[Instruction]:
     families = [each for family in FAMILIES for each in ((JEQ, 0, 1, family), ret(RET_ALLOW))]
     refused = ret(RET_ERRNO | errno.EAFNOSUPPORT)
     return [*argument(0), *families, (JEQ, 1, 0, _AF_NETLINK), refused, *argument(2), *only([0], errno.EPERM)]
+
+
+def _mode(index: int) -> list[Instruction]:
+    """Refuse a mode by which a file would give its owner's or group's privileges to whoever runs it."""
+    return [*argument(index), (AND, 0, 0, _SETUID_SETGID), *only([0], errno.EPERM)]
+
+
+def _creation(flags: int, mode: int) -> list[Instruction]:
+    """Refuse such a mode where a file may be made; elsewhere the kernel does not look at it."""
+    return [*argument(flags), (AND, 0, 0, _O_CREAT | _O_TMPFILE), (JEQ, 0, 1, 0), ret(RET_ALLOW), *_mode(mode)]
 
 
 def _prlimit() -> list[Instruction]:

@@ -16,23 +16,17 @@ import platform
 import struct
 
 from edgesandbox.seccomp import AND, ARCHES, JEQ, RET_ALLOW, RET_ERRNO, Instruction, argument, load, only, refuse, ret
+from edgesandbox.seccomp import NUMBERS as COMMON_NUMBERS
 
-# Numbers as in ``seccomp.NUMBERS``.
-NUMBERS: dict[str, tuple[int | None, int | None]] = {
+NUMBERS: dict[str, tuple[int | None, int | None]] = COMMON_NUMBERS | {
     "bind": (49, 200),
-    "chmod": (90, None),
     "chown": (92, None),
     "connect": (42, 203),
-    "fchmod": (91, 52),
-    "fchmodat": (268, 53),
-    "fchmodat2": (452, 452),
     "fchown": (93, 55),
     "fchownat": (260, 54),
-    "fcntl": (72, 25),
     "fremovexattr": (199, 16),
     "fsetxattr": (190, 7),
     "futimesat": (261, None),
-    "ioctl": (16, 29),
     "ioprio_set": (251, 30),
     "kill": (62, 129),
     "lchown": (94, None),
@@ -43,11 +37,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "msgctl": (71, 187),
     "msgrcv": (70, 188),
     "msgsnd": (69, 189),
-    "open": (2, None),
-    "openat": (257, 56),
-    "openat2": (437, 437),
     "pidfd_send_signal": (424, 424),
-    "prlimit64": (302, 261),
     "process_madvise": (440, 440),
     "process_mrelease": (448, 448),
     "removexattr": (197, 14),
@@ -69,7 +59,6 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "setxattrat": (463, 463),
     "shmat": (30, 196),
     "shmctl": (31, 195),
-    "socket": (41, 198),
     "socketpair": (53, 199),
     "tgkill": (234, 131),
     "tkill": (200, 130),
@@ -86,7 +75,7 @@ DENIED = (
     *("fremovexattr", "semctl", "semop", "semtimedop", "shmat", "shmctl", "msgctl", "msgrcv", "msgsnd"),
 )
 # Programs take these for "not in this kernel" and do without.
-ABSENT = ("mq_open", "mq_unlink", "openat2", "semget")
+ABSENT = ("mq_open", "mq_unlink", "semget")
 # Their first argument says whose; 0 is the caller.
 ONLY_ONES_OWN = ("prlimit64", "sched_setaffinity", "sched_setattr", "sched_setparam", "sched_setscheduler")
 SIGNALS_TO_PROCESSES = ("kill", "rt_sigqueueinfo", "rt_tgsigqueueinfo", "tgkill", "tkill")

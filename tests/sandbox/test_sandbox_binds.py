@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,6 +101,40 @@ def test_no_program_in_it_gains_rights(shell, host):
     _, out, _ = shell("/data/suid -u; head -c 1 /data/zero || echo refused", "--rw", f"{host}:/data")
 
     assert "1000\nrefused\n" == out
+
+
+SETUID = """
+import os
+def attempt(action):
+    try:
+        action()
+    except PermissionError:
+        pass
+open("chmod", "w").close(); open("fchmod", "w").close()
+attempt(lambda: os.chmod("chmod", 0o4755))
+attempt(lambda: os.fchmod(os.open("fchmod", os.O_RDONLY), 0o6755))
+attempt(lambda: os.open("open", os.O_CREAT | os.O_WRONLY, 0o4755))
+attempt(lambda: os.mknod("mknod", 0o104755))
+os.chmod("chmod", 0o1755)
+"""
+
+
+@pytest.mark.needs("sandbox")
+def test_no_setuid_file_can_be_left_in_it(shell, host):
+    """Not by any call that gives a file its mode; as any other process, the same program leaves three."""
+    subprocess.run([sys.executable, "-c", SETUID], cwd=host / "below", check=True)
+    made = {path.name for path in (host / "below").iterdir() if path.stat().st_mode & 0o6000}
+    (host / "made").mkdir()
+    (host / "made").chmod(0o777)
+    (host / "program").write_text(SETUID)
+    (host / "program").chmod(0o644)
+
+    code, _, _ = shell("cd /data/made && python3 ../program", "--rw", f"{host}:/data")
+
+    assert 0 == code
+    assert {"fchmod", "open", "mknod"} == made
+    left = {path.name: path.stat().st_mode & 0o7000 for path in (host / "made").iterdir()}
+    assert {"chmod": 0o1000, "fchmod": 0} == left
 
 
 @pytest.mark.needs("sandbox")

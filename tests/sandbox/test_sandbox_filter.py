@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sandboxing import HERE
 
-from edgesandbox import calls, linux, seccomp
+from edgesandbox import calls, linux, seccomp, tierc_filter
 
 MACHINES = ["x86_64", "aarch64"]
 ALLOW, KILL, REFUSE = 0x7FFF0000, 0x80000000, 0x00050000
@@ -72,18 +72,18 @@ def says(request: pytest.FixtureRequest) -> Filter:
 
 def test_numbers_of_aarch64_are_the_kernels():
     """Each of the filter's, with those that Linux 6.1 does not know yet the same for all machines."""
-    ours = {name: numbers[1] for name, numbers in seccomp.NUMBERS.items()}
+    ours = {name: numbers[1] for name, numbers in tierc_filter.NUMBERS.items()}  # with all of the common ones
     newer = {name for name, number in ours.items() if number is not None and KERNELS[name] == "-"}
 
     assert {name: str(number or "-") for name, number in ours.items() if name not in newer} == {
         name: number for name, number in KERNELS.items() if name in ours and name not in newer
     }
-    assert newer == {"lsm_set_self_attr", "open_tree_attr"}
+    assert newer == {"fchmodat2", "lsm_set_self_attr", "open_tree_attr", "removexattrat", "setxattrat"}
 
 
 def test_numbers_from_424_on_are_the_same_everywhere():
     """The kernel gives every architecture the same number since then (asm-generic/unistd.h)."""
-    recent = {name: pair for name, pair in seccomp.NUMBERS.items() if max(filter(None, pair)) >= 424}
+    recent = {name: pair for name, pair in tierc_filter.NUMBERS.items() if max(filter(None, pair)) >= 424}
 
     assert len(recent) > 10
     assert {} == {name: pair for name, pair in recent.items() if pair[0] != pair[1]}
@@ -120,6 +120,16 @@ def test_ordinary_calls_are_allowed(machine):
 @pytest.mark.parametrize(
     ("name", "arguments", "error"),
     [
+        ("fchmodat", (-100, 0, 0o755), None),
+        ("fchmodat", (-100, 0, 0o4755), errno.EPERM),
+        ("fchmodat2", (-100, 0, 0o2755, 0), errno.EPERM),
+        ("fchmod", (3, 0o1777), None),
+        ("fchmod", (3, 0o6000 | 1 << 32), errno.EPERM),
+        ("mknodat", (-100, 0, 0o104755, 0), errno.EPERM),
+        ("openat", (-100, 0, 0o100, 0o4755), errno.EPERM),
+        ("openat", (-100, 0, 0o20200000, 0o2755), errno.EPERM),
+        ("openat", (-100, 0, 0o100, 0o666), None),
+        ("openat", (-100, 0, 0, 0o4755), None),  # whatever is in the register where no file is made
         ("clone", (0x10000000,), errno.EPERM),
         ("clone", (0x1200011,), None),  # fork
         ("clone", (0x3D0F00,), None),  # a thread
