@@ -45,6 +45,8 @@ class Base:
 def make_base(where: str, owner: int) -> Base:
     """Make a zygote's directory in ``where``, for its user ``owner``, and sweep out what was left there.
 
+    Others may pass through it, but not look into it.
+
     Raises:
         SandboxUnavailable: that cannot be done; one line that names the directory.
     """

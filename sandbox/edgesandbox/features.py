@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 from edgesandbox import landlock, protections, seccomp
 
@@ -24,6 +25,7 @@ class Features:
         host_network: jobs are in the host's network namespace, as the caller wants.
         writable: paths that jobs may write to besides /scratch and /tmp.
         on_disk: /scratch is a directory on disk.
+        machine_bytes: the memory of the whole machine.
     """
 
     filter: bytes
@@ -35,6 +37,7 @@ class Features:
     host_network: bool = False
     writable: tuple[str, ...] = ()
     on_disk: bool = False
+    machine_bytes: int = 1 << 62
 
     def account(self, without: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
         """Return which protections a job has when those in ``without`` are left out, and why not the others."""
@@ -87,4 +90,5 @@ def detect(
         host_network=host_network,
         writable=writable,
         on_disk=on_disk,
+        machine_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     )

@@ -20,9 +20,12 @@ FLOOR_BYTES, FLOOR_SHARE = 1 << 30, 20
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
-def most_files(size_bytes: int) -> int:
-    """Return how many files, directories and links a scratch of this size may hold."""
-    return min(max(size_bytes // 4096, 256), 1_000_000)
+def most_files(size_bytes: int, *, in_memory: bool = False) -> int:
+    """Return how many files, directories and links there may be where this much fits; in memory each takes 1 KiB more.
+
+    The kernel does not count that.
+    """
+    return min(max(size_bytes // 4096, 256), 65_536 if in_memory else 1_000_000)
 
 
 def free_bytes(scratch: int) -> int:
@@ -30,6 +33,11 @@ def free_bytes(scratch: int) -> int:
     state = os.fstatvfs(scratch)
     floor = min(FLOOR_BYTES, state.f_blocks * state.f_frsize // FLOOR_SHARE)
     return state.f_bavail * state.f_frsize - floor
+
+
+def is_full(state: os.statvfs_result) -> bool:
+    """Say whether a file system has no room left, or no inode where it counts them (btrfs has 0 of 0 free)."""
+    return state.f_bfree == 0 or (state.f_files > 0 and state.f_ffree == 0)
 
 
 def is_over(scratch: int, limits: Limits) -> bool:

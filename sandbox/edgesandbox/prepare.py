@@ -12,7 +12,7 @@ from edgesandbox import confine, landlock, linux, passing, protections, report, 
 from edgesandbox.calls import Calls
 from edgesandbox.features import Features
 from edgesandbox.identity import JOB_ID
-from edgesandbox.spec import Spec
+from edgesandbox.spec import Limits, Spec
 
 # Different limits that are remembered; each takes a few KiB.
 MOST_KNOWN = 32
@@ -44,7 +44,12 @@ class Prepared:
 
 
 def prepare(spec: Spec, features: Features) -> Prepared:
-    """Lay out what a job with this spec takes."""
+    """Lay out what a job with this spec takes.
+
+    Raises:
+        ValueError: it asks for file systems in memory that this machine has no memory for.
+    """
+    _check_memory(spec.limits, features)
     enforced, not_enforced = features.account(spec.without)
     return Prepared(
         spec=spec,
@@ -56,6 +61,17 @@ def prepare(spec: Spec, features: Features) -> Prepared:
         wall=landlock.Wall(features.landlock, features.writable) if "landlock" in enforced else None,
         account=report.encode_account(protections.tier(enforced), enforced, not_enforced),
     )
+
+
+def _check_memory(limits: Limits, features: Features) -> None:
+    in_memory = {"/tmp": limits.tmp_bytes} | ({} if features.on_disk else {"/scratch": limits.scratch_bytes})  # noqa: S108
+    for path, size_bytes in in_memory.items():
+        if size_bytes > features.machine_bytes:
+            raise ValueError(
+                f"{path} of {size_bytes >> 20} MiB is kept in memory, of which this machine has "
+                f"{features.machine_bytes >> 20} MiB: ask for less, or, for /scratch, a directory on disk "
+                "(--scratch-dir; in Python, scratch_directory)"
+            )
 
 
 def _settle(features: Features) -> Calls:
@@ -92,7 +108,7 @@ class Preparer:
         """Return what the spec in ``request`` takes.
 
         Raises:
-            ValueError: it is no spec.
+            ValueError: it is no spec, or one that this host has no room for.
         """
         if request not in self._known:
             if len(self._known) >= MOST_KNOWN:

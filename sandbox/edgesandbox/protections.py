@@ -33,7 +33,7 @@ ALWAYS = (
 
 # The others, each with what it means to be without it.
 MISSING = {
-    "cgroup_memory": "a watchdog adds up the memory of a job's processes four times a second instead; "
+    "cgroup_memory": "a watchdog adds up the memory of a job's processes instead, the sooner the less is left; "
     "what the kernel holds for them, such as socket buffers, is not counted",
     "cgroup_cpu": "a watchdog adds up the processor time of a job's processes instead; "
     "children whose parent disowns them (SIGCHLD ignored) are missed when they end between two looks",
@@ -60,7 +60,6 @@ _TIER_A = frozenset(CGROUPS[:3])
 
 # What a spec may leave out: for proofs that the protection is what stops an attack.
 OPTIONAL = ("cgroup_cpu", "cgroup_memory", "cgroup_pids", "landlock", "nested_namespaces_denied", "seccomp")
-
 
 # Of the above, what tier C has as well, and what it has instead of the others.
 _WITHOUT_NAMESPACES = (

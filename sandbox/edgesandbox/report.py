@@ -52,8 +52,8 @@ class Report:
 
     Attributes:
         outcome: one of ``Outcome``.
-        exit_code: of the program, where it exited.
-        signal: that ended it, where one did.
+        exit_code: of the program's first process, where that exited by itself, whatever the outcome.
+        signal: that ended that process otherwise; SIGKILL where a limit did, unless it was quicker.
         detail: one line for a person; empty where there is nothing to add.
         wall_s: seconds from start to end, by the monotonic clock.
         cpu_s: processor seconds of all its processes together.
@@ -210,10 +210,11 @@ def compose(data: bytes) -> Report:
         raise ValueError(f"this is no report of a sandbox: {problem}") from None
     outcome = classify(ending)
     number = ending.status & 0x7F
+    ran = outcome is not Outcome.SETUP_FAILED  # else there was no program whose end this would be
     return Report(
         outcome=outcome,
-        exit_code=None if number else ending.status >> 8,
-        signal=number or None,
+        exit_code=ending.status >> 8 if ran and not number else None,
+        signal=number if ran and number else None,
         detail=ending.detail or describe(outcome, ending.status),
         wall_s=ending.wall_s,
         cpu_s=ending.cpu_s,

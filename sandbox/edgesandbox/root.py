@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from edgesandbox import disks, linux
+from edgesandbox import disks, footprint, linux
 from edgesandbox.binds import Bind, place
 from edgesandbox.calls import Calls
 from edgesandbox.errors import SandboxUnavailable
@@ -214,8 +214,7 @@ def private_mounts(limits: Limits, *, on_disk: bool = False) -> Calls:
         what = f"cover {disks.INSIDE}"  # the scratches of others, which have the same user where there is only one
         calls.add("mount", b"none", disks.INSIDE.encode(), b"tmpfs", linux.MS_RDONLY, b"size=4k,mode=0", what=what)
     for path, size_bytes in own.items():
-        # An inode takes about 1 KiB of kernel memory that the size does not count.
-        inodes = min(max(size_bytes // 4096, 256), 65_536)
+        inodes = footprint.most_files(size_bytes, in_memory=True)
         options = f"size={size_bytes},nr_inodes={inodes},mode=0700,uid={JOB_ID},gid={JOB_ID}"
         what = f"mount tmpfs at {path} with {options}"
         flags = linux.MS_NOSUID | linux.MS_NODEV

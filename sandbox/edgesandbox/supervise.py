@@ -304,7 +304,7 @@ class Supervisor:
             stopped_for=stopped_for,
             oom_killed=self.group is not None and self.group.out_of_memory(self.limits.memory_bytes),
             out_of_memory=ran and job.OUT_OF_MEMORY in words,
-            disk_full=any(_is_full(disk) for disk in self.disks),
+            disk_full=any(footprint.is_full(os.fstatvfs(disk)) for disk in self.disks),
             cpu_s=cpu_s,
             cpu_limit_s=self.limits.cpu_s,
             wall_s=ended - self.started if self.started is not None else 0.0,
@@ -343,8 +343,3 @@ def _read_now(pipe: int) -> bytes:
         return os.read(pipe, 4096)
     except BlockingIOError:
         return b""
-
-
-def _is_full(disk: int) -> bool:
-    state = os.fstatvfs(disk)
-    return state.f_bfree == 0 or state.f_ffree == 0

@@ -1,7 +1,8 @@
 """The directories of a job in tier C: plain ones of the host, since it lets nobody mount a file system.
 
-The zygote has one directory, and each job one in there, with ``scratch`` and ``tmp`` in it.  Whatever walks a job's
-directories expects the job to have made them as awkward as it can: nothing is followed, nothing is recursed into.
+The zygote has one directory (``disks.make_base``), and each job one in there, with ``scratch`` and ``tmp`` in it.
+Whatever walks a job's directories expects the job to have made them as awkward as it can: nothing is followed, nothing
+is recursed into.
 """
 
 from __future__ import annotations
@@ -11,22 +12,15 @@ import itertools
 import os
 import shutil
 import stat
-import tempfile
 from pathlib import Path
 
-PREFIX = "edgesandbox-"
+from edgesandbox import footprint
+
 PARTS = ("scratch", "tmp")
 # A tree that is deeper than this is taken for one that is too large: each level takes a descriptor to walk.
 MOST_LEVELS = 64
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _BLOCK = 512  # of st_blocks
-
-
-def make_base() -> Path:
-    """Make the zygote's directory, through which others may only pass."""
-    base = Path(tempfile.mkdtemp(prefix=PREFIX))
-    base.chmod(0o711)
-    return base
 
 
 def make_home(base: Path, number: int, user: int | None) -> Path:
@@ -41,8 +35,8 @@ def make_home(base: Path, number: int, user: int | None) -> Path:
 
 
 def too_large(directory: int, most_bytes: int) -> bool:
-    """Say whether what is below a directory takes more room, or more files, than a tmpfs of that size would have."""
-    most_files = min(max(most_bytes // 4096, 256), 65_536)  # as ``root`` does it
+    """Say whether what is below a directory takes more room, or more files, than it may."""
+    most_files = footprint.most_files(most_bytes)
     used_bytes = files = 0
     top = os.open(".", _DIRECTORY, dir_fd=directory)
     levels = [(top, _entries(top, most_files))]

@@ -14,12 +14,14 @@ import platform
 import select
 import signal
 import socket
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from edgesandbox import (
     confine,
+    disks,
     identity,
     landlock,
     linux,
@@ -58,7 +60,7 @@ def main(fd: int) -> NoReturn:
         os.umask(0o022)
         host = find_host(message)
         entry = prepare(wanted)
-        base = tierc_files.make_base()
+        base = _make_base(message["scratch_directory"], host)
     except SandboxUnavailable as problem:
         passing.send(control, {"unavailable": str(problem)})
         os._exit(1)
@@ -71,10 +73,26 @@ def main(fd: int) -> NoReturn:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
-    passing.send(control, {"ready": True, "base": str(base)})
-    Nursery(control, entry, host, base).serve()
-    tierc_files.remove_base(base)
+    passing.send(control, {"ready": True, "base": base.path})
+    Nursery(control, entry, host, Path(base.path)).serve()
+    tierc_files.remove_base(Path(base.path))
     os._exit(0)
+
+
+def _make_base(where: str | None, host: tierc_init.Host) -> disks.Base:
+    """Make the directory for jobs' files in ``where``, or else where temporary files are.
+
+    Raises:
+        SandboxUnavailable: that cannot be done, or jobs could not get there.
+    """
+    base = disks.make_base(where or tempfile.gettempdir(), 0)
+    if host.separate_ids and _closed_to_others([base.path], os.X_OK):
+        base.remove()
+        raise SandboxUnavailable(
+            f"started by root, jobs of tier C run as another user, who may not enter {where}: name a directory "
+            "that everybody may pass through (chmod o+x, and all above it)"
+        )
+    return base
 
 
 def find_host(message: dict[str, Any]) -> tierc_init.Host:
@@ -104,18 +122,17 @@ def find_host(message: dict[str, Any]) -> tierc_init.Host:
     asked = [Bind(**each) for each in message["binds"]]
     plan = root.plan(message["import_paths"], message["read_only"], message["hidden"], asked)
     wall = Wall.plan(version, plan)
-    if separate:
-        _see_to_it_that_all_may_read(wall.readable)
+    if separate and (closed := _closed_to_others(wall.readable, os.R_OK)):
+        raise SandboxUnavailable(
+            f"started by root, jobs of tier C run as another user, who may not read {closed}: install Python "
+            "and the jobs' modules where everybody may read them, or start as an ordinary user"
+        )
     enforced, not_enforced = protections.without_namespaces(separate_ids=separate)
     return tierc_init.Host(wall, separate, enforced, not_enforced)
 
 
-def _see_to_it_that_all_may_read(paths: Iterable[str]) -> None:
-    """Look at what jobs need with the eyes of another user.
-
-    Raises:
-        SandboxUnavailable: that user may not.
-    """
+def _closed_to_others(paths: Iterable[str], right: int) -> str | None:
+    """Return the first of these on which another user has not this right of ``os.access``; None where there is none."""
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -123,18 +140,14 @@ def _see_to_it_that_all_may_read(paths: Iterable[str]) -> None:
             os.setgroups([])
             os.setresgid(identity.UNUSED_FIRST, identity.UNUSED_FIRST, identity.UNUSED_FIRST)
             os.setresuid(identity.UNUSED_FIRST, identity.UNUSED_FIRST, identity.UNUSED_FIRST)
-            closed = [path for path in paths if not os.access(path, os.R_OK)]
+            closed = [path for path in paths if not os.access(path, right)]
             os.write(write, json.dumps(closed[:1]).encode())
         os._exit(0)
     os.close(write)
     with os.fdopen(read) as answer:
-        closed = json.loads(answer.read() or '["anything"]')
+        first: list[str] = json.loads(answer.read() or '["anything"]')
     os.waitpid(pid, 0)
-    if closed:
-        raise SandboxUnavailable(
-            f"started by root, jobs of tier C run as another user, who may not read {closed[0]}: install Python "
-            "and the jobs' modules where everybody may read them, or start as an ordinary user"
-        )
+    return first[0] if first else None
 
 
 def _can_change_user() -> bool:

@@ -74,7 +74,7 @@ def prepare(message: dict[str, Any]) -> job.Entry:
         if not os.access(path, os.R_OK):
             raise SandboxUnavailable(f"jobs run as another user, who may not read {path}; type: chmod -R o+rX {path}")
     sys.path += message["import_paths"]
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _expect_signals()
     module = str(message["entry"]).partition(":")[0]
     for name in (*message["preload"], module):
         try:
@@ -100,6 +100,17 @@ def prepare(message: dict[str, Any]) -> job.Entry:
     gc.freeze()
     linux.collapse_heap()
     return entry
+
+
+def _expect_signals() -> None:
+    """Ignore no signal because whoever started the agent does, as a shell has SIGQUIT ignored in the background.
+
+    Those that Python itself ignores stay so; a job that becomes a program undoes that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ}:
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @dataclasses.dataclass

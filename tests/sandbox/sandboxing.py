@@ -10,11 +10,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgesandbox import Box, Limits, Report
+from edgesandbox import Box, Limits, Report, cgroupfs
 
 HERE = Path(__file__).parent
 LIMITS = Limits(wall_s=60, cpu_s=60, memory_bytes=256 << 20, pids=32)
@@ -133,6 +133,27 @@ def mounts() -> list[str]:
     """
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [line for line in lines if not line.split(" ")[4].startswith(("/run/", "/var/lib/"))]
+
+
+def control_groups(launchers: Iterable[int]) -> list[str]:
+    """Return every control group of this host that is one of these launchers' or lies below one."""
+    names = {f"{cgroupfs.PREFIX}{pid}" for pid in launchers}
+    command = ["find", "/sys/fs/cgroup", "-path", f"*/{cgroupfs.PREFIX}*", "-type", "d"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
+    return [path for path in found if names & set(path.split("/"))]
+
+
+def in_sessions(leaders: Collection[int]) -> list[int]:
+    """Return every living process in a session that one of these began, as each launcher does."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _parent, _group, session = (directory / "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if state != "Z" and (int(session) in leaders or int(directory.name) in leaders):
+            found.append(int(directory.name))
+    return found
 
 
 def runs(pid: int) -> bool:

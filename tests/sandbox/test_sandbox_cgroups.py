@@ -186,7 +186,7 @@ def test_no_group_is_left_over(tier_a):
         idle = (ahead + 1) * (1 + len(others))
         for _ in range(80):
             program = choose.choice(["noop", "sleep", "outlive", "deaf", "fail", "allocate_in_children"])
-            limits = Limits(wall_s=20, memory_bytes=64 << 20)
+            limits = Limits(wall_s=20, memory_bytes=256 << 20)  # each child may have what all of them may not
             with zygote.spawn(Spec(entry=f"hostile:{program}", limits=limits)) as box:
                 if choose.random() < 0.5:
                     hear(box)

@@ -10,6 +10,8 @@ import time
 import pytest
 from sandboxing import hear, read_all, report_of, say
 
+from edgesandbox import SetupFailed
+
 
 def test_a_job_that_returns_has_exited(run):
     """Exit code 0, some time used, nothing to add."""
@@ -75,7 +77,7 @@ def test_processor_time_of_children_is_counted(run):
 
 
 def test_a_chain_of_processes_has_one_processor_limit(run):
-    """Ten times 0.4 s, one after the other, none of them over the limit of 1 s; with 10 s it gets through."""
+    """Ten times 0.25 s, one after the other, none of them over the limit of 1 s; with 10 s it gets through."""
     short, long = run("burn_in_a_chain", cpu_s=1), run("burn_in_a_chain", cpu_s=10)
 
     assert ("cpu_limit", None) == (short.report.outcome, short.answer)
@@ -239,3 +241,10 @@ def test_scratch_is_readable_after_the_job(spawn):
     report_of(box)
 
     assert ["kept"] == os.listdir(box.scratch_fd)
+
+
+@pytest.mark.parametrize(("limit", "path"), [("scratch_bytes", "/scratch"), ("tmp_bytes", "/tmp")])
+def test_what_the_machine_has_no_memory_for_is_refused(spawn, limit, path):
+    """A line that names it, before anything is built; it would be lack of memory for everybody else later."""
+    with pytest.raises(SetupFailed, match=f"^{path} of 1073741824 MiB is kept in memory, of which this machine has"):
+        spawn("noop", **{limit: 1 << 50})

@@ -15,14 +15,14 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sandboxing import HERE, LIMITS, family, hear, mounts, report_of, runs, settled, wait_until
+from sandboxing import HERE, LIMITS, control_groups, family, hear, mounts, report_of, runs, settled, wait_until
 
-from edgesandbox import Box, SandboxUnavailable, SetupFailed, Spec, Zygote, cgroupfs
+from edgesandbox import Box, SandboxUnavailable, SetupFailed, Spec, Zygote
 from edgesandbox.networks import MOST_SPARE
 
 JOBS = int(os.environ.get("EDGESANDBOX_TEST_JOBS", "500"))
@@ -82,14 +82,6 @@ def descriptors(pid: int) -> tuple[int, int]:
             names.append(os.readlink(f"/proc/{pid}/fd/{fd}"))
     networks = sum(name.startswith("net:") for name in names)
     return len(names) - networks, networks
-
-
-def control_groups(launchers: Iterable[int]) -> list[str]:
-    """Return every control group of this host that is one of these launchers' or lies below one."""
-    names = {f"{cgroupfs.PREFIX}{pid}" for pid in launchers}
-    command = ["find", "/sys/fs/cgroup", "-path", f"*/{cgroupfs.PREFIX}*", "-type", "d"]
-    found = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return [path for path in found if names & set(path.split("/"))]
 
 
 def owned_by_jobs(zygote: int) -> int:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from sandboxing import mounts
+from sandboxing import control_groups, in_sessions, mounts, wait_until
 
 pytestmark = pytest.mark.needs("sandbox")
 
@@ -34,14 +34,19 @@ FILTERED = (
     "code = [(0x20, 0, 0, 0), (0x15, 0, 1, number), (0x06, 0, 0, 0x50000 | error), (0x06, 0, 0, 0x7FFF0000)]\n"
     "calls = Calls(); calls.add('prctl', 38, 1, 0, 0, 0)\n"
     "seccomp.add(calls, b''.join(struct.pack('=HBBI', *each) for each in code)); calls.make()\n"
-    "os.execv(sys.executable, [sys.executable, '-m', 'edgesandbox', 'run', '--', 'true'])\n"
+    "import subprocess\n"
+    "class Launcher(subprocess.Popen):\n"
+    "    def __init__(self, *args, **kwargs):\n"
+    "        super().__init__(*args, **kwargs); print(self.pid, flush=True)\n"
+    "subprocess.Popen = Launcher\n"
+    "from edgesandbox.__main__ import main; sys.exit(main(['run', '--', 'true']))\n"
 )
 
 
 @pytest.mark.parametrize("error", [1, 38], ids=["EPERM", "ENOSYS"])
 @pytest.mark.parametrize("name", CALLS)
 def test_a_call_that_fails_is_named(name, error):
-    """Exit code 125, outcome setup_failed, one line with the call in it, no mount left."""
+    """Exit code 125, outcome setup_failed, one line with the call in it; no process, mount or control group left."""
     number = CALLS[name][platform.machine() == "aarch64"]
     before = mounts()
 
@@ -58,3 +63,7 @@ def test_a_call_that_fails_is_named(name, error):
     assert 1 == done.stderr.count("\n")
     assert CALLS[name][2] in done.stderr
     assert before == mounts()
+    launchers = set(map(int, done.stdout.split()))
+    assert launchers
+    wait_until(lambda: not in_sessions(launchers))
+    assert [] == control_groups(launchers)

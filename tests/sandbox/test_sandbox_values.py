@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgesandbox import Limits, Outcome, Report, Spec, supervise
+from edgesandbox import Limits, Outcome, Report, Spec, footprint, supervise
 from edgesandbox.diagnose import advise
 from edgesandbox.identity import BLOCK, UNUSED_END, UNUSED_FIRST, Ids, choose, parse_map
-from edgesandbox.report import Ending, classify
+from edgesandbox.report import Ending, classify, compose, encode_account
 
 
 @pytest.mark.parametrize(
@@ -147,3 +148,31 @@ def test_advice_says_what_to_type(tmp_path, setting, value, advice):
 def test_the_watchdog_looks_the_sooner_the_less_is_left(left_bytes, cost_s, pause_s):
     """Between 20 and 250 ms, and never for more than a tenth of the processor."""
     assert pause_s == supervise.pause_s(left_bytes, cost_s)
+
+
+@pytest.mark.parametrize(
+    ("blocks_free", "files", "files_free", "full"),
+    [(0, 100, 50, True), (10, 100, 0, True), (10, 100, 1, False), (10, 0, 0, False)],
+)
+def test_a_file_system_that_counts_no_inodes_is_not_full_for_that(blocks_free, files, files_free, full):
+    """btrfs has none of none left, always."""
+    state = os.statvfs_result((4096, 4096, 100, blocks_free, blocks_free, files, files_free, files_free, 0, 255))
+
+    assert full == footprint.is_full(state)
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        (Ending(status=0, oom_killed=True), ("memory_limit", 0, None)),
+        (Ending(status=3 << 8, stopped_for=Outcome.TIMEOUT), ("timeout", 3, None)),
+        (Ending(status=9, stopped_for=Outcome.MEMORY_LIMIT), ("memory_limit", None, 9)),
+        (Ending(status=0, stopped_for=Outcome.SETUP_FAILED), ("setup_failed", None, None)),
+        (Ending(status=9, stopped_for=Outcome.SETUP_FAILED), ("setup_failed", None, None)),
+    ],
+)
+def test_a_report_has_the_exit_code_of_a_program_that_exited(ending, expected):
+    """Also where a limit was found to be exceeded only then; a sandbox that failed has had no program."""
+    report = compose(ending.pack() + encode_account("B", [], {}))
+
+    assert expected == (report.outcome, report.exit_code, report.signal)

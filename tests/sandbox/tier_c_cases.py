@@ -5,9 +5,12 @@ Not found by its name, since root's jobs have a user of their own here, who has 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import shutil
 import signal
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ import hostile
 import pytest
 from sandboxing import HERE, LIMITS, Ended, descendants, hear, read_all, report_of, runs, say, unconfined, wait_until
 
-from edgesandbox import Box, SetupFailed, Spec, Zygote, collect, protections
+from edgesandbox import Box, SandboxUnavailable, SetupFailed, Spec, Zygote, collect, protections
 
 ROOT = os.geteuid() == 0
 
@@ -247,6 +250,39 @@ def test_nothing_is_left_of_a_jobs_files(zygote):
         home = Path(f"/proc/self/fd/{box.scratch_fd}").readlink().parent
         assert home.exists()
     wait_until(lambda: not home.exists(), limit_s=30)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory on disk."""
+    path = Path(tempfile.mkdtemp(dir="/var/tmp"))
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def test_a_jobs_files_are_where_the_caller_wants_them(place):
+    """Watched as elsewhere; the directory is left empty."""
+    place.chmod(0o711)
+    with Zygote(entry="hostile:shell", import_paths=[HERE], tier_c="force", scratch_directory=place) as zygote:
+        with zygote.spawn(Spec(limits=LIMITS)) as box:
+            assert hear(box).split("\n")[1].startswith(f"{place}/")
+            report_of(box)
+        with zygote.spawn(Spec(entry="strays:fill", limits=dataclasses.replace(LIMITS, scratch_bytes=4 << 20))) as box:
+            say(box, "bytes")
+            assert "disk_limit" == report_of(box).outcome
+    assert [] == list(place.iterdir())
+
+
+def test_a_place_that_jobs_cannot_get_to_is_refused(place):
+    """In one line that names it; the jobs of an ordinary user are that user, and get there."""
+    place.chmod(0o700)
+    zygote = Zygote(entry="hostile:noop", import_paths=[HERE], tier_c="force", scratch_directory=place)
+    refused = pytest.raises(SandboxUnavailable, match=f"another user, who may not enter {place}: name a directory")
+
+    with refused if ROOT else contextlib.nullcontext(), zygote:
+        pass
+
+    assert [] == list(place.iterdir())
 
 
 def test_foreign_memory_and_queues_are_not_to_be_had(run):
