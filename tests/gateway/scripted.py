@@ -319,10 +319,19 @@ async def on_a_port(data_dir: Path, **settings: Any) -> AsyncIterator[PortGatewa
 
 
 def refused(response: httpx2.Response, status: int, *words: str) -> None:
-    """Check that a call was refused with one line that says why."""
+    """Check that a call was refused with a problem document whose detail is one line that says why."""
     assert response.status_code == status, response.text
+    assert response.headers["content-type"] == "application/problem+json"
     body = response.json()
-    assert list(body) == ["detail"]
+    assert {**body, "title": "", "detail": "", "errors": []} == {
+        "type": "about:blank",
+        "title": "",
+        "status": status,
+        "detail": "",
+        "instance": response.request.url.path,
+        "errors": [],
+    }
+    assert body["title"]
     assert body["detail"]
     assert "\n" not in body["detail"]
     for word in words:

@@ -11,6 +11,7 @@ from trio.testing import MockClock
 
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.store import nodes
+from edgeagent.gateway.store.engine import open_engine
 from edgeagent.wire.messages import (
     Heartbeat,
     JobCancel,
@@ -266,4 +267,25 @@ async def test_a_restarted_gateway_gives_up_what_nobody_claims(autojump_clock: M
         await trio.sleep(59)
         assert (await gateway.job(account, job)).state is JobState.RUNNING
         await trio.sleep(3)
+        assert (await gateway.job(account, job)).state is JobState.QUEUED
+
+
+async def test_a_lease_whose_end_could_not_be_stored_ends_later(autojump_clock: MockClock, tmp_path: Path) -> None:
+    """The database was locked just then: the attempt is looked at again, and the job does not stay RUNNING for ever."""
+    async with in_memory(tmp_path) as gateway:
+        operator, account = await gateway.enlist(), await gateway.account()
+        async with gateway.as_node(operator) as node:
+            await node.ready()
+            job = await gateway.submit(account)
+            await node.accept()
+            await node.beat()
+        await gateway.hub.store.write(lambda tx: tx.connection.exec_driver_sql("PRAGMA busy_timeout=1"))
+        other = open_engine(tmp_path / "gateway.db", writer=True)
+        with other.begin():
+            await trio.sleep(70)
+        other.dispose()
+        assert (await gateway.job(account, job)).state is JobState.RUNNING
+
+        await trio.sleep(65)
+
         assert (await gateway.job(account, job)).state is JobState.QUEUED

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import attrs
-import sqlalchemy as sa
 from attrs.validators import gt
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
 
 
 class Registration(enum.StrEnum):

@@ -1,4 +1,4 @@
-"""The REST API: Litestar controllers over the hub; every answer is JSON, every error ``{"detail": one line}``."""
+"""The REST API: Litestar controllers over the hub; every answer is JSON, every error a problem document."""
 
 from edgeagent.gateway.api.app import application
 

@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 
-from edgeagent.gateway.api import attempts, errors, events, guards, jobs, nodes, public, submissions
+from edgeagent.gateway.api import attempts, describe, errors, events, guards, jobs, nodes, public, submissions
 from edgeagent.gateway.api.throttles import Throttles
 from edgeagent.gateway.asgi import App
 from edgeagent.gateway.blobs import BlobsUnavailableError
@@ -26,6 +26,7 @@ def application(hub: Hub) -> App:
     versioned = Router(
         path=API_PREFIX,
         route_handlers=[
+            jobs.options,  # before the controllers: the first one counts
             nodes.NodesController,
             jobs.JobsController,
             submissions.SubmissionsController,
@@ -50,7 +51,8 @@ def application(hub: Hub) -> App:
             Exception: errors.bug,
         },
         request_max_body_size=MAX_BODY_BYTES,
-        openapi_config=None,
+        openapi_config=describe.config(),
         logging_config=None,
     )
+    describe.complete(litestar)
     return cast(App, litestar)

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import re
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
 from litestar import Request, put
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, QueryParameter
 
 from edgeagent.gateway.api.bodies import StoredOutput
-from edgeagent.gateway.api.errors import refuse
+from edgeagent.gateway.api.describe import NODE, TakesFile
+from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Node, TheHub, nodes_only
 from edgeagent.gateway.blobs import DigestError, TooLargeError
 from edgeagent.gateway.store import views
 
 #: Largest file, in bytes; the sandbox's default scratch is as large.
 MAX_OUTPUT_BYTES = 256 << 20
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
-@put("/attempts/{attempt_id:str}/outputs/{name:str}", status_code=201, guards=[nodes_only], request_max_body_size=None)
+@put(
+    "/attempts/{attempt_id:str}/outputs/{name:str}",
+    status_code=201,
+    guards=[nodes_only],
+    request_max_body_size=None,
+    operation_class=TakesFile,
+    security=[{NODE: []}],
+    responses=problems(404, 411, 413, 422),
+    tags=["nodes"],
+)
 async def put_output(
     attempt_id: FromPath[str],
     name: FromPath[str],
-    sha256: FromQuery[str],
+    sha256: Annotated[str, QueryParameter(pattern="^[0-9a-fA-F]{64}$")],
     request: Request[Any, Any, Any],
     node: Node,
     hub: TheHub,
 ) -> StoredOutput:
     """Take a file; repeating it is harmless."""
     sha256 = sha256.lower()
-    if not _SHA256.fullmatch(sha256):
-        raise refuse(422, "sha256 is 64 hex digits")
     if not 1 <= len(name) <= 255 or "\0" in name:
         raise refuse(422, "an output's name has 1 to 255 characters")
     _check_length(request.headers.get("content-length"))

@@ -29,6 +29,25 @@ InputName = Annotated[str, Meta(min_length=1, max_length=255)]
 Load = Annotated[float, Meta(ge=0.0, le=1.0)]
 
 
+class Wrong(Struct, omit_defaults=True):
+    """One part of a request that is at fault: a field, or a job of a batch."""
+
+    detail: str
+    field: str | None = None
+    index: int | None = None
+
+
+class Problem(Struct, omit_defaults=True):
+    """A fault (RFC 9457); ``detail`` is one line for a person, ``errors`` lists what is wrong with the request."""
+
+    type: Literal["about:blank"]  # the status says all that a program needs
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[Wrong] | None = None
+
+
 class Replaces(Struct):
     """The node whose key is replaced, and its present key's signature that says so."""
 
@@ -151,7 +170,7 @@ class Submission(Struct):
     requires: Requires = Requires()
     priority: Annotated[int, Meta(ge=0, le=MAX_PRIORITY)] = USUAL_PRIORITY
     max_attempts: Annotated[int, Meta(ge=1, le=MAX_ATTEMPTS)] = MAX_ATTEMPTS
-    deadline_s: Annotated[float, Meta(gt=0, le=MAX_DEADLINE_S)] | None = None
+    deadline_s: Annotated[float, Meta(ge=0.001, le=MAX_DEADLINE_S)] | None = None
 
 
 class Batch(Struct):
@@ -208,6 +227,14 @@ class JobList(Struct):
     """Jobs: newest first, or in the order of the batch that they were submitted in."""
 
     jobs: list[Job]
+
+
+class Event(Struct):
+    """One server-sent event; ``data`` is a JSON document: a job, its progress, lines that it printed."""
+
+    id: str
+    event: Literal["job", "progress", "log", "gap", "end"]
+    data: str
 
 
 class OutputBody(Struct):

@@ -1,56 +1,90 @@
-"""Every fault as one line for a person, under ``detail``."""
+"""Every fault as a problem document (RFC 9457), whose ``detail`` is one line for a person."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import structlog
-from litestar import MediaType, Request, Response
+from litestar import Request, Response
 from litestar.exceptions import HTTPException, SerializationException, ValidationException
+from litestar.openapi import ResponseSpec
 
+from edgeagent.gateway.api.bodies import Problem, Wrong
 from edgeagent.gateway.blobs import BlobsUnavailableError
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.gateway.texts import one_line
 
 log = structlog.get_logger()
 
+PROBLEM_JSON = "application/problem+json"
+#: Most fields that a problem names.
+MAX_WRONG = 50
+#: Longest path that a problem names, in characters.
+MAX_PATH = 500
 
-def refuse(status_code: int, detail: str, errors: list[dict[str, Any]] | None = None) -> HTTPException:
-    """Return the exception that answers with this status and line, and one ``errors`` entry for each part at fault."""
-    return HTTPException(status_code=status_code, detail=detail, extra=errors)
+AnyRequest = Request[Any, Any, Any]
 
 
-def http_error(_: Request[Any, Any, Any], error: HTTPException) -> Response[dict[str, Any]]:
+def refuse(status_code: int, detail: str, errors: list[Wrong] | None = None) -> HTTPException:
+    """Return the exception that answers with this status and line, and one entry for each part at fault."""
+    return HTTPException(status_code=status_code, detail=detail, extra=list(errors) if errors else None)
+
+
+def problems(*statuses: int) -> dict[int, ResponseSpec]:
+    """Return what documents that a route answers with these problems."""
+    return {
+        status: ResponseSpec(
+            Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=PROBLEM_JSON
+        )
+        for status in statuses
+    }
+
+
+def http_error(request: AnyRequest, error: HTTPException) -> Response[Problem]:
     """Answer what was refused on purpose, by us or by Litestar."""
     if isinstance(error.__cause__, SerializationException):
-        return _answer(422, f"the body is not JSON: {error.detail}")
-    return _answer(error.status_code, error.detail, error.headers, error.extra)
+        return _answer(request, 422, f"the body is not JSON: {error.detail}")
+    wrong = [one for one in error.extra if isinstance(one, Wrong)] if isinstance(error.extra, list) else []
+    return _answer(request, error.status_code, error.detail, error.headers, wrong)
 
 
-def invalid(_: Request[Any, Any, Any], error: ValidationException) -> Response[dict[str, Any]]:
+def invalid(request: AnyRequest, error: ValidationException) -> Response[Problem]:
     """Answer a body or parameter of the wrong shape."""
-    wrong = error.extra if isinstance(error.extra, list) else []
-    lines = [f"{one['key']}: {one['message']}" if one.get("key") else one["message"] for one in wrong]
-    return _answer(422, "; ".join(lines[:3]) or error.detail)
+    found = error.extra if isinstance(error.extra, list) else []
+    wrong = [Wrong(one_line(str(one["message"])), field=_field(one)) for one in found[:MAX_WRONG]]
+    lines = [f"{one.field}: {one.detail}" if one.field else one.detail for one in wrong]
+    return _answer(request, 422, "; ".join(lines[:3]) or error.detail, None, wrong)
 
 
-def unavailable(
-    _: Request[Any, Any, Any], error: StoreUnavailableError | BlobsUnavailableError
-) -> Response[dict[str, Any]]:
+def unavailable(request: AnyRequest, error: StoreUnavailableError | BlobsUnavailableError) -> Response[Problem]:
     """Answer while the database or the files cannot be used."""
-    return _answer(503, f"{error}; try again in a moment", {"Retry-After": "1"})
+    return _answer(request, 503, f"{error}; try again in a moment", {"Retry-After": "1"})
 
 
-def bug(request: Request[Any, Any, Any], error: Exception) -> Response[dict[str, Any]]:
+def bug(request: AnyRequest, error: Exception) -> Response[Problem]:
     """Answer what should not have happened; the log has the rest."""
     log.error("Request failed", method=request.method, path=request.url.path, exc_info=error)
-    return _answer(500, "the gateway failed at this; its log says why")
+    return _answer(request, 500, "the gateway failed at this; its log says why")
+
+
+def _field(found: dict[str, Any]) -> str | None:
+    return one_line(str(found["key"]), 200) if found.get("key") else None
 
 
 def _answer(
-    status: int, detail: str, headers: dict[str, str] | None = None, errors: object = None
-) -> Response[dict[str, Any]]:
-    body: dict[str, Any] = {"detail": one_line(detail)}
-    if isinstance(errors, list):
-        body["errors"] = errors
-    return Response(body, status_code=status, headers=headers, media_type=MediaType.JSON)
+    request: AnyRequest,
+    status: int,
+    detail: str,
+    headers: dict[str, str] | None = None,
+    errors: list[Wrong] | None = None,
+) -> Response[Problem]:
+    problem = Problem(
+        type="about:blank",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=one_line(detail) or HTTPStatus(status).phrase,
+        instance=request.scope["path"][:MAX_PATH],
+        errors=errors or None,
+    )
+    return Response(problem, status_code=status, headers=headers, media_type=PROBLEM_JSON)

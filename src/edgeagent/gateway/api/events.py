@@ -11,17 +11,20 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import msgspec
 import orjson
 import trio
-from litestar import Request, get
-from litestar.params import FromPath
+from litestar import get
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, HeaderParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
-from edgeagent.gateway.api.errors import refuse
+from edgeagent.gateway.api.bodies import Event
+from edgeagent.gateway.api.describe import ACCOUNT
+from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
 from edgeagent.gateway.api.jobs import job_body, no_job
 from edgeagent.gateway.feeds import Feed
@@ -35,17 +38,31 @@ KEEP_ALIVE_S = 15.0
 #: Streams of one account at the same time.
 MAX_STREAMS = 64
 
+LastEventId = Annotated[str, HeaderParameter(name="Last-Event-ID", description="Go on after this event.")]
+
 _ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
 
 
-@get("/jobs/{job_id:str}/events", guards=[submitters_only], media_type="text/event-stream")
-async def events(job_id: FromPath[str], request: Request[str, Any, Any], account_id: Account, hub: TheHub) -> ASGIApp:
+@get(
+    "/jobs/{job_id:str}/events",
+    guards=[submitters_only],
+    media_type="text/event-stream",
+    security=[{ACCOUNT: []}],
+    tags=["jobs"],
+    responses={
+        200: ResponseSpec(
+            Event, generate_examples=False, description="Server-sent events", media_type="text/event-stream"
+        ),
+        **problems(404),
+    },
+)
+async def events(job_id: FromPath[str], account_id: Account, hub: TheHub, last_event_id: LastEventId = "") -> ASGIApp:
     """Stream a job's events: ``job``, ``progress``, ``log``, ``gap``, and ``end`` as the last one."""
     if await hub.store.read(views.show, account_id, job_id) is None:
         raise no_job(job_id)
     if hub.streams[account_id] >= MAX_STREAMS:
         raise refuse(429, f"at most {MAX_STREAMS} jobs of an account can be watched at once; close some")
-    return _Stream(hub, account_id, job_id, request.headers.get("last-event-id", ""))
+    return _Stream(hub, account_id, job_id, last_event_id)
 
 
 @attrs.frozen

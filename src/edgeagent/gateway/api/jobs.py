@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 from urllib.parse import quote
 
-from litestar import Controller, get, post
+from litestar import Controller, HttpMethod, Response, get, post, route
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
@@ -20,7 +20,8 @@ from edgeagent.gateway.api.bodies import (
     Requires,
     Result,
 )
-from edgeagent.gateway.api.errors import refuse
+from edgeagent.gateway.api.describe import ACCOUNT
+from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import OPEN_JOBS, JobState
@@ -34,6 +35,8 @@ class JobsController(Controller):
 
     path = "/jobs"
     guards = [submitters_only]  # noqa: RUF012 -- Litestar's way
+    security = [{ACCOUNT: []}]  # noqa: RUF012
+    tags = ["jobs"]  # noqa: RUF012
 
     @get("/")
     async def list_jobs(
@@ -49,12 +52,12 @@ class JobsController(Controller):
         found = await hub.store.read(views.list_jobs, account_id, state=state, job_type=job_type, limit=limit)
         return JobList([job_body(one, hub.network) for one in found])
 
-    @get("/{job_id:str}")
+    @get("/{job_id:str}", responses=problems(404))
     async def show(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Job:
         """Show a job."""
         return await _show(hub, account_id, job_id)
 
-    @post("/{job_id:str}/cancel", status_code=200)
+    @post("/{job_id:str}/cancel", status_code=200, responses=problems(400, 404))
     async def cancel(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Job:
         """Cancel a job."""
         try:
@@ -66,7 +69,7 @@ class JobsController(Controller):
             raise refuse(400, f"the job has ended already: {job.status}")
         return job
 
-    @get("/{job_id:str}/result")
+    @get("/{job_id:str}/result", responses=problems(400, 404))
     async def result(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Result:
         """Show what a finished job gave back."""
         found = await _result(hub, account_id, job_id)
@@ -86,7 +89,7 @@ class JobsController(Controller):
             ],
         )
 
-    @get("/{job_id:str}/outputs/{name:str}")
+    @get("/{job_id:str}/outputs/{name:str}", media_type="application/octet-stream", responses=problems(404))
     async def output(self, job_id: FromPath[str], name: FromPath[str], account_id: Account, hub: TheHub) -> Stream:
         """Send a file that a job left."""
         found = await _result(hub, account_id, job_id)
@@ -105,7 +108,13 @@ class JobsController(Controller):
         raise refuse(404, f"the job has left no output of the name {name!r}")
 
 
-@get("/account", guards=[submitters_only])
+@route("/jobs", http_method=HttpMethod.OPTIONS, include_in_schema=False, status_code=204, sync_to_thread=False)
+def options() -> Response[None]:
+    """Say what may be done with jobs; Litestar's own answer knows only the first handler of a path."""
+    return Response(None, status_code=204, headers={"Allow": "GET, OPTIONS, POST"})
+
+
+@get("/account", guards=[submitters_only], security=[{ACCOUNT: []}], tags=["jobs"])
 async def account(account_id: Account, hub: TheHub) -> AccountBody:
     """Show the account of the token."""
     found = await hub.store.read(accounts.balance, account_id)

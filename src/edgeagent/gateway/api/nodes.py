@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 from litestar import Controller, Response, get, post
+from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
 from edgeagent.gateway.api.bodies import (
@@ -21,7 +22,8 @@ from edgeagent.gateway.api.bodies import (
     Registration,
     RestHeartbeat,
 )
-from edgeagent.gateway.api.errors import refuse
+from edgeagent.gateway.api.describe import NODE
+from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Node, TheHub, nodes_only
 from edgeagent.gateway.api.throttles import joining, proving
 from edgeagent.gateway.challenges import LIFE_S
@@ -33,13 +35,21 @@ from edgeagent.wire.identity import InvalidKeyError, normalise_public_key
 #: Largest ``metadata``, in bytes of JSON.
 MAX_METADATA_BYTES = 4096
 
+_AGAIN = ResponseSpec(Registered, generate_examples=False, description="It was registered before, and proved its key")
+
 
 class NodesController(Controller):
     """Everything under ``/nodes``."""
 
     path = "/nodes"
+    tags = ["nodes"]  # noqa: RUF012 -- Litestar's way
 
-    @post("/register", status_code=201, guards=[joining])
+    @post(
+        "/register",
+        status_code=201,
+        guards=[joining],
+        responses={200: _AGAIN, **problems(403, 409, 429)},
+    )
     async def register(self, data: JSONBody[Registration], hub: TheHub) -> Response[Registered]:
         """Register a node; one whose key is known has to prove it, or to have its present key sign for the new one."""
         applicant = _applicant(data)
@@ -54,12 +64,12 @@ class NodesController(Controller):
         body = _registered(hub, admitted, applicant.public_key, applicant.capabilities)
         return Response(body, status_code=201 if admitted.fresh or data.replaces else 200)
 
-    @post("/challenge", status_code=201, guards=[proving])
+    @post("/challenge", status_code=201, guards=[proving], responses=problems(429))
     async def challenge(self, data: JSONBody[KeyOnly], hub: TheHub) -> ChallengeBody:
         """Make a challenge for a key, known or not."""
         return ChallengeBody(hub.members.tokens.challenge(_key(data.public_key)).text, LIFE_S)
 
-    @post("/token", status_code=200, guards=[proving])
+    @post("/token", status_code=200, guards=[proving], responses=problems(403, 429))
     async def token(self, data: JSONBody[KeyProof], hub: TheHub) -> Registered:
         """Give a node that proves its key a fresh token, and change nothing."""
         public_key = _key(data.public_key)
@@ -70,7 +80,7 @@ class NodesController(Controller):
         profile = await hub.store.read(nodes.profile, admitted.node_id)
         return _registered(hub, admitted, public_key, profile.capabilities)
 
-    @post("/rotate-key", status_code=200, guards=[proving])
+    @post("/rotate-key", status_code=200, guards=[proving], responses=problems(403, 409, 429))
     async def rotate_key(self, data: JSONBody[KeyRotation], hub: TheHub) -> Registered:
         """Give a node a new key, for which its present one has signed."""
         public_key = _key(data.public_key)
@@ -78,7 +88,7 @@ class NodesController(Controller):
             admitted, capabilities = await hub.members.rekey(data.node_id, data.signature, public_key)
         return _registered(hub, admitted, public_key, capabilities)
 
-    @get("/me", guards=[nodes_only])
+    @get("/me", guards=[nodes_only], security=[{NODE: []}])
     async def me(self, node: Node, hub: TheHub) -> NodeProfile:
         """Show a node what the gateway knows of it."""
         profile = await hub.store.read(nodes.profile, node.node_id)
@@ -91,7 +101,7 @@ class NodesController(Controller):
             balance_ucr=profile.balance_ucr,
         )
 
-    @post("/heartbeat", status_code=200, guards=[nodes_only])
+    @post("/heartbeat", status_code=200, guards=[nodes_only], security=[{NODE: []}])
     async def heartbeat(self, data: JSONBody[RestHeartbeat], node: Node, hub: TheHub) -> Acknowledged:
         """Hear a node that has no link."""
         await hub.heard(node.node_id)

@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 from datetime import UTC, datetime
 
 import attrs
-import jinja2
 import trio
 from litestar import Response, get
 from litestar.datastructures import State
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath
 
 from edgeagent import __version__
 from edgeagent.gateway import leaderboard
 from edgeagent.gateway.api.bodies import Board, Health, Readiness, Row, Stats
+from edgeagent.gateway.api.errors import refuse
 from edgeagent.gateway.api.guards import TheHub
+from edgeagent.gateway.api.pages import PAGE_HEADERS, stylesheet, templates
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.leaderboard import Ranked
 from edgeagent.gateway.store import StoreUnavailableError, Tx, nodes
-from edgeagent.wire.units import UCR_PER_CREDIT, format_credits
+from edgeagent.wire.units import UCR_PER_CREDIT
 
 #: Seconds that one look at all nodes is good for; the page asks for itself every 60 s.
 FRESH_S = 2.0
 #: Nodes shown on the page and listed in the JSON.
 MAX_ROWS = 100
 
-_HEADERS = {
-    # Nothing but our own stylesheet: a node's name cannot become a script, whatever it holds.
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
-_templates = jinja2.Environment(
-    loader=jinja2.PackageLoader("edgeagent.gateway"), autoescape=True, undefined=jinja2.StrictUndefined
-)
-_templates.filters["credits"] = format_credits
-_STYLE = (importlib.resources.files("edgeagent.gateway") / "templates" / "leaderboard.css").read_bytes()
+_STYLES = {name: stylesheet(name) for name in ("leaderboard.css", "reference.css")}
+_TAGS = ["network"]
 
 
 @attrs.frozen
@@ -52,7 +43,7 @@ class _Seen:
     earned_ucr: int
 
 
-@get("/api/v1/community/leaderboard")
+@get("/api/v1/community/leaderboard", tags=_TAGS)
 async def board(hub: TheHub, state: State) -> Board:
     """Show the leaderboard as RenderTrust's portal reads it; earnings in credits."""
     seen = await _look(hub, state)
@@ -71,11 +62,11 @@ async def board(hub: TheHub, state: State) -> Board:
     )
 
 
-@get("/")
+@get("/", include_in_schema=False)
 async def page(hub: TheHub, state: State) -> Response[str]:
     """Show the leaderboard to a person."""
     seen = await _look(hub, state)
-    html = _templates.get_template("leaderboard.html").render(
+    html = templates.get_template("leaderboard.html").render(
         rows=seen.ranked[:MAX_ROWS],
         nodes=len(seen.ranked),
         jobs=sum(one.jobs_completed for one in seen.ranked),
@@ -84,29 +75,35 @@ async def page(hub: TheHub, state: State) -> Response[str]:
         updated=seen.at,
         version=__version__,
     )
-    return Response(html, media_type="text/html", headers=_HEADERS)
+    return Response(html, media_type="text/html", headers=PAGE_HEADERS)
 
 
-@get("/static/leaderboard.css", sync_to_thread=False)
-def style() -> Response[bytes]:
-    """Send the page's stylesheet."""
+@get("/static/{name:str}", sync_to_thread=False, include_in_schema=False)
+def style(name: FromPath[str]) -> Response[bytes]:
+    """Send a page's stylesheet."""
+    if name not in _STYLES:
+        raise refuse(404, "there is no such stylesheet")
     headers = {"Cache-Control": "max-age=3600", "X-Content-Type-Options": "nosniff"}
-    return Response(_STYLE, media_type="text/css", headers=headers)
+    return Response(_STYLES[name], media_type="text/css", headers=headers)
 
 
-@get("/.well-known/jwks.json", sync_to_thread=False)
-def jwks(hub: TheHub) -> Response[dict[str, list[dict[str, str]]]]:
+@get("/.well-known/jwks.json", sync_to_thread=False, media_type="application/jwk-set+json", tags=_TAGS)
+def jwks(hub: TheHub) -> dict[str, list[dict[str, str]]]:
     """Send the public keys that check nodes' tokens (RFC 7517)."""
-    return Response(hub.members.tokens.jwks(), media_type="application/jwk-set+json")
+    return hub.members.tokens.jwks()
 
 
-@get(["/health", "/api/v1/health"], sync_to_thread=False)
+@get(["/health", "/api/v1/health"], sync_to_thread=False, tags=_TAGS)
 def health() -> Health:
     """Say that the gateway answers."""
     return Health()
 
 
-@get(["/health/ready", "/api/v1/health/ready"])
+@get(
+    ["/health/ready", "/api/v1/health/ready"],
+    tags=_TAGS,
+    responses={503: ResponseSpec(Readiness, generate_examples=False, description="It cannot: see the checks")},
+)
 async def ready(hub: TheHub) -> Response[Readiness]:
     """Say whether the gateway can do its work."""
     checks = {"database": "ok", "blobs": "ok"}

@@ -5,17 +5,19 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Iterable
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
 import msgspec
 import orjson
-from litestar import Controller, Request, Response, post
-from litestar.params import FromPath, JSONBody
+from litestar import Controller, Response, post
+from litestar.openapi import ResponseSpec
+from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from edgeagent.gateway import references
-from edgeagent.gateway.api.bodies import Batch, InputRef, Job, JobList, Submission
-from edgeagent.gateway.api.errors import refuse
+from edgeagent.gateway.api.bodies import Batch, InputRef, Job, JobList, Submission, Wrong
+from edgeagent.gateway.api.describe import ACCOUNT
+from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
 from edgeagent.gateway.api.jobs import job_body, no_job
 from edgeagent.gateway.hub import MAX_LANES, Hub, TooManyNeedsError
@@ -34,7 +36,18 @@ MAX_FAULTS = 50
 #: Longest idempotency key, in characters.
 MAX_KEY = 255
 
-AnyRequest = Request[str, Any, Any]
+IdempotencyKey = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        schema_extra={"minLength": 1, "maxLength": MAX_KEY},  # checked in ``_key``, whose line names the header
+        description="The same key with the same request never makes the jobs twice.",
+    ),
+]
+
+
+def _again(kind: type[msgspec.Struct]) -> ResponseSpec:
+    return ResponseSpec(kind, generate_examples=False, description="This had been done before; what it led to")
 
 
 class SubmissionsController(Controller):
@@ -42,24 +55,31 @@ class SubmissionsController(Controller):
 
     path = "/jobs"
     guards = [submitters_only]  # noqa: RUF012 -- Litestar's way
+    security = [{ACCOUNT: []}]  # noqa: RUF012
+    tags = ["jobs"]  # noqa: RUF012
 
-    @post("/", status_code=201)
+    @post("/", status_code=201, responses={200: _again(Job), **problems(402)})
     async def submit(
-        self, data: JSONBody[Submission], request: AnyRequest, account_id: Account, hub: TheHub
+        self, data: JSONBody[Submission], account_id: Account, hub: TheHub, idempotency_key: IdempotencyKey = None
     ) -> Response[Job]:
         """Take a job; 200 and the same job where its ``Idempotency-Key`` was used for it before."""
-        jobs, replayed = await _submit(hub, account_id, [data], _key(request, "job", data), alone=True)
+        jobs, replayed = await _submit(hub, account_id, [data], _key(idempotency_key, "job", data), alone=True)
         return Response(jobs[0], status_code=200 if replayed else 201)
 
-    @post("/batch", status_code=201, request_max_body_size=MAX_BATCH_BYTES)
+    @post(
+        "/batch",
+        status_code=201,
+        request_max_body_size=MAX_BATCH_BYTES,
+        responses={200: _again(JobList), **problems(402)},
+    )
     async def submit_batch(
-        self, data: JSONBody[Batch], request: AnyRequest, account_id: Account, hub: TheHub
+        self, data: JSONBody[Batch], account_id: Account, hub: TheHub, idempotency_key: IdempotencyKey = None
     ) -> Response[JobList]:
         """Take up to 1,000 jobs: all of them, or none."""
-        jobs, replayed = await _submit(hub, account_id, data.jobs, _key(request, "batch", data), alone=False)
+        jobs, replayed = await _submit(hub, account_id, data.jobs, _key(idempotency_key, "batch", data), alone=False)
         return Response(JobList(jobs), status_code=200 if replayed else 201)
 
-    @post("/{job_id:str}/requeue", status_code=201)
+    @post("/{job_id:str}/requeue", status_code=201, responses={200: _again(Job), **problems(402, 404, 409)})
     async def requeue(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Response[Job]:
         """Submit a job that FAILED or was CANCELLED again, as a new job at today's price; 200 where that was done."""
         try:
@@ -115,12 +135,11 @@ def _refuse(faults: list[tuple[int, str]], alone: bool) -> Exception:
     if alone:
         return refuse(422, line)
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    errors = [{"index": index, "detail": line} for index, line in faults[:MAX_FAULTS]]
+    errors = [Wrong(line, index=index) for index, line in faults[:MAX_FAULTS]]
     return refuse(422, f"jobs[{index}]: {line}{others}; nothing of the batch was taken", errors)
 
 
-def _key(request: AnyRequest, kind: str, data: Submission | Batch) -> Key | None:
-    name = request.headers.get("idempotency-key")
+def _key(name: str | None, kind: str, data: Submission | Batch) -> Key | None:
     if name is None:
         return None
     if not 1 <= len(name) <= MAX_KEY or not name.isascii() or not name.isprintable():

@@ -1,0 +1,117 @@
+"""The API's own description, OpenAPI 3.1: what Litestar reads off the handlers, and what their guards and limits add.
+
+A handler names the faults that are its own (``errors.problems``); those that follow from what it is, such as 401 where
+a token is needed, are added here for all.
+"""
+
+from __future__ import annotations
+
+from litestar import Litestar, Router
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import (
+    Components,
+    OpenAPIMediaType,
+    OpenAPIResponse,
+    OpenAPIType,
+    Operation,
+    PathItem,
+    Reference,
+    RequestBody,
+    Schema,
+    SecurityScheme,
+    Tag,
+)
+
+from edgeagent import __version__
+from edgeagent.gateway.api.errors import PROBLEM_JSON
+from edgeagent.gateway.api.pages import PAGE_HEADERS
+from edgeagent.gateway.api.reference import ReferencePage
+
+#: The names under which the document speaks of tokens.
+ACCOUNT = "account"
+NODE = "node"
+
+_METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
+
+
+class TakesFile(Operation):
+    """An operation whose request is a file, which the handler reads piece by piece."""
+
+    def __post_init__(self) -> None:
+        """Describe the body, of which Litestar sees nothing."""
+        schema = Schema(type=OpenAPIType.STRING, content_media_type="application/octet-stream")
+        self.request_body = RequestBody(
+            content={"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True
+        )
+
+
+def config() -> OpenAPIConfig:
+    """Return how the document and its page are made: ``/schema/openapi.json``, and ``/schema`` for people."""
+    return OpenAPIConfig(
+        title="edgeagent gateway",
+        version=__version__,
+        summary="Submit jobs to a network of lent machines, and lend one.",
+        use_handler_docstrings=True,
+        components=Components(
+            security_schemes={
+                ACCOUNT: SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    description="A submitter's token: edgeagent gateway token create",
+                ),
+                NODE: SecurityScheme(
+                    type="http",
+                    scheme="bearer",
+                    bearer_format="JWT",
+                    description="A node's token, from its registration or by proving its key",
+                ),
+            }
+        ),
+        tags=[
+            Tag("jobs", "Submitting, watching and fetching, for the account of the token."),
+            Tag("nodes", "For machines that are lent."),
+            Tag("network", "What everybody may see, and how the gateway is."),
+        ],
+        render_plugins=[ReferencePage(), JsonRenderPlugin()],
+        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, response_headers=PAGE_HEADERS),
+    )
+
+
+def complete(app: Litestar) -> None:
+    """Add the answers that every operation of its kind has; once, before anybody reads the document."""
+    document = app.openapi_schema
+    assert document.components is not None
+    document.components.responses = {"Problem": _problem("A problem document says what is wrong")}
+    for path, item in (document.paths or {}).items():
+        for operation in _operations(item):
+            _complete(path, operation)
+
+
+def _operations(item: PathItem) -> list[Operation]:
+    return [operation for method in _METHODS if (operation := getattr(item, method)) is not None]
+
+
+def _complete(path: str, operation: Operation) -> None:
+    responses = operation.responses = dict(operation.responses or {})
+    if "400" in responses and not _is_problem(responses["400"]):
+        del responses["400"]  # Litestar's own for a body of the wrong shape, which is 422 here
+    there = {"500", "503"} if path.startswith(("/api/v1/", "/health/ready")) and path != "/api/v1/health" else {"500"}
+    if operation.security:
+        there |= {"401", "403", "429"}
+    if operation.request_body is not None:
+        there |= {"413", "415", "422"}
+    if operation.parameters:
+        there.add("422")
+    for status in sorted(there - responses.keys()):
+        responses[status] = Reference(ref="#/components/responses/Problem")
+    operation.responses = dict(sorted(responses.items()))
+
+
+def _is_problem(response: OpenAPIResponse | Reference) -> bool:
+    return isinstance(response, OpenAPIResponse) and PROBLEM_JSON in (response.content or {})
+
+
+def _problem(description: str) -> OpenAPIResponse:
+    schema = Reference(ref="#/components/schemas/Problem")
+    return OpenAPIResponse(description=description, content={PROBLEM_JSON: OpenAPIMediaType(schema=schema)})
