@@ -15,8 +15,8 @@ from edgeagent.cli import simulate
 from edgeagent.simulation import scenario
 from edgeagent.simulation.scenario import PER_GATEWAY_HOUR, PER_NODE_HOUR, FaultKind, Scenario
 
-#: A heartbeat every five minutes, and patience in proportion: what a day costs is mostly heartbeats.
-DAY = ("--nodes", "50", "--hours", "24", "--heartbeat", "300", "--jobs-per-hour", "20")
+#: A heartbeat every ten minutes, and patience in proportion: what a day costs is mostly heartbeats.
+DAY = ("--nodes", "50", "--hours", "24", "--heartbeat", "600", "--jobs-per-hour", "15")
 
 
 def begin(*options: str, hash_seed: int = 0) -> subprocess.Popen[str]:
