@@ -185,9 +185,10 @@ def test_no_group_is_left_over(tier_a):
         ahead = CLONES_AHEAD if others else 0  # version 2 has one directory, and needs none
         idle = (ahead + 1) * (1 + len(others))
         for _ in range(80):
-            program = choose.choice(["noop", "sleep", "outlive", "deaf", "fail", "allocate_in_children"])
+            own = [f"hostile:{program}" for program in ("noop", "sleep", "outlive", "deaf", "fail")]
+            entry = choose.choice([*own, "gluttons:allocate_in_children"])
             limits = Limits(wall_s=20, memory_bytes=256 << 20)  # each child may have what all of them may not
-            with zygote.spawn(Spec(entry=f"hostile:{program}", limits=limits)) as box:
+            with zygote.spawn(Spec(entry=entry, limits=limits)) as box:
                 if choose.random() < 0.5:
                     hear(box)
                 choose.choice([box.kill, box.cancel, box.close, lambda: None])()

@@ -48,12 +48,12 @@ FOR_ROOT = [
 @pytest.mark.parametrize(
     ("program", "asked", "limit", "small", "large"),
     [
-        ("fill", "/scratch/full", "scratch_bytes", 4 * MIB, 12 * MIB),
-        ("fill", "/tmp/full", "tmp_bytes", 4 * MIB, 12 * MIB),
-        ("fill", "/scratch/large", "fsize_bytes", 1 * MIB, 3 * MIB),
-        ("many_files", None, "scratch_bytes", 2 * MIB, 8 * MIB),
-        ("many_descriptors", None, "nofile", 64, 256),
-        ("fork_bomb", None, "pids", 8, 24),
+        ("gluttons:fill", "/scratch/full", "scratch_bytes", 4 * MIB, 12 * MIB),
+        ("gluttons:fill", "/tmp/full", "tmp_bytes", 4 * MIB, 12 * MIB),
+        ("gluttons:fill", "/scratch/large", "fsize_bytes", 1 * MIB, 3 * MIB),
+        ("gluttons:many_files", None, "scratch_bytes", 2 * MIB, 8 * MIB),
+        ("gluttons:many_descriptors", None, "nofile", 64, 256),
+        ("gluttons:fork_bomb", None, "pids", 8, 24),
     ],
 )
 def test_a_larger_limit_lets_more_through(run, program, asked, limit, small, large):
@@ -69,7 +69,7 @@ def test_a_larger_output_limit_lets_more_through(spawn):
     """Exactly as many bytes as were allowed, whatever was allowed."""
     sizes = []
     for limit in (MIB, 3 * MIB):
-        box = spawn("print_forever", output_bytes=limit)
+        box = spawn("gluttons:print_forever", output_bytes=limit)
         sizes.append(len(read_all(box.output_fd)))
         assert "output_limit" == report_of(box).outcome
 

@@ -62,7 +62,7 @@ def test_the_wall_clock_ends_a_job(run, program):
     assert 0.3 <= report.wall_s < 3
 
 
-@pytest.mark.parametrize("program", ["burn", "burn_deaf"])
+@pytest.mark.parametrize("program", ["gluttons:burn", "gluttons:burn_deaf"])
 def test_processor_time_is_limited(run, program):
     """SIGXCPU at the limit; who ignores that is stopped nevertheless."""
     report = run(program, cpu_s=1, wall_s=60).report
@@ -73,19 +73,19 @@ def test_processor_time_is_limited(run, program):
 
 def test_processor_time_of_children_is_counted(run):
     """Two children of 0.4 s each make at least 0.8 s."""
-    assert run("burn_in_children").report.cpu_s >= 0.8
+    assert run("gluttons:burn_in_children").report.cpu_s >= 0.8
 
 
 def test_a_chain_of_processes_has_one_processor_limit(run):
     """Ten times 0.25 s, one after the other, none of them over the limit of 1 s; with 10 s it gets through."""
-    short, long = run("burn_in_a_chain", cpu_s=1), run("burn_in_a_chain", cpu_s=10)
+    short, long = run("gluttons:burn_in_a_chain", cpu_s=1), run("gluttons:burn_in_a_chain", cpu_s=10)
 
     assert ("cpu_limit", None) == (short.report.outcome, short.answer)
     assert short.report.cpu_s < 3
     assert ("exited", "done") == (long.report.outcome, long.answer)
 
 
-@pytest.mark.parametrize("program", ["allocate_in_children", "allocate_in_hiding"])
+@pytest.mark.parametrize("program", ["gluttons:allocate_in_children", "gluttons:allocate_in_hiding"])
 def test_children_have_one_memory_limit_together(run, program):
     """Four times 100 MiB do not go into 256 MiB, whether they can be looked into or not; they do into 1 GiB."""
     small, large = run(program), run(program, memory_bytes=1 << 30)
@@ -99,15 +99,15 @@ def test_the_watchdog_leaves_mapped_files_out(run):
     """What the kernel can drop at any time does not count, nor does what the cap on scratch counts already."""
     limits = {"memory_bytes": 64 << 20, "scratch_bytes": 128 << 20}
 
-    ended = run("map_a_large_file", **limits, without=["cgroup_memory"])
+    ended = run("gluttons:map_a_large_file", **limits, without=["cgroup_memory"])
 
     assert ("exited", 0) == (ended.report.outcome, ended.report.exit_code)
 
 
 def test_a_job_that_allocates_too_much_has_hit_the_memory_limit(run):
     """One GiB does not go into 256 MiB, and does into 2 GiB."""
-    small = run("allocate")
-    large = run("allocate", memory_bytes=2 << 30)
+    small = run("gluttons:allocate")
+    large = run("gluttons:allocate", memory_bytes=2 << 30)
 
     assert ("memory_limit", None) == (small.report.outcome, small.answer)
     assert ("exited", 1 << 30) == (large.report.outcome, large.answer)
@@ -119,7 +119,7 @@ def test_a_job_that_allocates_too_much_has_hit_the_memory_limit(run):
 )
 def test_disks_are_capped(run, path, size_bytes):
     """Scratch and /tmp take what they may hold and no more, and the report says why the job failed."""
-    ended = run("fill", path, scratch_bytes=8 << 20, tmp_bytes=4 << 20)
+    ended = run("gluttons:fill", path, scratch_bytes=8 << 20, tmp_bytes=4 << 20)
 
     assert size_bytes == ended.answer
     assert "disk_limit" == ended.report.outcome
@@ -127,7 +127,7 @@ def test_disks_are_capped(run, path, size_bytes):
 
 def test_one_file_is_capped(run):
     """RLIMIT_FSIZE holds where there is room on the disk."""
-    ended = run("fill", "/scratch/large", fsize_bytes=1 << 20)
+    ended = run("gluttons:fill", "/scratch/large", fsize_bytes=1 << 20)
 
     assert 1 << 20 == ended.answer
     assert b"File too large" in ended.output
@@ -135,7 +135,7 @@ def test_one_file_is_capped(run):
 
 def test_inodes_are_capped(run):
     """A million empty files do not go into a small scratch."""
-    ended = run("many_files", scratch_bytes=4 << 20)
+    ended = run("gluttons:many_files", scratch_bytes=4 << 20)
 
     assert 0 < ended.answer < 2000
     assert "disk_limit" == ended.report.outcome
@@ -143,7 +143,7 @@ def test_inodes_are_capped(run):
 
 def test_descriptors_are_capped(run):
     """EMFILE below the limit."""
-    opened, error = run("many_descriptors", nofile=64).answer
+    opened, error = run("gluttons:many_descriptors", nofile=64).answer
 
     assert opened < 64
     assert 24 == error
@@ -151,7 +151,7 @@ def test_descriptors_are_capped(run):
 
 def test_processes_are_capped(run):
     """A fork bomb gets as far as the limit, and nothing of it is left."""
-    children, error = run("fork_bomb", pids=16).answer
+    children, error = run("gluttons:fork_bomb", pids=16).answer
 
     assert 15 == children  # and the job itself
     assert 11 == error
@@ -159,7 +159,7 @@ def test_processes_are_capped(run):
 
 def test_endless_output_ends_the_job(spawn):
     """Exactly the allowed bytes arrive."""
-    box = spawn("print_forever", output_bytes=1 << 20)
+    box = spawn("gluttons:print_forever", output_bytes=1 << 20)
 
     assert 1 << 20 == len(read_all(box.output_fd))
     assert "output_limit" == report_of(box).outcome
@@ -167,7 +167,7 @@ def test_endless_output_ends_the_job(spawn):
 
 def test_output_that_nobody_reads_blocks_the_job_until_its_time_is_up(spawn):
     """Nothing is buffered beyond two pipes and one chunk, and the clock goes on."""
-    box = spawn("print_forever", wall_s=0.5)
+    box = spawn("gluttons:print_forever", wall_s=0.5)
 
     assert "timeout" == report_of(box).outcome
     assert len(read_all(box.output_fd)) < 1 << 20
@@ -236,7 +236,7 @@ def test_closing_kills(spawn):
 
 def test_scratch_is_readable_after_the_job(spawn):
     """Until close, and with nothing of the job alive."""
-    box = spawn("fill", scratch_bytes=1 << 20)
+    box = spawn("gluttons:fill", scratch_bytes=1 << 20)
     say(box, "/scratch/kept")
     report_of(box)
 

@@ -213,16 +213,16 @@ def test_the_wall_clock_ends_a_job(run, program):
 
 def test_processor_time_is_limited(run):
     """Of one process by the kernel, of a chain of them by the watchdog."""
-    assert "cpu_limit" == run("burn", cpu_s=1, wall_s=60).report.outcome
-    chain = run("burn_in_a_chain", cpu_s=1, wall_s=60)
+    assert "cpu_limit" == run("gluttons:burn", cpu_s=1, wall_s=60).report.outcome
+    chain = run("gluttons:burn_in_a_chain", cpu_s=1, wall_s=60)
     assert ("cpu_limit", None) == (chain.report.outcome, chain.answer)
 
 
 def test_memory_is_limited(run):
     """Of one process by the kernel, of four by the watchdog; with more to use, both get through."""
-    assert "memory_limit" == run("allocate").report.outcome
-    assert "memory_limit" == run("allocate_in_children").report.outcome
-    assert "exited" == run("allocate_in_children", memory_bytes=1 << 30).report.outcome
+    assert "memory_limit" == run("gluttons:allocate").report.outcome
+    assert "memory_limit" == run("gluttons:allocate_in_children").report.outcome
+    assert "exited" == run("gluttons:allocate_in_children", memory_bytes=1 << 30).report.outcome
 
 
 def test_processes_are_limited(run):
