@@ -23,6 +23,8 @@ def table(page: str) -> list[list[str]]:
 
 def file_of(directory: str, name: str) -> Path:
     """Return the file that an id of the table names."""
+    if name == "tier_c_cases":  # run by a test, not found by its name
+        return ROOT / "tests" / "sandbox" / f"{name}.py"
     directory = directory or "sandbox"
     prefix = {"sandbox": "sandbox_", "plugins": "plugin_"}.get(directory, "")
     return ROOT / "tests" / directory / f"test_{prefix}{name}.py"
