@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeagent.cli.gateway_nodes import nodes
+from edgeagent.cli.gateway_tokens import audit, token
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.place import at_gateway, database_of, of_gateway
 from edgeagent.errors import EdgeAgentError, UsageError
@@ -112,37 +113,8 @@ def backup(place: GatewaySettings, destination: Path, as_json: bool) -> None:
         raise EdgeAgentError(f"{len(copied.missing)} of the jobs' files are missing; one is {copied.missing[0]}")
 
 
-@gateway.group()
-def token() -> None:
-    """Tokens of submitters."""
-
-
-@token.command()
-@of_gateway
-@click.option("--name", required=True, help="The account; made when there is none of that name.")
-@click.option("--credits", "grant", default="0", show_default=True, help="Credits to grant the account.")
-@as_json
-def create(
-    data_dir: Path, database: URL | None, database_file: URL | None, name: str, grant: str, as_json: bool
-) -> None:
-    """Make a submitter's token and print it, this once."""
-    from edgeagent.gateway.accounts import create_token
-    from edgeagent.wire.units import credits_to_ucr
-
-    try:
-        grant_ucr = credits_to_ucr(grant)
-    except ValueError as error:
-        raise click.BadParameter(str(error), param_hint="--credits") from None
-    if grant_ucr < 0:
-        raise click.BadParameter("a grant cannot be negative", param_hint="--credits")
-    plain = create_token(data_dir, name, grant_ucr, database=database_of(database, database_file))
-    if as_json:
-        print_json("token/1", {"account": name, "token": plain, "granted_ucr": grant_ucr})
-        return
-    click.echo(plain)
-    click.echo("Keep it: it is stored hashed and not shown again.", err=True)
-
-
+gateway.add_command(token)
+gateway.add_command(audit)
 gateway.add_command(nodes)
 
 

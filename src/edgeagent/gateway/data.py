@@ -7,6 +7,7 @@ is down.  A running one sees what they did in its database.
 from __future__ import annotations
 
 import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,6 +45,14 @@ def transaction(place: GatewaySettings) -> Iterator[Tx]:
     except DBAPIError as error:
         where = f"in {place.data_dir}" if place.postgres is None else shown(place.postgres)
         raise EdgeAgentError(f"cannot use the database {where}: {one_line(str(error.orig))}") from None
+
+
+def owner() -> str:
+    """Return how the audit log names whoever runs this process: by the user that the kernel knows."""
+    try:
+        return f"owner {pwd.getpwuid(os.getuid()).pw_name}"
+    except KeyError:
+        return f"owner {os.getuid()}"
 
 
 def make_data_dir(data_dir: Path) -> None:

@@ -24,7 +24,7 @@ from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.members import Members
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.registry import Changed
-from edgeagent.gateway.store import Store, Tx, jobs, nodes, queue, submissions, views
+from edgeagent.gateway.store import Store, Tx, audit, jobs, nodes, queue, submissions, views
 from edgeagent.gateway.store.jobs import Applied, Flight, Progress
 from edgeagent.gateway.store.queue import Started
 from edgeagent.gateway.store.submissions import Key, New, Submitted
@@ -109,13 +109,13 @@ class Hub:
 
         Raises what ``store.submissions.requeue`` does.
         """
-        submitted = await self.store.write(submissions.requeue, job_id, self.steady(), account_id)
+        submitted = await self.store.write(_requeue, job_id, self.steady(), account_id)
         self._queued(submitted)
         return submitted.job_ids[0], submitted.replayed
 
     async def cancel(self, job_id: str, account_id: str | None = None) -> bool:
         """Cancel a job; False if it has ended already.  Raises what ``store.jobs.cancel`` does."""
-        applied = await self.store.write(jobs.cancel, job_id, account_id)
+        applied = await self.store.write(_cancel, job_id, account_id)
         await self._applied(applied)
         return applied is not None
 
@@ -317,6 +317,24 @@ def _submit(
 ) -> tuple[list[JobView], Submitted]:
     submitted = submissions.submit(tx, account_id, batch, steady_now, key)
     return views.show_all(tx, account_id, submitted.job_ids), submitted
+
+
+def _requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None) -> Submitted:
+    submitted = submissions.requeue(tx, job_id, steady_now, account_id)
+    if not submitted.replayed:
+        audit.record(tx, _actor(account_id), "job.requeue", job_id, f"as {submitted.job_ids[0]}")
+    return submitted
+
+
+def _cancel(tx: Tx, job_id: str, account_id: str | None) -> Applied | None:
+    applied = jobs.cancel(tx, job_id, account_id)
+    if applied is not None:
+        audit.record(tx, _actor(account_id), "job.cancel", job_id)
+    return applied
+
+
+def _actor(account_id: str | None) -> str:
+    return "owner" if account_id is None else f"account {account_id}"
 
 
 def _dispatch(flight: Flight, job: Started) -> JobDispatch:

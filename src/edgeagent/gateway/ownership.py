@@ -5,8 +5,8 @@ from __future__ import annotations
 from edgeagent.errors import EdgeAgentError
 from edgeagent.gateway import auth, bell, keyring
 from edgeagent.gateway.config import GatewaySettings
-from edgeagent.gateway.data import transaction
-from edgeagent.gateway.store import admission, orders
+from edgeagent.gateway.data import owner, transaction
+from edgeagent.gateway.store import admission, audit, orders
 from edgeagent.gateway.store.admission import JoinToken
 from edgeagent.gateway.store.base import wall_clock
 from edgeagent.gateway.store.orders import Kind, Member
@@ -29,7 +29,10 @@ def order(place: GatewaySettings, kind: Kind, wanted: str, reason: str = "") -> 
             node_id = orders.find(tx, wanted)
         except LookupError as error:
             raise EdgeAgentError(f"{error.args[0]}; see: edgeagent gateway nodes list") from None
-        changed = orders.give(tx, kind, node_id, one_line(reason, 200))
+        reason = one_line(reason, 200)
+        changed = orders.give(tx, kind, node_id, reason)
+        if changed:
+            audit.record(tx, owner(), f"node.{kind.value.replace(' ', '-')}", node_id, reason)
         member = orders.show_member(tx, node_id)[0]
     bell.ring(place.data_dir)
     return member, changed
@@ -55,6 +58,7 @@ def create_join_token(place: GatewaySettings, uses: int | None, life_s: float | 
     token = auth.new_join_token()
     with transaction(place) as tx:
         admission.add_join_token(tx, auth.token_sha256(token), uses, life_s)
+        audit.record(tx, owner(), "join-token.create", auth.token_sha256(token)[:12])
     return token
 
 
@@ -73,6 +77,7 @@ def revoke_join_token(place: GatewaySettings, name: str) -> None:
     with transaction(place) as tx:
         if not admission.remove_join_token(tx, name):
             raise EdgeAgentError(f"there is no join token {name!r}; see: edgeagent gateway nodes join-token list")
+        audit.record(tx, owner(), "join-token.revoke", name)
 
 
 def rotate_keys(place: GatewaySettings, *, drop: bool) -> str:
@@ -80,5 +85,7 @@ def rotate_keys(place: GatewaySettings, *, drop: bool) -> str:
     with transaction(place) as tx:  # one rotation at a time; the order is seen once the files are there
         keys = keyring.rotate(place.data_dir, wall_clock(), drop=drop)
         orders.give(tx, Kind.DROP_KEYS if drop else Kind.NEW_KEYS, None, "")
+        kid = key_id(public_key_of(keys.signing))
+        audit.record(tx, owner(), "keys.rotate", kid, "dropped the old ones" if drop else "")
     bell.ring(place.data_dir)
-    return key_id(public_key_of(keys.signing))
+    return kid

@@ -25,7 +25,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from edgeagent.gateway.api.bodies import Event
 from edgeagent.gateway.api.describe import ACCOUNT
 from edgeagent.gateway.api.errors import problems, refuse
-from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
+from edgeagent.gateway.api.guards import Account, TheHub, readers_only
 from edgeagent.gateway.api.jobs import job_body, no_job
 from edgeagent.gateway.feeds import Feed
 from edgeagent.gateway.hub import Hub
@@ -45,7 +45,7 @@ _ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
 
 @get(
     "/jobs/{job_id:str}/events",
-    guards=[submitters_only],
+    guards=[readers_only],
     media_type="text/event-stream",
     security=[{ACCOUNT: []}],
     tags=["jobs"],

@@ -12,6 +12,7 @@ from litestar.handlers import BaseRouteHandler
 from edgeagent.gateway import auth
 from edgeagent.gateway.api.errors import refuse
 from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.scopes import Scope, written
 from edgeagent.gateway.store import accounts
 from edgeagent.wire.identity import InvalidTokenError, NodeClaims
 
@@ -23,14 +24,25 @@ Node = NamedDependency[NodeClaims]
 _Connection = ASGIConnection[Any, Any, Any, State]
 
 
+async def readers_only(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Let an account's token pass that may read."""
+    await _account(connection, Scope.READ)
+
+
 async def submitters_only(connection: _Connection, _: BaseRouteHandler) -> None:
-    """Let an account's token pass."""
+    """Let an account's token pass that may submit."""
+    await _account(connection, Scope.SUBMIT)
+
+
+async def _account(connection: _Connection, scope: Scope) -> None:
     token = auth.bearer(connection.headers.get("authorization"))
     hub: Hub = connection.app.state.hub
-    found = await hub.store.read(accounts.of_token, auth.token_sha256(token)) if token else None
+    found = await hub.store.read(accounts.caller, auth.token_sha256(token)) if token else None
     if found is None:
         raise refuse(401, "a submitter's token is needed here; make one with: edgeagent gateway token create")
-    connection.scope["user"] = found
+    if scope not in found.scopes:
+        raise refuse(403, f"this token may not {scope.value}; its scopes are: {written(found.scopes)}")
+    connection.scope["user"] = found.account_id
 
 
 async def nodes_only(connection: _Connection, _: BaseRouteHandler) -> None:

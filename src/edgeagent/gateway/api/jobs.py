@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 from urllib.parse import quote
 
-from litestar import Controller, HttpMethod, Response, get, post, route
+from litestar import Controller, HttpMethod, Response, get, route
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
@@ -22,7 +22,7 @@ from edgeagent.gateway.api.bodies import (
 )
 from edgeagent.gateway.api.describe import ACCOUNT
 from edgeagent.gateway.api.errors import problems, refuse
-from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
+from edgeagent.gateway.api.guards import Account, TheHub, readers_only
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import OPEN_JOBS, JobState
 from edgeagent.gateway.network import Network
@@ -34,7 +34,7 @@ class JobsController(Controller):
     """What there is to know and do about the jobs of the token's account."""
 
     path = "/jobs"
-    guards = [submitters_only]  # noqa: RUF012 -- Litestar's way
+    guards = [readers_only]  # noqa: RUF012 -- Litestar's way
     security = [{ACCOUNT: []}]  # noqa: RUF012
     tags = ["jobs"]  # noqa: RUF012
 
@@ -56,18 +56,6 @@ class JobsController(Controller):
     async def show(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Job:
         """Show a job."""
         return await _show(hub, account_id, job_id)
-
-    @post("/{job_id:str}/cancel", status_code=200, responses=problems(400, 404))
-    async def cancel(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Job:
-        """Cancel a job."""
-        try:
-            cancelled = await hub.cancel(job_id, account_id)
-        except LookupError:
-            raise no_job(job_id) from None
-        job = await _show(hub, account_id, job_id)
-        if not cancelled:
-            raise refuse(400, f"the job has ended already: {job.status}")
-        return job
 
     @get("/{job_id:str}/result", responses=problems(400, 404))
     async def result(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Result:
@@ -114,7 +102,7 @@ def options() -> Response[None]:
     return Response(None, status_code=204, headers={"Allow": "GET, OPTIONS, POST"})
 
 
-@get("/account", guards=[submitters_only], security=[{ACCOUNT: []}], tags=["jobs"])
+@get("/account", guards=[readers_only], security=[{ACCOUNT: []}], tags=["jobs"])
 async def account(account_id: Account, hub: TheHub) -> AccountBody:
     """Show the account of the token."""
     found = await hub.store.read(accounts.balance, account_id)

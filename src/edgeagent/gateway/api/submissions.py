@@ -93,6 +93,19 @@ class SubmissionsController(Controller):
         (found,) = await hub.store.read(views.show_all, account_id, [new_id])
         return Response(job_body(found, hub.network), status_code=200 if replayed else 201)
 
+    @post("/{job_id:str}/cancel", status_code=200, responses=problems(400, 404))
+    async def cancel(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Job:
+        """Cancel a job."""
+        try:
+            cancelled = await hub.cancel(job_id, account_id)
+        except LookupError:
+            raise no_job(job_id) from None
+        (found,) = await hub.store.read(views.show_all, account_id, [job_id])
+        job = job_body(found, hub.network)
+        if not cancelled:
+            raise refuse(400, f"the job has ended already: {job.status}")
+        return job
+
 
 class _Fault(Exception):  # noqa: N818 -- becomes an entry of an answer
     """What is wrong with one job, in one line."""

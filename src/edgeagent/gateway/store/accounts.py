@@ -7,11 +7,39 @@ import sqlalchemy as sa
 
 from edgeagent import chance
 from edgeagent.gateway import ledger
+from edgeagent.gateway.scopes import USUAL_SCOPES, Scope, parse, written
+from edgeagent.gateway.store import audit
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.tables import account_tokens, accounts
 from edgeagent.gateway.store.writer import Tx
 
-_OF_TOKEN = sa.select(account_tokens.c.account_id).where(account_tokens.c.token_sha256 == sa.bindparam("token"))
+_CALLER = (
+    sa.select(accounts.c.account_id, accounts.c.name, account_tokens.c.scopes)
+    .join_from(account_tokens, accounts)
+    .where(account_tokens.c.token_sha256 == sa.bindparam("token"), account_tokens.c.revoked_at.is_(None))
+)
+#: Characters of a token's hash that stand for it in lists.
+_NAME = 12
+
+
+@attrs.frozen
+class Caller:
+    """Who a good token belongs to, and what it may be used for."""
+
+    account_id: str
+    name: str
+    scopes: frozenset[Scope]
+
+
+@attrs.frozen
+class Token:
+    """A token as the owner may see it; ``name`` is the start of its hash, the token itself is not kept."""
+
+    name: str
+    account: str
+    scopes: frozenset[Scope]
+    created_at: float
+    revoked_at: float | None
 
 
 @attrs.frozen
@@ -23,22 +51,71 @@ class Balance:
     held_ucr: int
 
 
-def add_token(tx: Tx, name: str, token_sha256: str, grant_ucr: int) -> None:
+def add_token(
+    tx: Tx,
+    name: str,
+    token_sha256: str,
+    grant_ucr: int,
+    scopes: frozenset[Scope] = USUAL_SCOPES,
+    actor: str = "owner",
+) -> None:
     """Give the account of that name a token and credits; the account is made when there is none."""
     account_id = tx.connection.scalar(sa.select(accounts.c.account_id).where(accounts.c.name == name))
     if account_id is None:
         account_id = chance.new_id()
         tx.connection.execute(sa.insert(accounts).values(account_id=account_id, name=name, created_at=tx.now))
     tx.connection.execute(
-        sa.insert(account_tokens).values(token_sha256=token_sha256, account_id=account_id, created_at=tx.now)
+        sa.insert(account_tokens).values(
+            token_sha256=token_sha256, account_id=account_id, scopes=written(scopes), created_at=tx.now
+        )
     )
+    audit.record(tx, actor, "token.create", token_sha256[:_NAME], f"account {name}, scopes {written(scopes)}")
     if grant_ucr:
         books.post(tx, ledger.grant(account_id, grant_ucr))
+        audit.record(tx, actor, "credits.grant", name, f"{grant_ucr} micro-credits")
+
+
+def caller(tx: Tx, token_sha256: str) -> Caller | None:
+    """Return who calls with this token; None if it is none, or was revoked."""
+    row = tx.connection.execute(_CALLER, {"token": token_sha256}).one_or_none()
+    return None if row is None else Caller(row.account_id, row.name, parse(row.scopes))
 
 
 def of_token(tx: Tx, token_sha256: str) -> str | None:
     """Return the id of the account that a token belongs to."""
-    return tx.connection.scalar(_OF_TOKEN, {"token": token_sha256})
+    found = caller(tx, token_sha256)
+    return None if found is None else found.account_id
+
+
+def all_tokens(tx: Tx, name: str | None = None) -> list[Token]:
+    """Return every token, or those of the account of that name, oldest first; revoked ones too."""
+    wanted = (
+        sa.select(account_tokens, accounts.c.name)
+        .join_from(account_tokens, accounts)
+        .order_by(account_tokens.c.created_at, account_tokens.c.token_sha256)
+    )
+    if name is not None:
+        wanted = wanted.where(accounts.c.name == name)
+    return [
+        Token(row.token_sha256[:_NAME], row.name, parse(row.scopes), row.created_at, row.revoked_at)
+        for row in tx.connection.execute(wanted)
+    ]
+
+
+def revoke_token(tx: Tx, name: str, actor: str) -> bool:
+    """Make the token of this name void from now on; False where it was before.
+
+    Raises:
+        LookupError: there is none of that name.
+    """
+    called = sa.func.substr(account_tokens.c.token_sha256, 1, _NAME) == name
+    if tx.connection.scalar(sa.select(sa.func.count()).select_from(account_tokens).where(called)) == 0:
+        raise LookupError(name)
+    good = sa.update(account_tokens).where(called, account_tokens.c.revoked_at.is_(None))
+    revoked = tx.connection.execute(good.values(revoked_at=tx.now)).rowcount > 0
+    if revoked:
+        audit.record(tx, actor, "token.revoke", name)
+    return revoked
 
 
 def balance(tx: Tx, account_id: str) -> Balance:

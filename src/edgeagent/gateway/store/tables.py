@@ -37,7 +37,21 @@ account_tokens = Table(
     metadata,
     Column("token_sha256", String(64), primary_key=True),
     Column("account_id", ForeignKey("accounts.account_id"), nullable=False),
+    Column("scopes", String(40), nullable=False),  # see gateway.scopes
     Column("created_at", Double, nullable=False),
+    Column("revoked_at", Double),
+)
+
+#: Who did what, see store.audit; triggers refuse to change or remove a row.
+audit_entries = Table(
+    "audit_entries",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("at", Double, nullable=False),
+    Column("actor", String(150), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(150), nullable=False),
+    Column("detail", Text, nullable=False),
 )
 
 nodes = Table(

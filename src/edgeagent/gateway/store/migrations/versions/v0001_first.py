@@ -20,6 +20,22 @@ _PARTIAL: tuple[tuple[str, list[str | sa.TextClause], str], ...] = (
 )
 
 
+#: What keeps the audit log append-only, on each database.
+_APPEND_ONLY = {
+    "sqlite": tuple(
+        f"CREATE TRIGGER audit_entries_no_{event} BEFORE {event} ON audit_entries "
+        "BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END"
+        for event in ("update", "delete")
+    ),
+    "postgresql": (
+        "CREATE FUNCTION audit_entries_append_only() RETURNS trigger LANGUAGE plpgsql AS "
+        "$$ BEGIN RAISE EXCEPTION 'the audit log is append-only'; END $$",
+        "CREATE TRIGGER audit_entries_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON audit_entries "
+        "FOR EACH STATEMENT EXECUTE FUNCTION audit_entries_append_only()",
+    ),
+}
+
+
 def upgrade() -> None:
     """Make every table."""
     op.create_table(
@@ -97,10 +113,24 @@ def upgrade() -> None:
         "account_tokens",
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("account_id", sa.String(length=36), nullable=False),
+        sa.Column("scopes", sa.String(length=40), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("revoked_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_account_tokens_account_id")),
         sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_account_tokens")),
     )
+    op.create_table(
+        "audit_entries",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.Column("actor", sa.String(length=150), nullable=False),
+        sa.Column("action", sa.String(length=40), nullable=False),
+        sa.Column("subject", sa.String(length=150), nullable=False),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_audit_entries")),
+    )
+    for statement in _APPEND_ONLY[op.get_bind().dialect.name]:
+        op.execute(statement)
     op.create_table(
         "jobs",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -242,6 +272,9 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_jobs_state_seq"), table_name="jobs")
     op.drop_index(op.f("ix_jobs_account_id_seq"), table_name="jobs")
     op.drop_table("jobs")
+    op.drop_table("audit_entries")
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION audit_entries_append_only()")
     op.drop_table("account_tokens")
     op.drop_table("nodes")
     op.drop_index(op.f("ix_used_challenges_until"), table_name="used_challenges")
