@@ -117,7 +117,8 @@ def handed_in(cache: Path, arguments: Iterable[str]) -> Iterator[Path]:
         shutil.copytree(libraries, folder / "site")
         (folder / "arguments.json").write_text(json.dumps(list(arguments)))
         if sys.version_info[:2] == PYTHON:  # an emulated processor takes seconds to compile what this one has
-            compileall.compile_dir(folder / "sandbox", quiet=1)
+            for name in ("sandbox", "tests"):
+                compileall.compile_dir(folder / name, quiet=1)
         run("chmod", "-R", "a+rX", scratch)
         yield folder
 

@@ -24,14 +24,33 @@ PROGRAMS = {
     "unshare": "util-linux",
 }
 #: In ``guest.sh``.
-RUNS = ("root", "user", "undelegated")
-#: What control groups of version 2 alone make different; without arguments, nothing else is run.
+RUNS = ("root", "user")
+#: What control groups of version 2 make different: groups, devices and granted devices, and the ends that a group's
+#: limits and counts bring about; without arguments, nothing else is run.
 TESTS = (
     "tests/sandbox/test_sandbox_cgroups.py",
     "tests/sandbox/test_sandbox_devices.py",
-    "tests/sandbox/test_sandbox_endings.py",
-    "tests/sandbox/test_sandbox_walls.py",
+    *(
+        f"tests/sandbox/test_sandbox_gpus.py::test_{name}"
+        for name in (
+            "the_group_refuses_a_node_that_got_in_by_mistake",
+            "the_program_of_a_grant_replaces_the_one_of_all_jobs",
+            "what_cannot_be_granted_is_one_line_and_leaves_nothing",
+            "the_report_says_what_pins_devices",
+        )
+    ),
+    *(
+        f"tests/sandbox/test_sandbox_endings.py::test_{name}"
+        for name in (
+            "processor_time_of_children_is_counted",
+            "a_chain_of_processes_has_one_processor_limit",
+            "children_have_one_memory_limit_together",
+            "a_job_that_allocates_too_much_has_hit_the_memory_limit",
+            "processes_are_capped",
+        )
+    ),
 )
+ALL_TESTS = ("tests/sandbox",)
 MEMORY = "2G"
 PROJECT_DISK = "128m"
 KERNEL = "console=ttyS0 root=/dev/vda ro quiet panic=-1 init=/sbin/sandbox-tests cgroup_no_v1=all mitigations=off"
@@ -42,19 +61,22 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True, help="folder for what is kept between runs")
     parser.add_argument("--accel", default="tcg,thread=multi", help="qemu's -accel")
-    parser.add_argument("--timeout", type=float, default=900, metavar="S", help="for the guest, from power-on")
+    parser.add_argument("--all", action="store_true", help="run every test of the sandbox, which takes an hour")
+    parser.add_argument("--timeout", type=float, metavar="S", help="for the guest, from power-on (900; --all: 7200)")
     asked, for_pytest = parser.parse_known_args()
+    timeout_s = asked.timeout or (7200 if asked.all else 900)
+    tests = for_pytest or (ALL_TESTS if asked.all else TESTS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up first
     ingredients.need(PROGRAMS)
     debian = ingredients.debian(asked.cache.absolute())
     with (
-        ingredients.handed_in(asked.cache.absolute(), for_pytest or TESTS) as folder,
+        ingredients.handed_in(asked.cache.absolute(), tests) as folder,
         tempfile.TemporaryDirectory() as scratch,
     ):
         disk = Path(scratch, "project.ext4")
         ingredients.run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", folder, disk, PROJECT_DISK)
         started = time.monotonic()
-        said = list(ingredients.lines_of(*_machine(debian, disk, asked.accel), timeout_s=asked.timeout))
+        said = list(ingredients.lines_of(*_machine(debian, disk, asked.accel), timeout_s=timeout_s))
         used_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
         print(f"\nguest on for {time.monotonic() - started:.0f} s, {used_s:.0f} s of processor time")
     return ingredients.verdict(said, RUNS)

@@ -101,6 +101,7 @@ def allocate_in_children(channel: socket.socket) -> None:
             os.read(wait, 1)
             os._exit(len(block) & 1)
         children.append(child)
+    os.close(say_ready)  # so that nobody waits for a child that died
     for _ in children:
         os.read(ready, 1)
     time.sleep(1)

@@ -65,7 +65,7 @@ def hoard_in_one_of_many(channel: socket.socket) -> None:
 def frame_the_supervisor(channel: socket.socket) -> None:
     """Lack memory as very many small processes, none of which is a larger victim than the supervisor."""
     Path("/proc/self/oom_score_adj").write_text("0")
-    line = 'x=$(head -c 1500000 /dev/zero | tr "\\0" x); sleep 600'
+    line = f"x=0123456789abcdef; {'x=$x$x; ' * 16} kill -STOP $$"  # 1 MiB, without another program's help
     children = [subprocess.Popen(["/bin/sh", "-c", line]) for _ in range(80)]
     for child in children:
         child.wait()

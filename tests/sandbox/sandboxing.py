@@ -74,7 +74,7 @@ def say(box: Box, value: object) -> None:
 
 def hear(box: Box) -> Any:
     """Receive one line from the job; None when it ended without one."""
-    box.channel.settimeout(20)
+    box.channel.settimeout(60)
     data = b""
     while not data.endswith(b"\n"):
         try:
