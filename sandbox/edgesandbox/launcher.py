@@ -23,8 +23,8 @@ from edgesandbox.diagnose import advise
 from edgesandbox.errors import NamespacesRefused, SandboxUnavailable
 from edgesandbox.lending import Lender
 
-# CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN: enough to hand out ids and to mount.
-_ROOT_CAPABILITIES = 1 << 6 | 1 << 7 | 1 << 21
+# Enough to hand out ids and to mount.
+_NEEDED = (linux.CAP_SETGID, linux.CAP_SETUID, linux.CAP_SYS_ADMIN)
 _ZYGOTE_NAMESPACES = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWIPC | linux.CLONE_NEWUTS
 # The package is found first, and its directory, which may be full of others, is then no place to find more.
 BOOT = (
@@ -130,7 +130,7 @@ def take_ids() -> identity.Ids:
     """
     extents = identity.parse_map(Path("/proc/self/uid_map").read_text())
     ids = identity.choose(extents, os.getpid())
-    if ids is not None and _effective_capabilities() & _ROOT_CAPABILITIES == _ROOT_CAPABILITIES:
+    if ids is not None and linux.has_capabilities(_NEEDED):
         return ids
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0 and any(inside == 0 and outside == 0 for inside, outside, _ in extents):
@@ -143,13 +143,6 @@ def take_ids() -> identity.Ids:
     linux.write_file("/proc/self/uid_map", f"0 {uid} 1")
     linux.write_file("/proc/self/gid_map", f"0 {gid} 1")
     return identity.Ids(0, 1)
-
-
-def _effective_capabilities() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("CapEff:"):
-            return int(line.split()[1], 16)
-    return 0
 
 
 def _become_zygote(

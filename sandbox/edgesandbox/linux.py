@@ -46,11 +46,15 @@ RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_BENEATH = 0x08
 
+CAP_CHOWN = 0
 CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
 CAP_FOWNER = 3
 CAP_KILL = 5
+CAP_SETGID = 6
+CAP_SETUID = 7
 CAP_SYS_PTRACE = 19
+CAP_SYS_ADMIN = 21
 
 _ARM = platform.machine() == "aarch64"
 _BPF = 280 if _ARM else 321
@@ -187,6 +191,13 @@ def write_file(path: str, text: str) -> None:
 def write_map(pid: int, kind: str, inside: int, outside: int, count: int) -> None:
     """Write a process's uid_map or gid_map."""
     write_file(f"/proc/{pid}/{kind}_map", f"{inside} {outside} {count}")
+
+
+def has_capabilities(wanted: Iterable[int]) -> bool:
+    """Say whether all of these are in this process's effective set."""
+    with open("/proc/self/status") as status:  # noqa: PTH123 - pathlib is not needed here otherwise
+        effective = next((int(line.split()[1], 16) for line in status if line.startswith("CapEff:")), 0)
+    return all(effective >> each & 1 for each in wanted)
 
 
 def close_all_except(keep: Iterable[int]) -> None:

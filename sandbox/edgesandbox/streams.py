@@ -53,12 +53,6 @@ class Streams:
             thread.join(limit_s)
         return not any(thread.is_alive() for thread in self._outputs)
 
-    def discard(self) -> None:
-        """Give back what was never served."""
-        for fd in [*self.inside, self._stdin, self._stdout, self._stderr]:
-            os.close(fd)
-        self.inside = []
-
     def _feed(self) -> None:
         """Carry our stdin in, until either end has no more to do with it."""
         closed = select.poll()

@@ -41,8 +41,8 @@ from edgesandbox.spec import Spec
 from edgesandbox.tierc_wall import Wall
 from edgesandbox.zygote import prepare
 
-# CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_KILL, CAP_SETGID, CAP_SETUID: enough to give each job a user of its own.
-_ROOT_CAPABILITIES = 1 << 0 | 1 << 1 | 1 << 5 | 1 << 6 | 1 << 7
+# Enough for root to give each job a user of its own.
+_NEEDED = (linux.CAP_CHOWN, linux.CAP_DAC_OVERRIDE, linux.CAP_KILL, linux.CAP_SETGID, linux.CAP_SETUID)
 
 
 def main(fd: int) -> NoReturn:
@@ -111,7 +111,7 @@ def find_host(message: dict[str, Any]) -> tierc_init.Host:
         raise SandboxUnavailable(
             f"this host cannot confine jobs at all: it gives no namespaces, and {protections.MISSING['seccomp']}"
         )
-    separate = _can_change_user()
+    separate = os.geteuid() == 0 and linux.has_capabilities(_NEEDED)
     if os.geteuid() == 0 and not separate:
         raise SandboxUnavailable(
             "root without its capabilities would run jobs as the host's root: start as an ordinary user "
@@ -148,12 +148,6 @@ def _closed_to_others(paths: Iterable[str], right: int) -> str | None:
         first: list[str] = json.loads(answer.read() or '["anything"]')
     os.waitpid(pid, 0)
     return first[0] if first else None
-
-
-def _can_change_user() -> bool:
-    status = Path("/proc/self/status").read_text().splitlines()
-    effective = next(int(line.split()[1], 16) for line in status if line.startswith("CapEff:"))
-    return os.geteuid() == 0 and effective & _ROOT_CAPABILITIES == _ROOT_CAPABILITIES
 
 
 def _check(spec: Spec) -> Spec:
