@@ -22,6 +22,7 @@ from edgeagent.gateway.dispatcher import Dispatcher
 from edgeagent.gateway.feeds import Feeds
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.members import Members
+from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import Store, Tx, audit, jobs, nodes, queue, submissions, views
@@ -68,6 +69,7 @@ class Hub:
         self.unfinished = Unfinished()  # of nodes that speak the other dialect
         self.feeds = Feeds()
         self.streams: Counter[str] = Counter()  # open event streams, by account
+        self.dispatch_latency = Histogram(0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
         self._dispatcher = Dispatcher(store, network)
         self._ahead_s = store.clock() - trio.current_time()
         self.members = Members(settings, store, tokens, network)
@@ -213,6 +215,8 @@ class Hub:
         started = await self._dispatcher.round()
         for flight, job in started:
             self.feeds.changed(flight.job_id)
+            if job.waited_s is not None:
+                self.dispatch_latency.observe(job.waited_s)
             if self.network.flight(flight.attempt_id) is None:
                 continue  # cancelled since
             session = self.network.session(flight.node_id)

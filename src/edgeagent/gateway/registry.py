@@ -7,6 +7,7 @@ its cause, for the caller to store and act on.  Pure: ``now`` is seconds on the 
 from __future__ import annotations
 
 import enum
+from collections import Counter
 from collections.abc import Iterable
 
 import attrs
@@ -95,6 +96,10 @@ class Registry:
 
     def __getitem__(self, node_id: str) -> Health:
         return self._nodes[node_id]
+
+    def counts(self) -> Counter[NodeState]:
+        """Return how many nodes are in each state."""
+        return Counter(health.state for health in self._nodes.values())
 
     def add(
         self, node_id: str, now: float, state: NodeState = NodeState.REGISTERED, failures: Iterable[str] = ()

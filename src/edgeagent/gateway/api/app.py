@@ -9,7 +9,7 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 
-from edgeagent.gateway.api import attempts, describe, errors, events, guards, jobs, nodes, public, submissions
+from edgeagent.gateway.api import attempts, describe, errors, events, figures, guards, jobs, nodes, public, submissions
 from edgeagent.gateway.api.throttles import Throttles
 from edgeagent.gateway.asgi import App
 from edgeagent.gateway.blobs import BlobsUnavailableError
@@ -36,7 +36,16 @@ def application(hub: Hub) -> App:
         ],
     )
     litestar = Litestar(
-        route_handlers=[versioned, public.board, public.page, public.style, public.jwks, public.health, public.ready],
+        route_handlers=[
+            versioned,
+            public.board,
+            public.page,
+            public.style,
+            public.jwks,
+            public.health,
+            public.ready,
+            figures.metrics,
+        ],
         state=State({"hub": hub, "throttles": Throttles(hub.settings)}),
         dependencies={
             "hub": Provide(guards.hub),

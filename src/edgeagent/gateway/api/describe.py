@@ -96,7 +96,11 @@ def _complete(path: str, operation: Operation) -> None:
     responses = operation.responses = dict(operation.responses or {})
     if "400" in responses and not _is_problem(responses["400"]):
         del responses["400"]  # Litestar's own for a body of the wrong shape, which is 422 here
-    there = {"500", "503"} if path.startswith(("/api/v1/", "/health/ready")) and path != "/api/v1/health" else {"500"}
+    there = (
+        {"500", "503"}
+        if path.startswith(("/api/v1/", "/health/ready", "/metrics")) and path != "/api/v1/health"
+        else {"500"}
+    )
     if operation.security:
         there |= {"401", "403", "429"}
     if operation.request_body is not None:

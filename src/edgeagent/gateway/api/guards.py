@@ -34,6 +34,11 @@ async def submitters_only(connection: _Connection, _: BaseRouteHandler) -> None:
     await _account(connection, Scope.SUBMIT)
 
 
+async def administrators_only(connection: _Connection, _: BaseRouteHandler) -> None:
+    """Let a token pass that is for the whole gateway."""
+    await _account(connection, Scope.ADMIN)
+
+
 async def _account(connection: _Connection, scope: Scope) -> None:
     token = auth.bearer(connection.headers.get("authorization"))
     hub: Hub = connection.app.state.hub
@@ -64,7 +69,7 @@ async def hub(state: State) -> Hub:
 
 
 async def account_id(request: Request[str, Any, Any]) -> str:
-    """Provide the account that ``submitters_only`` let pass."""
+    """Provide the account of the token that a guard let pass."""
     return request.user
 
 

@@ -17,6 +17,7 @@ import attrs
 import outcome
 import trio
 
+from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.store.engine import Database, migrate, open_engine
 from edgeagent.gateway.store.faults import DATABASE_FAULTS, StoreUnavailableError, unavailable
 from edgeagent.gateway.store.writer import Outcomes, Tx, Writer
@@ -68,6 +69,7 @@ class Store:
         durable: bool = True,
     ) -> None:
         self.clock = clock
+        self.batches = Histogram(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
         self._inline = inline
         self._closed = False
         with contextlib.ExitStack() as undo:
@@ -164,6 +166,7 @@ class Store:
 
     async def _commit(self, batch: list[_Request[Any]]) -> None:
         """Run a batch and tell every caller how its request ended."""
+        self.batches.observe(len(batch))
         outcomes: Outcomes | None = None
         # Shielded: a commit takes milliseconds, and its callers must hear what became of it.
         with trio.CancelScope(shield=True):

@@ -78,6 +78,8 @@ _CLAIM = (
         jobs.c.inputs,
         jobs.c.limits,
         jobs.c.price_ucr,
+        jobs.c.retries,
+        jobs.c.created_at,
     )
     .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)), _WAITING)
     .with_for_update(skip_locked=True)
@@ -98,6 +100,7 @@ class Started:
     inputs: dict[str, Reference]
     limits: Limits
     price_ucr: int
+    waited_s: float | None  # since it was submitted; None for a retry
 
 
 def lanes(tx: Tx) -> list[tuple[str, Need]]:
@@ -154,7 +157,7 @@ def start(tx: Tx, flights: Iterable[Flight]) -> dict[str, Started]:
         taken = [{"id": flight.job_id, "current_attempt": flight.attempt_id, **_TAKEN} for flight in started]
         tx.connection.execute(_TAKE, taken)
         tx.connection.execute(_ADD_ATTEMPT, [_attempt(flight, tx.now) for flight in started])
-    return {flight.attempt_id: _started(rows[flight.job_id]) for flight in started}
+    return {flight.attempt_id: _started(rows[flight.job_id], tx.now) for flight in started}
 
 
 def open_attempts(tx: Tx) -> list[Flight]:
@@ -197,7 +200,7 @@ def _attempt(flight: Flight, now: float) -> dict[str, Any]:
     }
 
 
-def _started(row: Any) -> Started:
+def _started(row: Any, now: float) -> Started:
     return Started(
         job_id=row.job_id,
         job_type=row.job_type,
@@ -206,6 +209,7 @@ def _started(row: Any) -> Started:
         inputs={name: Reference(**one) for name, one in orjson.loads(row.inputs).items()},
         limits=Limits(**orjson.loads(row.limits)),
         price_ucr=row.price_ucr,
+        waited_s=None if row.retries else max(0.0, now - row.created_at),
     )
 
 

@@ -1,0 +1,81 @@
+"""``/metrics``, for Prometheus, by a token of scope ``admin``.
+
+Loopback alone opens nothing: behind a proxy on the same machine everybody comes from there.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import attrs
+import sqlalchemy as sa
+import trio
+from litestar import Response, get
+from litestar.datastructures import State
+
+from edgeagent.gateway.api.describe import ACCOUNT
+from edgeagent.gateway.api.guards import TheHub, administrators_only
+from edgeagent.gateway.metrics import bounded, family, sample
+from edgeagent.gateway.store import Tx
+from edgeagent.gateway.store.tables import jobs
+
+#: Seconds that one count of all jobs is good for.
+FRESH_S = 10.0
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@attrs.frozen
+class _Counted:
+    until: float  # on trio's clock
+    jobs: Counter[tuple[str, str]]
+
+
+@get("/metrics", guards=[administrators_only], media_type=TEXT, security=[{ACCOUNT: []}], tags=["network"])
+async def metrics(hub: TheHub, state: State) -> Response[str]:
+    """Show the gateway's figures in Prometheus' text format; needs a token of scope admin."""
+    counted: _Counted | None = state.get("jobs_counted")
+    if counted is None or counted.until <= trio.current_time():
+        found = bounded(await hub.store.read(_count))
+        counted = state["jobs_counted"] = _Counted(trio.current_time() + FRESH_S, found)
+    queued = sum(count for (job_state, _), count in counted.jobs.items() if job_state == "QUEUED")
+    nodes = hub.network.registry.counts()
+    families = [
+        family(
+            "edgeagent_jobs",
+            "gauge",
+            "Jobs by state and type.",
+            [
+                sample("edgeagent_jobs", count, {"state": job_state, "type": job_type})
+                for (job_state, job_type), count in sorted(counted.jobs.items())
+            ],
+        ),
+        family("edgeagent_queue_depth", "gauge", "Jobs that wait.", [sample("edgeagent_queue_depth", queued)]),
+        family(
+            "edgeagent_nodes",
+            "gauge",
+            "Nodes by state.",
+            [sample("edgeagent_nodes", count, {"state": node_state.value}) for node_state, count in nodes.items()],
+        ),
+        family("edgeagent_links", "gauge", "Open links.", [sample("edgeagent_links", len(hub.network.sessions()))]),
+        family(
+            "edgeagent_dispatch_latency_seconds",
+            "histogram",
+            "From a job's submission to its dispatch; not of retries.",
+            hub.dispatch_latency.lines("edgeagent_dispatch_latency_seconds"),
+        ),
+        family(
+            "edgeagent_writer_batch_size",
+            "histogram",
+            "Requests in one commit.",
+            hub.store.batches.lines("edgeagent_writer_batch_size"),
+        ),
+    ]
+    return Response("".join(families), media_type=TEXT)
+
+
+def _count(tx: Tx) -> dict[tuple[str, str], int]:
+    wanted = sa.select(jobs.c.state, jobs.c.job_type, sa.func.count().label("number"))
+    return {
+        (row.state, row.job_type): row.number
+        for row in tx.connection.execute(wanted.group_by(jobs.c.state, jobs.c.job_type))
+    }

@@ -1,0 +1,70 @@
+"""The gateway's figures: counted right, with few labels, for the owner alone."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import trio
+from scripted import PortGateway, refused, submit
+
+from edgeagent.gateway.accounts import create_token
+from edgeagent.gateway.metrics import MAX_TYPES, Histogram, bounded, sample
+from edgeagent.gateway.scopes import Scope
+
+
+def test_a_histogram_counts_up_to_each_bound() -> None:
+    """A value on a bound belongs to it."""
+    histogram = Histogram(1, 5)
+    for value in (0.5, 1, 3, 7):
+        histogram.observe(value)
+    assert list(histogram.lines("x")) == [
+        'x_bucket{le="1"} 2',
+        'x_bucket{le="5"} 3',
+        'x_bucket{le="+Inf"} 4',
+        "x_sum 11.5",
+        "x_count 4",
+    ]
+
+
+def test_a_label_cannot_break_out_of_its_quotes() -> None:
+    """Whatever a job type is called."""
+    assert sample("x", 1, {"type": 'a"} 9\nb\\'}) == 'x{type="a\\"} 9\\nb\\\\"} 1'
+
+
+def test_rare_job_types_are_taken_together() -> None:
+    """And none is lost."""
+    counts = {("QUEUED", f"type{number}"): number + 1 for number in range(MAX_TYPES + 10)}
+    found = bounded(counts)
+    assert len(found) == MAX_TYPES + 1
+    assert found["QUEUED", "other"] == sum(range(1, 11))
+    assert found.total() == sum(counts.values())
+
+
+async def test_the_figures_are_the_gateways(port_gateway: PortGateway) -> None:
+    """Jobs, nodes, links and latencies, as they are."""
+    operator = await port_gateway.enlist()
+    make = partial(create_token, scopes=frozenset({Scope.ADMIN}))
+    admin = await trio.to_thread.run_sync(make, port_gateway.data_dir, "owner", 0)
+    async with port_gateway.http(await port_gateway.account()) as http, port_gateway.as_node(operator) as node:
+        await node.ready()
+        await submit(http)
+        await node.accept()
+        await submit(http)
+        async with port_gateway.http(admin, prefix="") as owner:
+            answer = await owner.get("/metrics")
+    told = answer.text.splitlines()
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'edgeagent_jobs{state="QUEUED",type="render"} 1' in told
+    assert "edgeagent_queue_depth 1" in told
+    assert 'edgeagent_nodes{state="HEALTHY"} 1' in told
+    assert "edgeagent_links 1" in told
+    assert "edgeagent_dispatch_latency_seconds_count 1" in told
+    assert 'edgeagent_writer_batch_size_bucket{le="1"} 0' not in told
+
+
+async def test_the_figures_are_for_the_owner_alone(port_gateway: PortGateway) -> None:
+    """A submitter's token is not enough, nor is coming from this machine."""
+    async with port_gateway.http(await port_gateway.account(), prefix="") as http:
+        refused(await http.get("/metrics"), 403, "may not admin")
+    async with port_gateway.http(prefix="") as http:
+        refused(await http.get("/metrics"), 401)
