@@ -136,7 +136,7 @@ def test_processor_time_that_nobody_collects_is_counted(run, tier_a):
     assert ("cpu_limit", None) == (held.report.outcome, held.answer)
     assert 1 <= held.report.cpu_s < 2.5
     assert ("exited", "done") == (free.report.outcome, free.answer)
-    assert free.report.cpu_s < 1
+    assert free.report.cpu_s < 2  # its own, for 25 forks, which take an emulated processor a second
 
 
 BOMB = """
