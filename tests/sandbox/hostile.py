@@ -6,6 +6,7 @@ Each takes the channel, as every job does; ``ask`` is how most of them answer.
 # ruff: noqa: PTH109, PTH115, PTH208
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -275,11 +276,12 @@ def sockets(channel: socket.socket) -> None:
 
 
 def obey(channel: socket.socket) -> None:
-    """Read the name of one of these programs, and not a byte more, and be it."""
+    """Read the name of one of these programs, or ``module:name`` of another, and not a byte more, and be it."""
     name = b""
     while not name.endswith(b"\n"):
         name += channel.recv(1)
-    globals()[name.decode().strip()](channel)
+    module, _, function = name.decode().strip().rpartition(":")
+    getattr(importlib.import_module(module or __name__), function)(channel)
 
 
 def tell_the_time(channel: socket.socket) -> None:

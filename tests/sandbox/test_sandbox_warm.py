@@ -121,7 +121,7 @@ def test_other_limits_get_a_box_of_their_own(warm):
 
     with warm.spawn(Spec(limits=dataclasses.replace(LIMITS, nofile=64))) as box:
         assert SIZE == warm.ready
-        box.channel.sendall(b"many_descriptors\n")
+        box.channel.sendall(b"gluttons:many_descriptors\n")
         opened, _error = hear(box)
 
     assert opened < 64
