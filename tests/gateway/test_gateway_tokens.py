@@ -13,11 +13,13 @@ from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError
 from edgeagent.gateway.accounts import create_token, list_tokens, read_audit, revoke_token
-from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.config import GatewaySettings, Registration
+from edgeagent.gateway.ownership import create_join_token
 from edgeagent.gateway.scopes import Scope, parse, written
 from edgeagent.gateway.store import Tx, audit
 from edgeagent.gateway.store.engine import Database, migrate, open_engine
 from edgeagent.gateway.store.tables import audit_entries
+from edgeagent.wire import identity
 
 
 @pytest.mark.parametrize("scopes", [frozenset(), frozenset({Scope.READ}), frozenset(Scope)])
@@ -74,7 +76,7 @@ async def test_a_revoked_token_is_void_at_once(port_gateway: PortGateway) -> Non
 
 
 async def test_what_an_account_did_to_a_job_is_in_the_log(tmp_path: Path) -> None:
-    """Once, in order, after the token and the grant that the owner made."""
+    """Once, in order, after the node that came, and the token and the grant that the owner made."""
     async with on_a_port(tmp_path) as gateway:
         await gateway.enlist()
         async with gateway.http(await gateway.account()) as http:
@@ -84,9 +86,43 @@ async def test_what_an_account_did_to_a_job_is_in_the_log(tmp_path: Path) -> Non
             again = (await http.post(f"/jobs/{job}/requeue")).json()["job_id"]
             await http.post(f"/jobs/{job}/requeue")
         log = await trio.to_thread.run_sync(read_audit, GatewaySettings(data_dir=tmp_path), 100)
-    assert [one.action for one in log] == ["token.create", "credits.grant", "job.cancel", "job.requeue"]
-    assert [one.actor.partition(" ")[0] for one in log] == ["owner", "owner", "account", "account"]
-    assert [(one.subject, one.detail) for one in log[2:]] == [(job, ""), (job, f"as {again}")]
+    assert [one.action for one in log] == [
+        "node.register",
+        "token.create",
+        "credits.grant",
+        "job.cancel",
+        "job.requeue",
+    ]
+    assert [one.actor.partition(" ")[0] for one in log] == ["node", "owner", "owner", "account", "account"]
+    assert [(one.subject, one.detail) for one in log[3:]] == [(job, ""), (job, f"as {again}")]
+
+
+async def test_what_nodes_do_with_their_keys_is_in_the_log(tmp_path: Path) -> None:
+    """Registered with which join token, and each rotation that was done, by either call; not those refused."""
+    place = GatewaySettings(data_dir=tmp_path)
+    ticket = await trio.to_thread.run_sync(create_join_token, place, 1, None)
+    key, *others = [identity.new_private_key() for _ in range(3)]
+    publics = [identity.public_key_of(one) for one in (key, *others)]
+    body = {"name": "one", "capabilities": ["echo"], "join_token": ticket}
+    async with on_a_port(tmp_path, registration=Registration.TOKEN) as gateway, gateway.http() as http:
+        node_id = (await http.post("/nodes/register", json={**body, "public_key": publics[0]})).json()["node_id"]
+
+        def signed(old: bytes, new: str) -> dict[str, str]:
+            return {"node_id": node_id, "signature": identity.sign(old, identity.replacement_proof(node_id, new))}
+
+        refused(await http.post("/nodes/register", json={**body, "name": "two", "public_key": publics[1]}), 403)
+        rotation = {"public_key": publics[1], **signed(key, publics[1])}
+        assert (await http.post("/nodes/rotate-key", json=rotation)).status_code == 200
+        refused(await http.post("/nodes/rotate-key", json=rotation), 403)
+        again = {**body, "public_key": publics[2], "replaces": signed(others[0], publics[2])}
+        assert (await http.post("/nodes/register", json=again)).status_code == 201
+    log = await trio.to_thread.run_sync(read_audit, place, 100)
+    assert {(one.actor, one.subject) for one in log[1:]} == {(f"node {node_id}", node_id)}
+    assert [(one.action, one.detail) for one in log[1:]] == [
+        ("node.register", f"as one, REGISTERED, join token {log[0].subject}"),
+        ("node.rotate-key", f"key {identity.key_id(publics[1])}"),
+        ("node.rotate-key", f"key {identity.key_id(publics[2])}"),
+    ]
 
 
 @pytest.mark.parametrize("spoil", [sa.delete(audit_entries), sa.update(audit_entries).values(actor="nobody")])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeagent.cli.gateway_jobs import jobs
 from edgeagent.cli.gateway_nodes import nodes
 from edgeagent.cli.gateway_tokens import audit, token
 from edgeagent.cli.options import as_json, print_json
@@ -125,6 +126,7 @@ def keys() -> None:
 
 @keys.command()
 @at_gateway
+gateway.add_command(jobs)
 @click.option("--drop-old", is_flag=True, help="Refuse all tokens so far: the old key is in somebody else's hands.")
 @as_json
 def rotate(place: GatewaySettings, drop_old: bool, as_json: bool) -> None:

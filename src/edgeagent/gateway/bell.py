@@ -27,6 +27,15 @@ def ring(data_dir: Path) -> None:
             os.close(pipe)
 
 
+def is_answered(data_dir: Path) -> bool:
+    """Return whether a gateway runs in this directory and hears the bell."""
+    try:
+        os.close(os.open(data_dir / _NAME, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW))
+    except OSError:
+        return False
+    return True
+
+
 async def answer(data_dir: Path, wake: Callable[[], None]) -> None:
     """Call ``wake`` for each ring until cancelled.
 

@@ -35,10 +35,15 @@ class Dispatcher:
         self._network = network
         self._rests: list[float] = []
         self._roused_at = self._looked_at = -math.inf
+        self._told = self._heeded = 0
 
     def rest(self, pause_s: float) -> None:
         """A job rests for so long."""
         heapq.heappush(self._rests, trio.current_time() + pause_s)
+
+    def tell(self) -> None:
+        """Another process may have queued jobs: look for them in the next round."""
+        self._told += 1
 
     async def round(self) -> list[tuple[Flight, Started]]:
         """Start what can be started, at most ``MAX_ROUND`` jobs, and return it; the nodes have not been told yet."""
@@ -79,11 +84,13 @@ class Dispatcher:
 
     async def _look(self) -> None:
         now, backlog = trio.current_time(), self._network.backlog
-        if now >= self._looked_at + LOOK_S:
+        told = self._told
+        if told != self._heeded or now >= self._looked_at + LOOK_S:
             for account_id, need in await self._store.read(queue.lanes):
-                if not backlog.has(account_id, need):
+                # A lane that is known whole would hide a job of which only the store knows.
+                if told != self._heeded or not backlog.has(account_id, need):
                     backlog.doubt(account_id, need)
-            self._looked_at = now
+            self._looked_at, self._heeded = now, told
         if now >= self._roused_at + ROUSE_S or (self._rests and self._rests[0] <= now):
             for account_id, need in await self._store.write(queue.rouse):
                 backlog.doubt(account_id, need)

@@ -115,6 +115,12 @@ class Hub:
         self._queued(submitted)
         return submitted.job_ids[0], submitted.replayed
 
+    def rung(self) -> None:
+        """The owner has stored something with a command: an order for the nodes, or a job."""
+        self.members.ordered.now()
+        self._dispatcher.tell()
+        self.wake.now()
+
     async def cancel(self, job_id: str, account_id: str | None = None) -> bool:
         """Cancel a job; False if it has ended already.  Raises what ``store.jobs.cancel`` does."""
         applied = await self.store.write(_cancel, job_id, account_id)

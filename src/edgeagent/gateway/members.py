@@ -15,11 +15,11 @@ from edgeagent.gateway import auth, keyring
 from edgeagent.gateway.auth import NodeTokens
 from edgeagent.gateway.config import GatewaySettings, Registration
 from edgeagent.gateway.network import Network
-from edgeagent.gateway.store import Store, Tx, admission, nodes, orders
+from edgeagent.gateway.store import Store, Tx, admission, audit, nodes, orders
 from edgeagent.gateway.store.nodes import Applicant
 from edgeagent.gateway.store.orders import Kind, Order
 from edgeagent.gateway.wake import Wake
-from edgeagent.wire.identity import InvalidTokenError, NodeClaims, replacement_proof, verify
+from edgeagent.wire.identity import InvalidTokenError, NodeClaims, key_id, replacement_proof, verify
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import Drain, NodeState
 
@@ -111,12 +111,12 @@ class Members:
             TakenError: the name or the new key is another node's.
         """
         known = await self._check_replacement(node_id, signature, applicant.public_key)
-        return self._replaced(node_id, await self.store.write(nodes.replace, node_id, known, applicant))
+        return self._replaced(node_id, await self.store.write(_replace, node_id, known, applicant))
 
     async def rekey(self, node_id: str, signature: str, new_key: str) -> tuple[Admitted, tuple[str, ...]]:
         """Give a node a new key and change nothing else; returns its capabilities too.  Raises as ``replace``."""
         known = await self._check_replacement(node_id, signature, new_key)
-        done = await self.store.write(nodes.rekey, node_id, known, new_key)
+        done = await self.store.write(_rekey, node_id, known, new_key)
         epoch, capabilities = done if done is not None else (None, ())
         return self._replaced(node_id, epoch), capabilities
 
@@ -225,7 +225,28 @@ def _register(tx: Tx, applicant: Applicant, join_token: str | None, mode: Regist
         state, cause = NodeState.PENDING, "registered; waits for approval"
     else:
         state, cause = NodeState.REGISTERED, "registered"
-    return Admitted(nodes.register(tx, applicant, state, cause), 0, state, fresh=True)
+    node_id = nodes.register(tx, applicant, state, cause)
+    ticket = f", join token {auth.token_sha256(join_token)[:12]}" if invited and join_token is not None else ""
+    audit.record(tx, f"node {node_id}", "node.register", node_id, f"as {applicant.name}, {state.value}{ticket}")
+    return Admitted(node_id, 0, state, fresh=True)
+
+
+def _replace(tx: Tx, node_id: str, proven_key: str, applicant: Applicant) -> int | None:
+    epoch = nodes.replace(tx, node_id, proven_key, applicant)
+    if epoch is not None:
+        _record_new_key(tx, node_id, applicant.public_key)
+    return epoch
+
+
+def _rekey(tx: Tx, node_id: str, proven_key: str, new_key: str) -> tuple[int, tuple[str, ...]] | None:
+    done = nodes.rekey(tx, node_id, proven_key, new_key)
+    if done is not None:
+        _record_new_key(tx, node_id, new_key)
+    return done
+
+
+def _record_new_key(tx: Tx, node_id: str, new_key: str) -> None:
+    audit.record(tx, f"node {node_id}", "node.rotate-key", node_id, f"key {key_id(new_key)}")
 
 
 def _prove(tx: Tx, public_key: str, challenge: str, until: float, applicant: Applicant | None) -> nodes.Known | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
 import resource
 import socket
@@ -23,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError
 from edgeagent.gateway import api, auth, bell, keyring
+from edgeagent.gateway.announcement import announced
 from edgeagent.gateway.asgi import Server, application
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.config import GatewaySettings
@@ -74,7 +74,7 @@ async def run(
                 network=Network(settings),
             )
             url = _url(listening)
-            with _announced(settings.data_dir / "gateway.json", url):
+            with announced(settings.data_dir, url, hub.steady()):
                 await _serve(hub, listening, url, stop, task_status)
         finally:
             store.close()
@@ -107,7 +107,7 @@ async def _serve(
         await writing.start(hub.store.run)
         async with trio.open_nursery() as working:
             await working.start(work, hub)
-            working.start_soon(bell.answer, hub.settings.data_dir, hub.members.ordered.now)
+            working.start_soon(bell.answer, hub.settings.data_dir, hub.rung)
             async with trio.open_nursery() as accepting:
                 await accepting.start(partial(server.run, listener, handler_nursery=working))
                 log.info("Gateway ready", url=url)
@@ -215,15 +215,3 @@ def _url(listening: socket.socket) -> str:
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host) or host  # noqa: S104 -- compared, not bound
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-@contextmanager
-def _announced(path: Path, url: str) -> Iterator[None]:
-    """Say in a file where the gateway is, for as long as it runs."""
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps({"pid": os.getpid(), "url": url}) + "\n")
-    partial.rename(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)

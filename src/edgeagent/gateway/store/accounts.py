@@ -118,6 +118,11 @@ def revoke_token(tx: Tx, name: str, actor: str) -> bool:
     return revoked
 
 
+def ids(tx: Tx) -> dict[str, str]:
+    """Return the ids of all accounts, by name."""
+    return {row.name: row.account_id for row in tx.connection.execute(sa.select(accounts))}
+
+
 def balance(tx: Tx, account_id: str) -> Balance:
     """Return an account's name and credits."""
     name = tx.connection.execute(sa.select(accounts.c.name).where(accounts.c.account_id == account_id)).scalar_one()

@@ -29,7 +29,7 @@ def record(tx: Tx, actor: str, action: str, subject: str, detail: str = "") -> N
     """Add an entry.
 
     Args:
-        actor: ``owner USER`` for somebody at the gateway's machine, or ``account NAME``.
+        actor: ``owner USER`` for somebody at the gateway's machine, ``account ID``, or ``node ID``.
         action: what was done, like ``token.revoke``.
         subject: to what: an id, or a name.
     """

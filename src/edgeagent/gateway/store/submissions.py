@@ -33,7 +33,8 @@ _KEY = sa.select(idempotency_keys).where(
     idempotency_keys.c.account_id == sa.bindparam("account"), idempotency_keys.c.key == sa.bindparam("name")
 )
 _ADD_KEY = sa.insert(idempotency_keys)
-_JOB = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job"))
+# Locked: the owner's command and the submitter's request must not both make a job in its place.
+_JOB = sa.select(jobs).where(jobs.c.job_id == sa.bindparam("job")).with_for_update()
 _REQUEUED = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"))
 
 

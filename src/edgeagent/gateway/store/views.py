@@ -22,6 +22,7 @@ _JOBS = sa.select(*_COLUMNS).where(
 _OWN_JOB = sa.select(*_COLUMNS, jobs.c.value).where(
     jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account")
 )
+_PLACE = sa.select(jobs.c.seq, jobs.c.account_id).where(jobs.c.job_id == sa.bindparam("job"))
 _ATTEMPTS = (
     sa.select(attempts, nodes.c.name)
     .join_from(attempts, nodes)
@@ -67,6 +68,7 @@ class JobView:
     """A job with its attempts; times in seconds since the epoch, ``queued_s`` and ``running_s`` in seconds."""
 
     job_id: str
+    account_id: str
     job_type: str
     state: JobState
     need: Need
@@ -99,9 +101,31 @@ class ResultView:
     outputs: tuple[tuple[str, int, str], ...]
 
 
-def list_jobs(tx: Tx, account_id: str, *, state: str | None, job_type: str | None, limit: int) -> list[JobView]:
-    """Return an account's jobs, newest first."""
-    wanted = sa.select(*_COLUMNS).where(jobs.c.account_id == account_id).order_by(jobs.c.seq.desc()).limit(limit)
+def list_jobs(
+    tx: Tx,
+    account_id: str | None,
+    *,
+    state: str | None = None,
+    job_type: str | None = None,
+    before: str | None = None,
+    limit: int,
+) -> list[JobView]:
+    """Return jobs of one account, or of all, newest first.
+
+    Args:
+        before: only jobs that are older than the one of this id.
+
+    Raises:
+        LookupError: the account has no job of the id ``before``.
+    """
+    wanted = sa.select(*_COLUMNS).order_by(jobs.c.seq.desc()).limit(limit)
+    if account_id is not None:
+        wanted = wanted.where(jobs.c.account_id == account_id)
+    if before is not None:
+        row = tx.connection.execute(_PLACE, {"job": before}).one_or_none()
+        if row is None or account_id not in (None, row.account_id):
+            raise LookupError(before)
+        wanted = wanted.where(jobs.c.seq < row.seq)
     if state is not None:
         wanted = wanted.where(jobs.c.state == state)
     if job_type is not None:
@@ -205,6 +229,7 @@ def _view(row: sa.Row[Any], tries: tuple[AttemptView, ...], now: float) -> JobVi
     start = end if row.started_at is None else row.started_at
     return JobView(
         job_id=row.job_id,
+        account_id=row.account_id,
         job_type=row.job_type,
         state=JobState(row.state),
         need=Need.parse(row.need),
