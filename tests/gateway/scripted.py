@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator
@@ -243,18 +244,21 @@ class PortGateway(Gateway):
     data_dir: Path
     url: str
     postgres: sa.URL | None = None
+    trust: ssl.SSLContext | None = None  # of a gateway with TLS
     stop: trio.Event = attrs.field(factory=trio.Event)
     stopped: trio.Event = attrs.field(factory=trio.Event)
 
     async def open(self, nursery: trio.Nursery, path: str, options: Any) -> trio_websocket.WebSocketConnection:
         """Open a WebSocket over TCP."""
-        host, port = self.url.removeprefix("http://").split(":")
-        return await trio_websocket.connect_websocket(nursery, host, int(port), path, use_ssl=False, **options)
+        host, port = self.url.partition("://")[2].split(":")
+        trust = self.trust or False
+        return await trio_websocket.connect_websocket(nursery, host, int(port), path, use_ssl=trust, **options)
 
     def http(self, token: str = "", prefix: str = "/api/v1") -> httpx2.AsyncClient:
         """Return a client of the REST API."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx2.AsyncClient(base_url=self.url + prefix, headers=headers, timeout=PATIENCE_S)
+        trust = True if self.trust is None else self.trust
+        return httpx2.AsyncClient(base_url=self.url + prefix, headers=headers, timeout=PATIENCE_S, verify=trust)
 
     async def enlist(self, name: str = "node", capabilities: tuple[str, ...] = CAPABILITIES) -> Operator:
         """Register a node over HTTP."""

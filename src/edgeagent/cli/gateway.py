@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from edgeagent.gateway.config import GatewaySettings
 
+_FILE = click.Path(dir_okay=False, path_type=Path)
+
 
 @click.group()
 def gateway() -> None:
@@ -49,6 +51,8 @@ def gateway() -> None:
     help="Who may register a node: anybody, who has a join token, or anybody, to be approved before it gets work."
     "  [env: EDGEAGENT_REGISTRATION]",
 )
+@click.option("--tls-cert", "tls_cert", type=_FILE, help="Serve https with this certificate and its chain, in PEM.")
+@click.option("--tls-key", "tls_key", type=_FILE, help="The certificate's key, in PEM, without a password.")
 @click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
 def run(
     data_dir: Path,
@@ -58,6 +62,8 @@ def run(
     port: int,
     heartbeat_s: float,
     registration: str,
+    tls_cert: Path | None,
+    tls_key: Path | None,
     log_level: str,
 ) -> None:
     """Run the gateway until SIGTERM.
@@ -72,6 +78,8 @@ def run(
     from edgeagent.gateway.config import GatewaySettings, Registration
 
     logs.configure(logs.check_level(log_level))
+    if (tls_cert is None) is not (tls_key is None):
+        raise UsageError("TLS needs both files: --tls-cert and --tls-key")
     settings = GatewaySettings(
         data_dir=data_dir,
         postgres=database_of(database, database_file),
@@ -80,6 +88,7 @@ def run(
         heartbeat_s=heartbeat_s,
         lease_s=4 * heartbeat_s,
         registration=Registration(registration),
+        tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
     )
 
     async def serve(stop: trio.Event) -> None:
@@ -117,6 +126,7 @@ def backup(place: GatewaySettings, destination: Path, as_json: bool) -> None:
 gateway.add_command(token)
 gateway.add_command(audit)
 gateway.add_command(nodes)
+gateway.add_command(jobs)
 
 
 @gateway.group()
@@ -126,7 +136,6 @@ def keys() -> None:
 
 @keys.command()
 @at_gateway
-gateway.add_command(jobs)
 @click.option("--drop-old", is_flag=True, help="Refuse all tokens so far: the old key is in somebody else's hands.")
 @as_json
 def rotate(place: GatewaySettings, drop_old: bool, as_json: bool) -> None:

@@ -7,6 +7,7 @@ read; so its per-connection server is driven from here, each connection with a d
 from __future__ import annotations
 
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from edgeagent.gateway.foreign import ForeignSession
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.relay import Receive, Send, relay
 from edgeagent.gateway.texts import one_line
+from edgeagent.gateway.tls import HANDSHAKE_S, SecureConnection
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.urls import API_PREFIX
 
@@ -99,22 +101,24 @@ class _Request:
 
 
 class Server:
-    """Serves one application on streams, each until it ends or is cut."""
+    """Serves one application on streams, each until it ends or is cut; over TLS where it is told how."""
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, tls: ssl.SSLContext | None = None) -> None:
+        self._tls = tls
         self._app = ASGIWrapper(cast(Any, app))
         self._config = Config()
         self._config.errorlog = logging.getLogger("hypercorn.error")
         self._config.include_server_header = False
         self._config.websocket_max_message_size = MAX_FRAME_BYTES
         self._config.max_app_queue_size = 2
+        self._config.ssl_handshake_timeout = HANDSHAKE_S
         self._context = WorkerContext(None)
         self._open: set[Connection] = set()
         self._emptied = trio.Event()
 
     async def serve(self, stream: Stream, socket: Any) -> None:
         """Serve one connection until it ends; its stream is closed then."""
-        served = Connection(stream, socket)
+        served = SecureConnection(stream, socket, self._tls) if self._tls else Connection(stream, socket)
         connection.current.set(served)
         if not self._open:
             self._emptied = trio.Event()

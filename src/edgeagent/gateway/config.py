@@ -33,6 +33,8 @@ class GatewaySettings:
     postgres: sa.URL | None = None  # the database; without one it is a file in ``data_dir``
     host: str = "127.0.0.1"
     port: int = 8080  # 0 takes a free one
+    #: Files of the certificate and its key, for TLS without a proxy; both or none.
+    tls: tuple[Path, Path] | None = None
     heartbeat_s: float = attrs.field(default=15.0, validator=gt(0))
     lease_s: float = attrs.field(default=60.0, validator=gt(0))
     unhealthy_s: float = attrs.field(default=90.0, validator=gt(0))

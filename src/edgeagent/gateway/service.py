@@ -11,6 +11,7 @@ import fcntl
 import os
 import resource
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -21,7 +22,7 @@ import trio
 from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError
-from edgeagent.gateway import api, auth, bell, keyring
+from edgeagent.gateway import api, auth, bell, keyring, tls
 from edgeagent.gateway.announcement import announced
 from edgeagent.gateway.asgi import Server, application
 from edgeagent.gateway.blobs import Blobs
@@ -58,9 +59,11 @@ async def run(
     """Run a gateway until ``stop`` is set or it is cancelled; started with its address once it is ready.
 
     Raises:
-        EdgeAgentError: the directory or the port cannot be used, or another gateway uses them; says what to do.
+        EdgeAgentError: the directory, the port or the certificate cannot be used, or another gateway uses them; says
+            what to do.
     """
     stop = trio.Event() if stop is None else stop
+    context = None if settings.tls is None else tls.server_context(*settings.tls)
     _allow_many_links()
     with _own_directory(settings.data_dir), _listen(settings.host, settings.port) as listening:
         keys = keyring.load(settings.data_dir)
@@ -73,9 +76,9 @@ async def run(
                 tokens=auth.NodeTokens(keys, store.clock),
                 network=Network(settings),
             )
-            url = _url(listening)
+            url = _url(listening, secure=context is not None)
             with announced(settings.data_dir, url, hub.steady()):
-                await _serve(hub, listening, url, stop, task_status)
+                await _serve(hub, context, listening, url, stop, task_status)
         finally:
             store.close()
 
@@ -99,9 +102,14 @@ async def work(hub: Hub, *, task_status: trio.TaskStatus[None] = trio.TASK_STATU
 
 
 async def _serve(
-    hub: Hub, listening: socket.socket, url: str, stop: trio.Event, task_status: trio.TaskStatus[str]
+    hub: Hub,
+    context: ssl.SSLContext | None,
+    listening: socket.socket,
+    url: str,
+    stop: trio.Event,
+    task_status: trio.TaskStatus[str],
 ) -> None:
-    server = Server(application(hub, api.application(hub)))
+    server = Server(application(hub, api.application(hub)), context)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
     async with trio.open_nursery() as writing:
         await writing.start(hub.store.run)
@@ -209,9 +217,10 @@ def _listen(host: str, port: int) -> Iterator[socket.socket]:
         yield listening
 
 
-def _url(listening: socket.socket) -> str:
+def _url(listening: socket.socket, *, secure: bool) -> str:
     """The address a person on this machine can open."""
     host: str
     host, port = listening.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host) or host  # noqa: S104 -- compared, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if secure else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
