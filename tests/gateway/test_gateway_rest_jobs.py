@@ -100,7 +100,7 @@ async def test_a_job_of_the_wrong_shape_is_refused(
 
     refused(await submitter.post("/jobs", json=body), 422, *words)
 
-    assert (await submitter.get("/jobs")).json() == {"jobs": []}
+    assert (await submitter.get("/jobs")).json() == {"jobs": [], "next": None}
     assert (await submitter.get("/account")).json()["held_ucr"] == 0
 
 
@@ -121,6 +121,35 @@ async def test_partial_limits_are_filled_up(port_gateway: PortGateway, submitter
         assert (await node.accept()).limits == Limits(wall_s=5.0, pids=7)
 
 
+async def test_a_long_list_comes_in_pages(port_gateway: PortGateway, submitter: httpx2.AsyncClient) -> None:
+    """Each job once, also where jobs come and end meanwhile; a last page that is full has no next."""
+    await port_gateway.enlist()
+    ids = [(await submit(submitter, "echo"))["job_id"] for _ in range(6)]
+    pages: list[list[str]] = []
+    place: dict[str, str] = {}
+    while len(pages) < 4:
+        page = (await submitter.get("/jobs", params={"limit": 2, **place})).json()
+        pages.append([job["job_id"] for job in page["jobs"]])
+        if page["next"] is None:
+            break
+        await submit(submitter, "render")
+        await submitter.post(f"/jobs/{pages[-1][-1]}/cancel")
+        place = {"before": page["next"]}
+    assert pages == [ids[:3:-1], ids[3:1:-1], ids[1::-1]]
+
+
+async def test_another_accounts_job_is_no_place_in_the_list(
+    port_gateway: PortGateway, submitter: httpx2.AsyncClient
+) -> None:
+    """It is answered like one that is not there."""
+    await port_gateway.enlist()
+    job = (await submit(submitter))["job_id"]
+    async with port_gateway.http(await port_gateway.account("other")) as http:
+        theirs, nobodys = [await http.get("/jobs", params={"before": one}) for one in (job, "nix")]
+    refused(theirs, 422, "before")
+    assert theirs.json() == nobodys.json()
+
+
 async def test_jobs_are_listed_newest_first(port_gateway: PortGateway, submitter: httpx2.AsyncClient) -> None:
     """And filtered by status and type, at most as many as asked for."""
     await port_gateway.enlist()
@@ -135,7 +164,7 @@ async def test_jobs_are_listed_newest_first(port_gateway: PortGateway, submitter
     assert await listed(limit=2) == [ids[3], ids[2]]
     assert await listed(status="CANCELLED") == [ids[3]]
     assert await listed(status="QUEUED", job_type="echo") == [ids[2], ids[0]]
-    for params in ({"limit": 0}, {"limit": 201}, {"limit": "x"}, {"status": "BROKEN"}):
+    for params in ({"before": "nix"}, {"limit": 0}, {"limit": 201}, {"limit": "x"}, {"status": "BROKEN"}):
         refused(await submitter.get("/jobs", params=params), 422, next(iter(params)))
 
 
@@ -144,7 +173,7 @@ async def test_another_accounts_jobs_are_not_there(port_gateway: PortGateway, su
     await port_gateway.enlist()
     job = await submit(submitter)
     async with port_gateway.http(await port_gateway.account("other")) as other:
-        assert (await other.get("/jobs")).json() == {"jobs": []}
+        assert (await other.get("/jobs")).json() == {"jobs": [], "next": None}
         for path in ("", "/result", "/outputs/x"):
             refused(await other.get(f"/jobs/{job['job_id']}{path}"), 404)
         refused(await other.post(f"/jobs/{job['job_id']}/cancel"), 404, job["job_id"])

@@ -80,7 +80,7 @@ async def test_what_cannot_be_asked_for_is_refused(
 ) -> None:
     """One line says which part is wrong, and nothing is stored."""
     refused(await submitter.post("/jobs", json={"job_type": "render", **asked}), 422, *words)
-    assert (await submitter.get("/jobs")).json() == {"jobs": []}
+    assert (await submitter.get("/jobs")).json() == {"jobs": [], "next": None}
 
 
 async def test_what_a_job_left_can_be_the_next_ones_input(
@@ -200,7 +200,7 @@ async def test_a_batch_with_faults_says_which_jobs_and_takes_none(
     shape = await submitter.post("/jobs/batch", json={"jobs": [good, {"job_type": "render", "priority": 99}]})
     assert shape.status_code == 422
     assert "[1]" in shape.json()["detail"]
-    assert (await submitter.get("/jobs")).json() == {"jobs": []}
+    assert (await submitter.get("/jobs")).json() == {"jobs": [], "next": None}
 
 
 async def test_a_batch_that_costs_too_much_is_not_taken_in_part(

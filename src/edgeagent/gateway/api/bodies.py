@@ -223,8 +223,15 @@ class Job(Struct):
     attempts: list[Attempt]
 
 
+class JobPage(Struct):
+    """Jobs, newest first; ``next`` is the ``before`` of the page after this, null where there is none."""
+
+    jobs: list[Job]
+    next: str | None
+
+
 class JobList(Struct):
-    """Jobs: newest first, or in the order of the batch that they were submitted in."""
+    """Jobs, in the order of the batch that they were submitted in."""
 
     jobs: list[Job]
 

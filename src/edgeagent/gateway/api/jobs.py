@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, cast
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from edgeagent.gateway.api.bodies import (
     AccountBody,
     Attempt,
     Job,
-    JobList,
+    JobPage,
     OutputBody,
     ProgressBody,
     Requires,
@@ -38,19 +39,25 @@ class JobsController(Controller):
     security = [{ACCOUNT: []}]  # noqa: RUF012
     tags = ["jobs"]  # noqa: RUF012
 
-    @get("/")
+    @get("/", responses=problems(422))
     async def list_jobs(
         self,
         account_id: Account,
         hub: TheHub,
         status: FromQuery[JobState | None] = None,
         job_type: FromQuery[str | None] = None,
+        before: FromQuery[str | None] = None,
         limit: Annotated[int, QueryParameter(ge=1, le=200)] = 50,
-    ) -> JobList:
-        """List jobs, newest first."""
+    ) -> JobPage:
+        """List jobs, newest first; from where ``next`` of an earlier answer says, where that is given as ``before``."""
         state = None if status is None else status.value
-        found = await hub.store.read(views.list_jobs, account_id, state=state, job_type=job_type, limit=limit)
-        return JobList([job_body(one, hub.network) for one in found])
+        list_jobs = partial(views.list_jobs, state=state, job_type=job_type, before=before, limit=limit + 1)
+        try:
+            found = await hub.store.read(list_jobs, account_id)
+        except LookupError:
+            raise refuse(422, "before: take it from 'next' of an earlier answer") from None
+        page = found[:limit]
+        return JobPage([job_body(one, hub.network) for one in page], page[-1].job_id if len(found) > limit else None)
 
     @get("/{job_id:str}", responses=problems(404))
     async def show(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Job:
