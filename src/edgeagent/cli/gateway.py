@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -19,6 +19,23 @@ if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from edgeagent.gateway.config import GatewaySettings
+    from edgeagent.gateway.proxies import Network
+
+
+class NetworkParam(click.ParamType["Network"]):
+    """An IP network; an address is one of its own."""
+
+    name = "cidr"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Network:
+        """Return the network, or fail with a line that shows how to write one."""
+        import ipaddress
+
+        try:
+            return ipaddress.ip_network(value)
+        except ValueError as error:
+            self.fail(f"{error}; write for example 10.0.0.5, 10.0.0.0/8 or fd00::/8", param, ctx)
+
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -53,6 +70,14 @@ def gateway() -> None:
 )
 @click.option("--tls-cert", "tls_cert", type=_FILE, help="Serve https with this certificate and its chain, in PEM.")
 @click.option("--tls-key", "tls_key", type=_FILE, help="The certificate's key, in PEM, without a password.")
+@click.option(
+    "--trusted-proxy",
+    "trusted_proxies",
+    type=NetworkParam(),
+    multiple=True,
+    help="Address or network of a proxy in front, whose X-Forwarded-For says who a client is; may be given more than "
+    "once.  [default: nobody is believed]",
+)
 @click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
 def run(
     data_dir: Path,
@@ -64,6 +89,7 @@ def run(
     registration: str,
     tls_cert: Path | None,
     tls_key: Path | None,
+    trusted_proxies: tuple[Network, ...],
     log_level: str,
 ) -> None:
     """Run the gateway until SIGTERM.
@@ -89,6 +115,7 @@ def run(
         lease_s=4 * heartbeat_s,
         registration=Registration(registration),
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+        trusted_proxies=trusted_proxies,
     )
 
     async def serve(stop: trio.Event) -> None:

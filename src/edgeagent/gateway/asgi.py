@@ -23,6 +23,7 @@ from edgeagent.gateway import connection
 from edgeagent.gateway.connection import Connection, Stream
 from edgeagent.gateway.foreign import ForeignSession
 from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.proxies import client_of
 from edgeagent.gateway.relay import Receive, Send, relay
 from edgeagent.gateway.texts import one_line
 from edgeagent.gateway.tls import HANDSHAKE_S, SecureConnection
@@ -46,7 +47,13 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 def application(hub: Hub, rest: App) -> App:
     """Return the application that gives the relay its links, and everything else to ``rest``."""
 
+    trusted = hub.settings.trusted_proxies
+
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if trusted and scope.get("client"):
+            peer, port = scope["client"]
+            named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
+            scope["client"] = (client_of(peer, named, trusted), port)
         if scope["type"] == "http":
             request = _Request(receive, send)
             await rest(scope, request.receive, request.send)

@@ -12,6 +12,8 @@ from attrs.validators import gt
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
+    from edgeagent.gateway.proxies import Network
+
 
 class Registration(enum.StrEnum):
     """Who may register a node."""
@@ -35,6 +37,8 @@ class GatewaySettings:
     port: int = 8080  # 0 takes a free one
     #: Files of the certificate and its key, for TLS without a proxy; both or none.
     tls: tuple[Path, Path] | None = None
+    #: Networks of proxies whose ``X-Forwarded-For`` is believed.
+    trusted_proxies: tuple[Network, ...] = ()
     heartbeat_s: float = attrs.field(default=15.0, validator=gt(0))
     lease_s: float = attrs.field(default=60.0, validator=gt(0))
     unhealthy_s: float = attrs.field(default=90.0, validator=gt(0))
