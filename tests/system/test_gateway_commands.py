@@ -28,6 +28,43 @@ async def owner(data: Path, *command: str) -> Json:
     return document
 
 
+async def test_the_owner_lets_nodes_in_and_puts_them_out(tmp_path: Path) -> None:
+    """With join tokens and approval; what is decided reaches the running gateway."""
+    data, home = tmp_path / "data", tmp_path / "home"
+    serve = ("gateway", "run", "--data", str(data), "--port", "0", "--registration", "approval")
+    with trio.fail_after(LIMIT_S):
+        async with program(*serve, log=tmp_path / "g.log") as up:
+            address = (await up.first_line()).strip()
+            registered = await edgeagent(
+                "register", "--gateway-url", address, "--name", "One", EDGEAGENT_HOME=str(home)
+            )
+            assert "has to approve" in registered.stderr
+            assert [one["status"] for one in (await owner(data, "nodes", "list"))["nodes"]] == ["PENDING"]
+            assert (await owner(data, "nodes", "approve", "one"))["changed"]
+            made = await owner(data, "nodes", "join-token", "create", "--uses", "1", "--expires", "24h")
+            assert made["token"] not in (data / "gateway.db").read_bytes().decode("latin-1")
+            second = await edgeagent(
+                "register", "--gateway-url", address, "--name", "Two",
+                EDGEAGENT_HOME=str(tmp_path / "two"), EDGEAGENT_JOIN_TOKEN=made["token"],
+            )  # fmt: skip
+            assert second.code == 0
+            statuses = {one["name"]: one["status"] for one in (await owner(data, "nodes", "list"))["nodes"]}
+            assert statuses == {"One": "REGISTERED", "Two": "REGISTERED"}
+            (token,) = (await owner(data, "nodes", "join-token", "list"))["tokens"]
+            assert token["uses_left"] == 0
+            await owner(data, "nodes", "join-token", "revoke", token["name"])
+            assert (await owner(data, "nodes", "drain", "two", "--reason", "new disk"))["node"]["drained"]
+
+            stored = json.loads((home / "config.json").read_text())
+            assert (await owner(data, "nodes", "revoke", "One", "--reason", "spam"))["node"]["status"] == "REVOKED"
+            async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {stored['jwt_token']}"}) as http:
+                while (await http.get(f"{address}/api/v1/nodes/me")).status_code != 401:
+                    await trio.sleep(0.05)
+            shown = await owner(data, "nodes", "show", stored["node_id"])
+            assert shown["history"][-1]["cause"] == "revoked by the owner: spam"
+        assert not (await owner(data, "nodes", "revoke", "One"))["changed"]  # without a gateway
+
+
 async def test_keys_rotate_on_both_sides(tmp_path: Path) -> None:
     """The node's with the old one's signature, the gateway's while its tokens live on."""
     data, home = tmp_path / "data", tmp_path / "home"
