@@ -144,7 +144,7 @@ def _open_sink(target: str | None) -> TextIO:
     """Open what the report is written to: a descriptor by its number, a file by its path; stderr by default."""
     target = target or "2"
     if not target.isdecimal():
-        return open(target, "w", encoding="utf-8")  # noqa: PTH123
+        return open(target, "w", encoding="utf-8")
     return os.fdopen(os.dup(int(target)), "w", encoding="utf-8")
 
 

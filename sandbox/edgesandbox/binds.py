@@ -14,7 +14,7 @@ from typing import Any
 from edgesandbox.errors import SandboxUnavailable
 
 # Each job has these for itself; what is below the first two is kept visible over them.
-_OWN = ("/", "/tmp", "/scratch", "/etc")  # noqa: S108 - paths inside
+_OWN = ("/", "/tmp", "/scratch", "/etc")
 _CLOSED = ("/proc", "/dev", "/sys")
 
 
@@ -34,7 +34,7 @@ class Bind:
             ValueError: there is no path.
         """
         source, colon, rest = text.rpartition(":/")
-        path = os.path.abspath(source if colon else text)  # noqa: PTH100 - links are kept
+        path = os.path.abspath(source if colon else text)  # links are kept
         if not (source if colon else text):
             raise ValueError(f"{text!r} names no path; write PATH or PATH:/INSIDE")
         return cls(path, os.path.normpath("/" + rest) if colon else path, writable)
@@ -72,11 +72,11 @@ def place(wanted: Iterable[Bind], trees: Iterable[str], links: Mapping[str, str]
 
 def _checked(source: str) -> str:
     try:
-        os.stat(source)  # noqa: PTH116 - plain strings throughout this module
+        os.stat(source)
     except OSError as problem:
         what = "does not exist here" if isinstance(problem, FileNotFoundError) else (problem.strerror or "").lower()
         raise SandboxUnavailable(f"{source} was to be visible to jobs, but {what or 'cannot be read'}") from None
-    if not os.path.isdir(source) and not os.path.isfile(source):  # noqa: PTH112, PTH113
+    if not os.path.isdir(source) and not os.path.isfile(source):
         raise SandboxUnavailable(f"{source} cannot be shown to jobs: it is neither a file nor a directory")
     return os.path.realpath(source)
 
@@ -87,11 +87,11 @@ def _check_place(source: str, inside: str, taken: Mapping[str, str]) -> None:
     if around is None:
         return
     host = (taken[around] + (_below(inside, around) or "")).rstrip("/")
-    fits = os.path.isdir(host) == os.path.isdir(source)  # noqa: PTH112
-    if not os.path.exists(host) or os.path.realpath(host) != host or not fits:  # noqa: PTH110
+    fits = os.path.isdir(host) == os.path.isdir(source)
+    if not os.path.exists(host) or os.path.realpath(host) != host or not fits:
         raise SandboxUnavailable(
             f"{source} cannot be shown at {inside}: {around} is the host's, and has no such "
-            f"{'directory' if os.path.isdir(source) else 'file'} to mount on"  # noqa: PTH112
+            f"{'directory' if os.path.isdir(source) else 'file'} to mount on"
         )
 
 

@@ -68,7 +68,7 @@ def remove(path: Path) -> None:
             if time.monotonic() > end:
                 raise
             _kill(path)
-            time.sleep(0.001)
+            time.sleep(0.001)  # nothing tells when the last process has left a group
         else:
             return
 

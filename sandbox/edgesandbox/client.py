@@ -40,11 +40,11 @@ _OR_TIER_C = "or allow the weaker tier C (edgesandbox: --allow-tier-c; edgeagent
 # Directories of most hosts that no job has any business in.
 HOST_PATHS = ("/boot", "/home", "/root/.ssh", "/run", "/srv", "/sys", "/var")
 ENVIRONMENT = {
-    "HOME": "/tmp",  # noqa: S108 - the job's own
+    "HOME": "/tmp",  # the job's own
     "LANG": "C.UTF-8",
     "PATH": "/usr/local/bin:/usr/bin:/bin",
     "PYTHONDONTWRITEBYTECODE": "1",
-    "TMPDIR": "/tmp",  # noqa: S108
+    "TMPDIR": "/tmp",
     "USER": "job",
     **HIDDEN,
 }
@@ -281,7 +281,7 @@ class Zygote:
             answer, fds = passing.receive_bytes(control, max_fds=3)
             control.settimeout(None)
             if answer != passing.READY or len(fds) < 2:
-                raise SetupFailed(_why_not(answer))  # noqa: TRY301
+                raise SetupFailed(_why_not(answer))  # noqa: TRY301 - what is open is closed below
             return Box(
                 channel=channel, output_fd=output_fd, control=control, fds=fds, go=go, tier_c=self._base is not None
             )

@@ -38,8 +38,8 @@ class Base:
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
-        with contextlib.suppress(OSError), _opened(os.path.dirname(self.path)) as where:  # noqa: PTH120
-            remove_tree(where, os.path.basename(self.path))  # noqa: PTH119
+        with contextlib.suppress(OSError), _opened(os.path.dirname(self.path)) as where:
+            remove_tree(where, os.path.basename(self.path))
 
 
 def make_base(where: str, owner: int) -> Base:
@@ -66,7 +66,7 @@ def make_base(where: str, owner: int) -> Base:
             f"no scratch directories can be made in {where}: {problem.strerror}; name a directory on disk that "
             "the user who starts the sandbox may write to"
         ) from None
-    return Base(os.path.join(os.path.realpath(where), name), lock)  # noqa: PTH118
+    return Base(os.path.join(os.path.realpath(where), name), lock)
 
 
 def _sweep(directory: int) -> None:

@@ -86,17 +86,17 @@ def _everything(scratch: int) -> Iterator[os.stat_result]:
 def _deleted(device: int) -> Iterator[os.stat_result]:
     for thread in _threads():
         with contextlib.suppress(OSError):
-            for fd in os.listdir(f"{thread}/fd"):  # noqa: PTH208 - names only
+            for fd in os.listdir(f"{thread}/fd"):
                 with contextlib.suppress(OSError):
-                    status = os.stat(f"{thread}/fd/{fd}")  # noqa: PTH116
+                    status = os.stat(f"{thread}/fd/{fd}")
                     if status.st_dev == device and status.st_nlink == 0:
                         yield status
 
 
 def _threads() -> Iterator[str]:
     """Yield the directories of all threads in this PID namespace but our own: each may have descriptors of its own."""
-    for pid in os.listdir("/proc"):  # noqa: PTH208
+    for pid in os.listdir("/proc"):
         if pid.isdigit() and pid != "1":
             with contextlib.suppress(OSError):
-                for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
+                for thread in os.listdir(f"/proc/{pid}/task"):
                     yield f"/proc/{pid}/task/{thread}"

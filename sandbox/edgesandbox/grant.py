@@ -17,7 +17,7 @@ MOST_PLACES = 200
 # The most bytes of one grant on its way: a job's spec, which it is a part of, travels in messages of 16 KiB.
 MOST_BYTES = 12 * 1024
 # What is at /dev for every job; a grant does not replace it.
-_TAKEN = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm", "/dev/fd")  # noqa: S108
+_TAKEN = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/shm", "/dev/fd")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

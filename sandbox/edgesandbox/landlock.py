@@ -48,9 +48,9 @@ class Wall:
     def __init__(self, version: int, writable: tuple[str, ...] = ()) -> None:
         """Lay them out for a version of 1 or more, with what may be written to besides a job's own."""
         everything = rights(version)
-        own = {"/": READ, "/scratch": everything, "/tmp": everything, "/dev": USE, "/proc": USE}  # noqa: S108
+        own = {"/": READ, "/scratch": everything, "/tmp": everything, "/dev": USE, "/proc": USE}
         allowed = own | dict.fromkeys(writable, everything)
-        kept = {path: FILE for path in writable if not os.path.isdir(path)}  # noqa: PTH112
+        kept = {path: FILE for path in writable if not os.path.isdir(path)}
         self._version = version
         self._rights = tuple((path, each & everything & kept.get(path, each)) for path, each in allowed.items())
 

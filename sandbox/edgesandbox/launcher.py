@@ -170,7 +170,7 @@ def _become_zygote(
         linux.die_with_parent()  # once more: a change of user clears it
         for sock in (control, groups):
             sock.set_inheritable(True)
-        os.execve(sys.executable, command("zygote", control.fileno(), groups.fileno()), message["env"])  # noqa: S606
+        os.execve(sys.executable, command("zygote", control.fileno(), groups.fileno()), message["env"])
     except OSError as problem:
         passing.send(control, {"unavailable": advise(problem.strerror or str(problem)), "namespaces": False})
     os._exit(1)

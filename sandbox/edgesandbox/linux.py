@@ -195,7 +195,7 @@ def write_map(pid: int, kind: str, inside: int, outside: int, count: int) -> Non
 
 def has_capabilities(wanted: Iterable[int]) -> bool:
     """Say whether all of these are in this process's effective set."""
-    with open("/proc/self/status") as status:  # noqa: PTH123 - pathlib is not needed here otherwise
+    with open("/proc/self/status") as status:
         effective = next((int(line.split()[1], 16) for line in status if line.startswith("CapEff:")), 0)
     return all(effective >> each & 1 for each in wanted)
 
@@ -234,7 +234,7 @@ def adopt_orphans() -> None:
 
 def collapse_heap() -> None:
     """Ask for huge pages under this process's own memory: a fork then copies fewer tables.  Changes nothing else."""
-    with open("/proc/self/maps") as maps:  # noqa: PTH123 - pathlib is not needed here otherwise
+    with open("/proc/self/maps") as maps:
         lines = [line.split() for line in maps]
     for area, rights, *_rest, inode in (fields[:5] for fields in lines):
         if rights.startswith("rw-p") and inode == "0":

@@ -64,7 +64,7 @@ def prepare(spec: Spec, features: Features) -> Prepared:
 
 
 def _check_memory(limits: Limits, features: Features) -> None:
-    in_memory = {"/tmp": limits.tmp_bytes} | ({} if features.on_disk else {"/scratch": limits.scratch_bytes})  # noqa: S108
+    in_memory = {"/tmp": limits.tmp_bytes} | ({} if features.on_disk else {"/scratch": limits.scratch_bytes})
     for path, size_bytes in in_memory.items():
         if size_bytes > features.machine_bytes:
             raise ValueError(

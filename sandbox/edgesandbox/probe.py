@@ -69,7 +69,7 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
         if file_identity(path) == identity:
             yield "private_root", f"{path} of the host is visible"
             with contextlib.suppress(OSError):
-                os.listdir(path)  # noqa: PTH208
+                os.listdir(path)
                 yield "landlock", f"{path} of the host can be looked into"
     for directory in ("/", "/etc", "/usr", "/dev"):
         if not os.statvfs(directory).f_flag & os.ST_RDONLY:
@@ -77,7 +77,7 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
     extra = [node for node in _device_nodes() if node.removeprefix("/dev/") not in DEVICES]
     if extra:
         yield "device_pinning", f"devices that nobody was granted are visible: {', '.join(extra)}"
-    pids = [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    pids = [name for name in os.listdir("/proc") if name.isdigit()]
     if len(pids) != 2:
         yield "pid_namespace", f"{len(pids)} processes are visible instead of two"
     others = _interfaces() & set(question["interfaces"]) - {"lo"}
@@ -86,7 +86,7 @@ def _surroundings(question: dict[str, Any]) -> Iterator[Finding]:
 
 
 def _device_nodes() -> list[str]:
-    paths = (os.path.join(where, name) for where, _below, names in os.walk("/dev") for name in names)  # noqa: PTH118
+    paths = (os.path.join(where, name) for where, _below, names in os.walk("/dev") for name in names)
     modes = {path: os.lstat(path).st_mode for path in paths}
     return sorted(path for path, mode in modes.items() if stat.S_ISCHR(mode) or stat.S_ISBLK(mode))
 
@@ -104,7 +104,7 @@ def file_identity(path: str) -> list[int] | None:
     A directory that only leads to something below it, in the job's own tree, is not the host's of that name.
     """
     try:
-        status = os.stat(path)  # noqa: PTH116
+        status = os.stat(path)
     except OSError:
         return None
     return [status.st_dev, status.st_ino]
@@ -127,7 +127,7 @@ def _limits() -> Iterator[Finding]:
     for name in ("CORE", "CPU", "DATA", "FSIZE", "NOFILE", "NPROC"):
         if resource.RLIM_INFINITY in resource.getrlimit(getattr(resource, f"RLIMIT_{name}")):
             yield f"rlimit_{name.lower()}", f"RLIMIT_{name} is not set"
-    for name, path in (("scratch_cap", "/scratch"), ("tmp_cap", "/tmp")):  # noqa: S108
+    for name, path in (("scratch_cap", "/scratch"), ("tmp_cap", "/tmp")):
         if not os.path.ismount(path):
             yield name, f"{path} is not a file system of its own"
 

@@ -37,7 +37,7 @@ def _become(wanted: dict[str, Any], streams: list[int]) -> NoReturn:
     for number in (signal.SIGPIPE, signal.SIGXFSZ):  # ignored by Python, and ignored signals stay so
         signal.signal(number, signal.SIG_DFL)
     try:
-        os.execvpe(wanted["argv"][0], wanted["argv"], os.environ | wanted["env"])  # noqa: S606
+        os.execvpe(wanted["argv"][0], wanted["argv"], os.environ | wanted["env"])
     except (OSError, ValueError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else str(problem)
         raise OSError(f"cannot run {wanted['argv'][0]}: {reason}") from None

@@ -29,11 +29,11 @@ LINKS = {
     "/dev/stdin": "/proc/self/fd/0",
     "/dev/stdout": "/proc/self/fd/1",
     "/dev/stderr": "/proc/self/fd/2",
-    "/dev/shm": "/tmp",  # noqa: S108 - so that shared memory counts against the cap on /tmp
+    "/dev/shm": "/tmp",  # so that shared memory counts against the cap on /tmp
 }
 # Parts of an interpreter's prefix; the prefix as a whole may be somebody's home.
 PREFIX_PARTS = ("bin", "lib", "lib64", "libexec", "share", "ssl", "pyvenv.cfg")
-MOUNT_POINTS = ("/proc", "/sys", "/tmp", "/scratch")  # noqa: S108 - a path inside
+MOUNT_POINTS = ("/proc", "/sys", "/tmp", "/scratch")
 FILES = {
     "/etc/passwd": f"root:x:0:0:root:/:/bin/sh\njob:x:{JOB_ID}:{JOB_ID}:job:/tmp:/bin/sh\n"
     "nobody:x:65534:65534:nobody:/:/bin/false\n",
@@ -42,7 +42,7 @@ FILES = {
     "/etc/hostname": "sandbox\n",
     "/etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
 }
-_STAGES = ("/tmp", "/run", "/mnt", "/var")  # noqa: S108 - covered by a mount of our own while the tree is built
+_STAGES = ("/tmp", "/run", "/mnt", "/var")  # covered by a mount of our own while the tree is built
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +80,7 @@ def plan(
         SandboxUnavailable: a path is missing, or would uncover a hidden one.
     """
     for path in (*import_paths, *read_only):
-        if not os.path.exists(path):  # noqa: PTH110 - plain strings throughout this module
+        if not os.path.exists(path):
             raise SandboxUnavailable(f"{path} was to be visible to jobs, but does not exist here")
     asked = list(asked)
     wanted = [*SYSTEM, *ETC, *interpreter_paths(), *import_paths, *read_only]
@@ -102,7 +102,7 @@ def plan(
                     if path in binds
                     else f"{path} was to be visible to jobs, but {secret}, which they must not see, lies in it"
                 )
-    outermost = [path for path in sorted(set(binds)) if not _covered(os.path.dirname(path), binds)]  # noqa: PTH120
+    outermost = [path for path in sorted(set(binds)) if not _covered(os.path.dirname(path), binds)]
     links = {path: real for path, real in links.items() if not _covered(path, outermost)}
     files = FILES | (_network_files() if host_network else {})
     return Plan(tuple(outermost), links, place(asked, outermost, links | LINKS), files)
@@ -123,13 +123,13 @@ def interpreter_paths() -> Iterator[str]:
     """Yield what this interpreter needs to start again and to import what it could import here."""
     for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix):
         for part in PREFIX_PARTS:
-            yield os.path.join(prefix, part)  # noqa: PTH118
+            yield os.path.join(prefix, part)
     hop = sys.executable
     while True:  # virtual environments link to their interpreter, often through more links
-        yield os.path.dirname(hop)  # noqa: PTH120
-        if not os.path.islink(hop):  # noqa: PTH114
+        yield os.path.dirname(hop)
+        if not os.path.islink(hop):
             break
-        hop = os.path.join(os.path.dirname(hop), os.readlink(hop))  # noqa: PTH115, PTH118, PTH120
+        hop = os.path.join(os.path.dirname(hop), os.readlink(hop))
     yield from filter(None, sys.path)
 
 
@@ -148,15 +148,15 @@ def build(visible: Plan) -> None:
     trees = {path: linux.clone_tree(path) for path in visible.binds}
     devices = {f"/dev/{name}": linux.clone_tree(f"/dev/{name}") for name in DEVICES}
     asked = [(bind, linux.clone_tree(bind.source)) for bind in visible.asked]
-    stage = next(path for path in _STAGES if os.path.isdir(path))  # noqa: PTH112
+    stage = next(path for path in _STAGES if os.path.isdir(path))
     linux.mount("sandbox", stage, "tmpfs", linux.MS_NOSUID | linux.MS_NODEV, "size=1m,mode=0755")
     for path, tree in trees.items():
-        _make(stage + path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112
+        _make(stage + path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))
         linux.attach(tree, stage + path)
     _furnish(stage, visible, devices)
     for bind, tree in asked:  # nothing that is the host's: ``place`` has seen to it that those exist
-        if not os.path.exists(stage + bind.inside):  # noqa: PTH110
-            _make(stage + bind.inside, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112
+        if not os.path.exists(stage + bind.inside):
+            _make(stage + bind.inside, directory=os.path.isdir(f"/proc/self/fd/{tree}"))
     # Without MOUNT_ATTR_RDONLY on /proc: a job could then mount no writable one of its own.
     linux.set_mount_flags(
         stage, linux.MOUNT_ATTR_RDONLY | linux.MOUNT_ATTR_NOSUID | linux.MOUNT_ATTR_NODEV, recursive=True
@@ -208,7 +208,7 @@ def mount_proc(target: str) -> None:
 def private_mounts(limits: Limits, *, on_disk: bool = False) -> Calls:
     """Lay out how a job's own /tmp, /scratch and /proc are mounted; a scratch on disk is there already."""
     calls = Calls()
-    own = {"/scratch": limits.scratch_bytes, "/tmp": limits.tmp_bytes}  # noqa: S108 - paths inside
+    own = {"/scratch": limits.scratch_bytes, "/tmp": limits.tmp_bytes}
     if on_disk:
         del own["/scratch"]
         what = f"cover {disks.INSIDE}"  # the scratches of others, which have the same user where there is only one
@@ -236,11 +236,11 @@ def mount_private(mounts: Calls, disk: str | None) -> tuple[int, int]:
         linux.mount(f"{disks.INSIDE}/{disk}", "/scratch", "none", linux.MS_BIND)
     mounts.make()
     for path, tree in kept.items():
-        _make(path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))  # noqa: PTH112
+        _make(path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))
         linux.attach(tree, path)
         os.close(tree)
     flags = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-    return os.open("/scratch", flags), os.open("/tmp", flags)  # noqa: S108 - a path inside
+    return os.open("/scratch", flags), os.open("/tmp", flags)
 
 
 @functools.cache
@@ -252,5 +252,5 @@ def covered_mounts() -> tuple[str, ...]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     # Blanks, tabs, newlines and backslashes are written in octal there.
     points = [line.split(" ")[4].encode().decode("unicode_escape").encode("latin-1").decode() for line in lines]
-    below = sorted(point for point in points if point.startswith(("/tmp/", "/scratch/")))  # noqa: S108
-    return tuple(point for point in below if not _covered(os.path.dirname(point), below))  # noqa: PTH120
+    below = sorted(point for point in points if point.startswith(("/tmp/", "/scratch/")))
+    return tuple(point for point in below if not _covered(os.path.dirname(point), below))

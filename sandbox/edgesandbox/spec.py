@@ -107,7 +107,7 @@ class Spec:
             }
             spec = cls(**{**data, **parts})
             if not isinstance(data.get("entry"), str | None):
-                raise TypeError("entry is no text")  # noqa: TRY301
+                raise TypeError("entry is no text")  # noqa: TRY301 - a fault like those above
         except (AttributeError, KeyError, TypeError) as problem:
             raise ValueError(f"this is no spec of a job: {problem}") from None
         return spec

@@ -82,7 +82,7 @@ def _empty(home: Path) -> None:
     top = os.open(home, _DIRECTORY)
     try:
         fresh = (f".{os.urandom(8).hex()}-{number}" for number in itertools.count())
-        while names := os.listdir(top):  # noqa: PTH208 - by its descriptor
+        while names := os.listdir(top):  # by its descriptor
             for name in names:
                 if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
                     os.unlink(name, dir_fd=top)
@@ -90,7 +90,7 @@ def _empty(home: Path) -> None:
                 os.chmod(name, 0o700, dir_fd=top)
                 fd = os.open(name, _DIRECTORY, dir_fd=top)
                 try:
-                    for below in os.listdir(fd):  # noqa: PTH208
+                    for below in os.listdir(fd):
                         if stat.S_ISDIR(os.stat(below, dir_fd=fd, follow_symlinks=False).st_mode):
                             os.chmod(below, 0o700, dir_fd=fd)  # to be moved, it has to be writable
                             os.rename(below, next(fresh), src_dir_fd=fd, dst_dir_fd=top)

@@ -65,7 +65,7 @@ class Namespace:
 
 def pids() -> list[str]:
     """Return the numbers of all processes that are to be seen."""
-    return [name for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    return [name for name in os.listdir("/proc") if name.isdigit()]
 
 
 def read_stat(pid: str) -> list[str] | None:

@@ -83,7 +83,7 @@ def prepare(message: dict[str, Any]) -> job.Entry:
             raise SandboxUnavailable(
                 f"cannot import {name} inside the sandbox: {type(problem).__name__}: {problem}"
             ) from problem
-        threads = len(os.listdir("/proc/self/task"))  # noqa: PTH208 - names only
+        threads = len(os.listdir("/proc/self/task"))
         if threads != 1:
             raise SandboxUnavailable(
                 f"importing {name} started {threads - 1} threads, so it cannot be imported ahead of the jobs: "
@@ -356,5 +356,5 @@ class Nursery:
 
 
 def _read(path: str) -> str:
-    with open(path) as file:  # noqa: PTH123 - as small as it gets
+    with open(path) as file:
         return file.read()

@@ -86,7 +86,7 @@ def packet(data: bytes) -> bool:
     """A packet of any content, with a descriptor: read, or refused with the descriptor closed."""
     ours, theirs = passing.pair()
     with ours, theirs:
-        before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - names only
+        before = len(os.listdir("/proc/self/fd"))
         sent = data[: passing.MAX_BYTES] or b" "
         socket.send_fds(ours, [sent], [ours.fileno()])
         try:
@@ -95,7 +95,7 @@ def packet(data: bytes) -> bool:
             message, fds = None, []
         assert message is None or len(sent) <= passing.SMALL_BYTES
         passing.close_all(fds)
-        assert before == len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+        assert before == len(os.listdir("/proc/self/fd"))
     return message is not None
 
 

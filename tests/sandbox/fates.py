@@ -1,6 +1,5 @@
 """Jobs that end in ways that look like others: entry functions for the test of outcomes; as ``hostile``."""
 
-# ruff: noqa: PTH123
 from __future__ import annotations
 
 import mmap

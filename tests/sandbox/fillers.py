@@ -103,8 +103,8 @@ def moving(channel: socket.socket) -> None:
 def bury(channel: socket.socket) -> None:
     """Leave what is hard to remove: deep, unreadable, odd, and links that lead out."""
     for _ in range(3000):
-        os.mkdir("d")  # noqa: PTH102
-        os.symlink("/etc/passwd", "link")  # noqa: PTH211
+        os.mkdir("d")
+        os.symlink("/etc/passwd", "link")
         os.chdir("d")
     os.mkfifo("fifo")
     os.chdir("/scratch")
@@ -112,7 +112,7 @@ def bury(channel: socket.socket) -> None:
     Path("closed/inner/file").write_text("x")
     for name in ("closed/inner", "closed"):
         Path(name).chmod(0)
-    with open(b"\xff\n", "wb") as odd:  # noqa: PTH123
+    with open(b"\xff\n", "wb") as odd:
         odd.write(b"x")
     channel.sendall(b"1\n")
 
@@ -127,12 +127,12 @@ def stay(channel: socket.socket) -> None:
 def look(channel: socket.socket) -> None:
     """Say whether anything of others can be seen or reached."""
     try:
-        seen = len(os.listdir("/disk"))  # noqa: PTH208
+        seen = len(os.listdir("/disk"))
     except OSError:
         seen = 0
     for number in range(100):
         try:
-            os.stat(f"/disk/{number}/file")  # noqa: PTH116
+            os.stat(f"/disk/{number}/file")
             seen += 1
         except OSError:
             continue

@@ -1,6 +1,5 @@
 """Jobs that take more than their share, in ways that only a control group counts; as ``hostile``."""
 
-# ruff: noqa: PTH115, PTH208
 from __future__ import annotations
 
 import os
@@ -88,7 +87,7 @@ def burn_disowned(channel: socket.socket) -> None:
 
 def own_control_groups(channel: socket.socket) -> None:
     """Say which groups this process is in, and try to get at any control file."""
-    found = [path for path in ("/sys/fs", "/sys/fs/cgroup") if os.path.exists(path)] + os.listdir("/sys")  # noqa: PTH110
+    found = [path for path in ("/sys/fs", "/sys/fs/cgroup") if os.path.exists(path)] + os.listdir("/sys")
     open_files = []
     for fd in os.listdir("/proc/self/fd"):
         try:

@@ -3,7 +3,6 @@
 Each takes the channel, as every job does; ``ask`` is how most of them answer.
 """
 
-# ruff: noqa: PTH109, PTH115, PTH208
 from __future__ import annotations
 
 import importlib
@@ -324,7 +323,7 @@ def leave_everything(channel: socket.socket) -> None:
     import mmap
 
     mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    kept = [socket.socketpair() for _ in range(10)] + [open(f"/dev/shm/{number}", "wb") for number in range(10)]  # noqa: PTH123, SIM115
+    kept = [socket.socketpair() for _ in range(10)] + [open(f"/dev/shm/{number}", "wb") for number in range(10)]  # noqa: SIM115 -- kept open: that is the attack
     listening = socket.socket(socket.AF_UNIX)
     listening.bind("\0everything")
     listening.listen()

@@ -1,6 +1,5 @@
 """Jobs that go for somebody else's things; as ``hostile``, and each is also run unconfined to prove that it can."""
 
-# ruff: noqa: PTH102, PTH208
 from __future__ import annotations
 
 import ctypes

@@ -1,6 +1,5 @@
 """Jobs that go for what a namespace would have kept from them; as ``hostile``."""
 
-# ruff: noqa: PTH101, PTH102, PTH104, PTH211
 from __future__ import annotations
 
 import ctypes

@@ -166,7 +166,7 @@ def test_what_cannot_be_shown_has_a_line(shell, host, kind, option, complaint):
 
     assert (125, "setup_failed") == (code, report["outcome"])
     assert complaint in report["detail"]
-    assert not os.path.exists("/usr/share/no-such")  # noqa: PTH110
+    assert not os.path.exists("/usr/share/no-such")
 
 
 @pytest.mark.needs("sandbox", "root")

@@ -1,6 +1,5 @@
 """Collecting outputs from a tree that a stranger made."""
 
-# ruff: noqa: PTH208 - names of descriptors and directories, not paths
 from __future__ import annotations
 
 import os

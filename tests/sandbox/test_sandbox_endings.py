@@ -1,6 +1,5 @@
 """How jobs end, by themselves and otherwise, and that the report calls it by its name."""
 
-# ruff: noqa: PTH208 - names of descriptors and directories, not paths
 from __future__ import annotations
 
 import os

@@ -159,7 +159,7 @@ def test_a_root_cannot_be_left(run):
     inside, root = run("intruders:leave_chroot", "/tmp").answer
 
     assert "done" == called
-    assert sorted(os.listdir("/")) == seen  # noqa: PTH208
+    assert sorted(os.listdir("/")) == seen
     assert "PermissionError 1" == inside
     assert "scratch" in root
 

@@ -4,7 +4,6 @@
 ``EDGESANDBOX_TEST_SEED`` what their fates are drawn from; it is printed, and a failed run can be had again by it.
 """
 
-# ruff: noqa: PTH115, PTH208 - names of descriptors, not paths
 from __future__ import annotations
 
 import contextlib

@@ -1,6 +1,5 @@
 """The warm pool: jobs that start at once are confined, counted and buried like all others."""
 
-# ruff: noqa: PTH208 - names of descriptors, not paths
 from __future__ import annotations
 
 import contextlib

@@ -1,6 +1,5 @@
 """The zygote's life: starting, refusing, dying, and leaving nothing behind."""
 
-# ruff: noqa: PTH208 - names of descriptors and directories, not paths
 from __future__ import annotations
 
 import os
