@@ -18,7 +18,7 @@ from typing import Any
 
 import hostile
 import pytest
-from sandboxing import HERE, LIMITS, Ended, descendants, hear, read_all, report_of, runs, say, unconfined, wait_until
+from sandboxing import HERE, LIMITS, descendants, hear, report_of, runs, say, unconfined, wait_until
 
 from edgesandbox import Box, SandboxUnavailable, SetupFailed, Spec, Zygote, collect, protections
 
@@ -45,20 +45,6 @@ def spawn(zygote: Zygote) -> Iterator[Callable[..., Box]]:
     yield spawn
     for box in boxes:
         box.close()
-
-
-@pytest.fixture
-def run(spawn: Callable[..., Box]) -> Callable[..., Ended]:
-    """Run one of the hostile programs to its end."""
-
-    def run(program: str, asked: object = None, **limits: Any) -> Ended:
-        box = spawn(program, **limits)
-        if asked is not None:
-            say(box, asked)
-        answer = hear(box)
-        return Ended(report_of(box), answer, read_all(box.output_fd))
-
-    return run
 
 
 def test_the_report_says_what_is_missing(run, zygote):
