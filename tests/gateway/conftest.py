@@ -7,8 +7,10 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import trio
 from scripted import MemoryGateway, PortGateway, in_memory, on_a_port
 
+from edgeagent.gateway.store import Store
 from edgeagent.gateway.store.engine import Database, migrate, open_engine
 from postgres_server import Server
 
@@ -23,6 +25,17 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
     url = server.make()
     yield url
     server.drop(url)
+
+
+@pytest.fixture(params=["threads", "inline"])
+async def store(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Store]:
+    """A running store."""
+    made = Store(database, inline=request.param == "inline")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(made.run)
+        yield made
+        nursery.cancel_scope.cancel()
+    made.close()
 
 
 @pytest.fixture(scope="session")

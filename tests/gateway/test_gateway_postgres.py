@@ -12,31 +12,20 @@ import pytest
 import sqlalchemy as sa
 import trio
 from scripted import PATIENCE_S, on_a_port, submit
+from stored import add, names
 
 import postgres_server
 from edgeagent.errors import EdgeAgentError, UsageError
 from edgeagent.gateway import service
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.needs import Need
-from edgeagent.gateway.store import Store, StoreUnavailableError, Tx, accounts, nodes, queue, submissions, tables
+from edgeagent.gateway.store import Store, StoreUnavailableError, accounts, nodes, queue, submissions, tables
 from edgeagent.gateway.store.address import parse, parse_open, read, shown
 from edgeagent.gateway.store.engine import open_engine
 from edgeagent.gateway.store.jobs import Flight
 from edgeagent.gateway.store.submissions import New
 
 pytestmark = pytest.mark.needs("postgresql")
-
-ADD = sa.insert(tables.job_types)
-
-
-def add(tx: Tx, name: str) -> None:
-    """Store one row."""
-    tx.connection.execute(ADD, {"job_type": name})
-
-
-def names(tx: Tx) -> list[str]:
-    """Every row there is."""
-    return sorted(tx.connection.scalars(sa.select(tables.job_types.c.job_type)))
 
 
 @pytest.fixture(scope="module")
