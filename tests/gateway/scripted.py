@@ -62,6 +62,11 @@ class Operator:
     token: str
     private_key: bytes = b""
 
+    @property
+    def public_key(self) -> str:
+        """What it registered with."""
+        return identity.public_key_of(self.private_key)
+
 
 class Closed(Exception):  # noqa: N818
     """The gateway closed the link."""
@@ -178,6 +183,13 @@ class Gateway:
     def as_node(self, operator: Operator) -> AbstractAsyncContextManager[Node]:
         """Open a link as this node."""
         return self.connect(operator.node_id, operator.token)
+
+    @asynccontextmanager
+    async def at_work(self, operator: Operator, *, slots: int = 1) -> AsyncIterator[Node]:
+        """Open a link as this node, which is HEALTHY and has nothing to do."""
+        async with self.as_node(operator) as node:
+            await node.ready(slots=slots)
+            yield node
 
 
 @attrs.define

@@ -19,14 +19,24 @@ from edgeagent.wire.messages import (
     NodeState,
 )
 
-DAY_S = 24 * 3600.0
+
+@pytest.fixture
+async def operator(memory_gateway: MemoryGateway) -> Operator:
+    """A registered node."""
+    return await memory_gateway.enlist()
 
 
-async def test_a_lease_that_is_not_renewed_ends(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
+@pytest.fixture
+async def account(memory_gateway: MemoryGateway) -> str:
+    """A submitter's account, by its id."""
+    return await memory_gateway.account()
+
+
+async def test_a_lease_that_is_not_renewed_ends(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
+) -> None:
     """The node beats but does not list the attempt: after 60 s the job is requeued, and the node told to stop."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         job = await memory_gateway.submit(account)
         lost = await node.accept()
         started = trio.current_time()
@@ -48,12 +58,10 @@ async def next_dispatch(node: Node) -> JobDispatch:
 
 
 async def test_heartbeats_that_list_an_attempt_keep_its_lease(
-    autojump_clock: MockClock, memory_gateway: MemoryGateway
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
 ) -> None:
     """For ten minutes, and then it is finished and paid."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         await memory_gateway.submit(account)
         dispatch = await node.accept()
         for _ in range(40):
@@ -63,17 +71,14 @@ async def test_heartbeats_that_list_an_attempt_keep_its_lease(
 
 
 async def test_a_node_that_vanishes_loses_its_job_to_another(
-    autojump_clock: MockClock, memory_gateway: MemoryGateway
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, account: str
 ) -> None:
     """When its lease has ended; what it finished nevertheless comes too late and is paid nothing."""
     first, second = await memory_gateway.enlist("a"), await memory_gateway.enlist("b")
-    account = await memory_gateway.account()
-    async with memory_gateway.as_node(first) as node:
-        await node.ready()
+    async with memory_gateway.at_work(first) as node:
         job = await memory_gateway.submit(account)
         lost = await node.accept()
-    async with memory_gateway.as_node(second) as other:
-        await other.ready()
+    async with memory_gateway.at_work(second) as other:
         for _ in range(4):
             await trio.sleep(15)
             await other.say(Heartbeat(seq=1, load=0.0, free_slots=1))
@@ -87,17 +92,14 @@ async def test_a_node_that_vanishes_loses_its_job_to_another(
 
 
 async def test_a_late_result_of_an_open_job_counts_and_stops_the_other(
-    autojump_clock: MockClock, memory_gateway: MemoryGateway
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, account: str
 ) -> None:
     """The first valid result wins, wherever it comes from."""
     first, second = await memory_gateway.enlist("a"), await memory_gateway.enlist("b")
-    account = await memory_gateway.account()
-    async with memory_gateway.as_node(first) as node:
-        await node.ready()
+    async with memory_gateway.at_work(first) as node:
         job = await memory_gateway.submit(account)
         late = await node.accept()
-    async with memory_gateway.as_node(second) as other:
-        await other.ready()
+    async with memory_gateway.at_work(second) as other:
         for _ in range(4):
             await trio.sleep(15)
             await other.say(Heartbeat(seq=1, load=0.0, free_slots=1))
@@ -116,12 +118,10 @@ async def test_a_late_result_of_an_open_job_counts_and_stops_the_other(
 
 
 async def test_a_reconnect_keeps_what_the_node_still_has(
-    autojump_clock: MockClock, memory_gateway: MemoryGateway
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
 ) -> None:
     """The attempt goes on, its lease is fresh, and it is paid."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         await memory_gateway.submit(account)
         dispatch = await node.accept()
     await trio.sleep(50)
@@ -132,12 +132,10 @@ async def test_a_reconnect_keeps_what_the_node_still_has(
 
 
 async def test_an_acceptance_that_was_lost_with_the_link_is_made_up_for(
-    autojump_clock: MockClock, memory_gateway: MemoryGateway
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
 ) -> None:
     """A node that holds the attempt has started it."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         job = await memory_gateway.submit(account)
         dispatch = await node.hear(JobDispatch)
     async with memory_gateway.as_node(operator) as node:
@@ -146,12 +144,10 @@ async def test_an_acceptance_that_was_lost_with_the_link_is_made_up_for(
 
 
 async def test_a_dispatch_that_did_not_arrive_is_made_again_at_once(
-    autojump_clock: MockClock, memory_gateway: MemoryGateway
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
 ) -> None:
     """The node comes back without it: nobody waits for a lease, and no retry is taken."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         job = await memory_gateway.submit(account)
         await node.hear(JobDispatch)
     async with memory_gateway.as_node(operator) as node:
@@ -164,29 +160,24 @@ async def test_a_dispatch_that_did_not_arrive_is_made_again_at_once(
 
 
 async def test_an_attempt_that_a_node_forgot_is_lost_at_once(
-    autojump_clock: MockClock, memory_gateway: MemoryGateway
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
 ) -> None:
     """A node that restarted says so by not holding it."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         job = await memory_gateway.submit(account)
         await node.accept()
         await node.beat()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         assert (await node.hear(JobDispatch)).job_id == job
     first = (await memory_gateway.job(account, job)).attempts[0]
     assert (first.state, first.outcome, first.detail) == ("LOST", "lost", "the node came back without it")
 
 
 async def test_a_result_that_is_repeated_is_answered_the_same(
-    autojump_clock: MockClock, memory_gateway: MemoryGateway
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
 ) -> None:
     """Its acknowledgement was lost: the second one says the same credits, which are paid once."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         await memory_gateway.submit(account)
         dispatch = await node.accept()
         assert (await node.finish(dispatch)).credited_ucr == 10_000_000
@@ -201,12 +192,10 @@ async def balance(gateway: MemoryGateway, operator: Operator) -> int:
 
 
 async def test_a_result_of_what_the_node_never_had_is_acknowledged_and_pays_nothing(
-    autojump_clock: MockClock,
-    memory_gateway: MemoryGateway,
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, account: str
 ) -> None:
     """So that it is forgotten; another node's attempt is none of its business."""
     first, second = await memory_gateway.enlist("a"), await memory_gateway.enlist("b")
-    account = await memory_gateway.account()
     async with memory_gateway.as_node(first) as node, memory_gateway.as_node(second) as thief:
         await node.ready()
         job = await memory_gateway.submit(account)
@@ -217,11 +206,11 @@ async def test_a_result_of_what_the_node_never_had_is_acknowledged_and_pays_noth
         assert (await node.finish(dispatch)).credited_ucr == 10_000_000
 
 
-async def test_a_cancel_that_was_lost_is_repeated(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
+async def test_a_cancel_that_was_lost_is_repeated(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
+) -> None:
     """With every heartbeat that still lists the attempt."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         job = await memory_gateway.submit(account)
         dispatch = await node.accept()
         await node.beat(dispatch.attempt_id, free_slots=0)
@@ -238,8 +227,7 @@ async def test_a_restarted_gateway_knows_its_nodes_and_keeps_what_they_hold(
     """The attempt gets a fresh lease, the node keeps it, and is paid."""
     async with in_memory(tmp_path) as gateway:
         operator, account = await gateway.enlist(), await gateway.account()
-        async with gateway.as_node(operator) as node:
-            await node.ready()
+        async with gateway.at_work(operator) as node:
             job = await gateway.submit(account)
             queued = await gateway.submit(account)
             dispatch = await node.accept()
@@ -258,8 +246,7 @@ async def test_a_restarted_gateway_gives_up_what_nobody_claims(autojump_clock: M
     """60 s after its start the job is queued again."""
     async with in_memory(tmp_path) as gateway:
         operator, account = await gateway.enlist(), await gateway.account()
-        async with gateway.as_node(operator) as node:
-            await node.ready()
+        async with gateway.at_work(operator) as node:
             job = await gateway.submit(account)
             await node.accept()
             await node.beat()
@@ -274,8 +261,7 @@ async def test_a_lease_whose_end_could_not_be_stored_ends_later(autojump_clock: 
     """The database was locked just then: the attempt is looked at again, and the job does not stay RUNNING for ever."""
     async with in_memory(tmp_path) as gateway:
         operator, account = await gateway.enlist(), await gateway.account()
-        async with gateway.as_node(operator) as node:
-            await node.ready()
+        async with gateway.at_work(operator) as node:
             job = await gateway.submit(account)
             await node.accept()
             await node.beat()

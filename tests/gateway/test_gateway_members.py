@@ -100,7 +100,7 @@ async def test_a_join_token_stands_for_approval(autojump_clock: MockClock, tmp_p
 async def test_a_signed_challenge_proves_a_key_once(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
     """The same answer a second time proves nothing."""
     operator = await memory_gateway.enlist()
-    members, public = memory_gateway.hub.members, identity.public_key_of(operator.private_key)
+    members, public = memory_gateway.hub.members, operator.public_key
     signed = proof(memory_gateway, operator.private_key)
 
     admitted = await members.prove(public, signed)
@@ -114,7 +114,7 @@ async def test_a_signed_challenge_proves_a_key_once(autojump_clock: MockClock, m
 async def test_what_is_no_proof_is_refused(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
     """Another key's signature, a challenge for another key, of another gateway, too old, and garbage."""
     operator, thief = await memory_gateway.enlist("mine"), await memory_gateway.enlist("thief")
-    members, public = memory_gateway.hub.members, identity.public_key_of(operator.private_key)
+    members, public = memory_gateway.hub.members, operator.public_key
     foreign = challenges.make(identity.new_private_key(), public, memory_gateway.wall(), bytes).text
     old = proof(memory_gateway, operator.private_key)
     for wrong in (
@@ -139,12 +139,10 @@ async def test_a_revoked_node_loses_its_link_its_token_and_its_jobs(
     gateway = memory_gateway
     operator, other = await gateway.enlist("bad"), await gateway.enlist("good")
     account = await gateway.account()
-    async with gateway.as_node(operator) as node:
-        await node.ready()
+    async with gateway.at_work(operator) as node:
         job_id = await gateway.submit(account)
         first = await node.accept()
-        async with gateway.as_node(other) as second:
-            await second.ready()
+        async with gateway.at_work(other) as second:
             assert await give(gateway, Kind.REVOKE, operator, "mines coins")
             closed = await node.closed()
             assert closed.code == CloseCode.AUTHENTICATION_FAILED
@@ -153,7 +151,7 @@ async def test_a_revoked_node_loses_its_link_its_token_and_its_jobs(
             assert (again.job_id, again.attempt_id != first.attempt_id) == (job_id, True)
     async with gateway.as_node(operator) as node:
         assert (await node.closed()).code == CloseCode.AUTHENTICATION_FAILED
-    public = identity.public_key_of(operator.private_key)
+    public = operator.public_key
     with pytest.raises(NotAdmittedError, match="revoked"):
         await gateway.hub.members.prove(public, proof(gateway, operator.private_key))
 
@@ -183,13 +181,12 @@ async def test_a_heartbeat_on_its_way_does_not_undo_a_revocation(
 async def test_tokens_alone_can_be_revoked(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
     """The node stays one, and gets a new token by proving its key."""
     operator = await memory_gateway.enlist()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         await give(memory_gateway, Kind.VOID_TOKENS, operator)
         assert (await node.closed()).code == CloseCode.AUTHENTICATION_FAILED
     with pytest.raises(InvalidTokenError, match="revoked"):
         memory_gateway.hub.members.authenticate(operator.token)
-    public = identity.public_key_of(operator.private_key)
+    public = operator.public_key
     admitted = await memory_gateway.hub.members.prove(public, proof(memory_gateway, operator.private_key))
     assert admitted is not None
     fresh = memory_gateway.hub.tokens.issue(operator.node_id, (), admitted.epoch)
@@ -203,8 +200,7 @@ async def test_a_drained_node_finishes_and_gets_nothing_new(
     """Over a new link too, until the owner says otherwise."""
     operator = await memory_gateway.enlist()
     account = await memory_gateway.account()
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready(slots=2)
+    async with memory_gateway.at_work(operator, slots=2) as node:
         await memory_gateway.submit(account)
         running = await node.accept()
         await give(memory_gateway, Kind.DRAIN, operator, "new disk")
@@ -214,8 +210,7 @@ async def test_a_drained_node_finishes_and_gets_nothing_new(
         with trio.move_on_after(30):
             await node.hear(JobDispatch)
             pytest.fail("a drained node got a job")
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready()
+    async with memory_gateway.at_work(operator) as node:
         with trio.move_on_after(30):
             await node.hear(JobDispatch)
             pytest.fail("a drained node got a job")
@@ -247,8 +242,7 @@ async def test_dropping_a_key_sends_every_node_to_prove_its_own(autojump_clock: 
     """Links are closed, and tokens of the old key are refused."""
     async with in_memory(tmp_path) as gateway:
         operator = await gateway.enlist()
-        async with gateway.as_node(operator) as node:
-            await node.ready()
+        async with gateway.at_work(operator) as node:
             keyring.rotate(tmp_path, gateway.wall(), drop=True)
             await give(gateway, Kind.DROP_KEYS, None)
             assert (await node.closed()).code == CloseCode.RESTARTING

@@ -104,6 +104,12 @@ async def worker(port_gateway: PortGateway) -> Operator:
     return await port_gateway.enlist()
 
 
+@pytest.fixture
+async def job_id(worker: Operator, submitter: httpx2.AsyncClient) -> str:
+    """A job that waits for the worker."""
+    return (await submit(submitter))["job_id"]
+
+
 async def say(node: Node, dispatch: JobDispatch, *lines: str, fraction: float | None = None) -> None:
     """Have an attempt print lines."""
     await node.say(JobProgress(attempt_id=dispatch.attempt_id, fraction=fraction, log=lines))
@@ -115,15 +121,13 @@ def printed(events: list[tuple[str, dict[str, Any]]]) -> list[str]:
 
 
 async def test_a_stream_tells_a_job_from_queue_to_end(
-    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient
+    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient, job_id: str
 ) -> None:
     """Its states, progress and lines in order, then the end of the stream."""
-    job = await submit(submitter)
-    async with watching(submitter, job["job_id"]) as reader:
+    async with watching(submitter, job_id) as reader:
         kind, data = await reader.next()
         assert (kind, data["status"]) == ("job", "QUEUED")
-        async with port_gateway.as_node(worker) as node:
-            await node.ready()
+        async with port_gateway.at_work(worker) as node:
             dispatch = await node.accept()
             await reader.until("job", status="RUNNING")
             await say(node, dispatch, "loading", "  rendering", fraction=0.5)
@@ -139,91 +143,82 @@ async def test_a_stream_tells_a_job_from_queue_to_end(
 
 
 async def test_a_late_reader_sees_the_last_lines(
-    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient
+    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient, job_id: str
 ) -> None:
     """While the job runs, and after it has ended."""
-    job = await submit(submitter)
-    async with port_gateway.as_node(worker) as node:
-        await node.ready()
+    async with port_gateway.at_work(worker) as node:
         dispatch = await node.accept()
         await say(node, dispatch, *(f"line {number}" for number in range(50)))
         await node.beat(dispatch.attempt_id)
-        async with watching(submitter, job["job_id"]) as reader:
+        async with watching(submitter, job_id) as reader:
             assert printed(await reader.until("job"))[-1] == "line 49"
         await say(node, dispatch, "last words")
         await node.finish(dispatch, Outcome.EXITED)
 
-    async with watching(submitter, job["job_id"]) as reader:
+    async with watching(submitter, job_id) as reader:
         assert printed(await reader.until("job"))[-1] == "last words"
 
 
 async def test_a_stream_goes_on_where_it_was_cut(
-    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient
+    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient, job_id: str
 ) -> None:
     """With Last-Event-ID no line comes twice, and none is missing."""
-    job = await submit(submitter)
-    async with port_gateway.as_node(worker) as node:
-        await node.ready()
+    async with port_gateway.at_work(worker) as node:
         dispatch = await node.accept()
         await say(node, dispatch, "one")
-        async with watching(submitter, job["job_id"]) as reader:
+        async with watching(submitter, job_id) as reader:
             assert printed(await reader.until("log")) == ["one"]
         await say(node, dispatch, "two")
         await node.beat(dispatch.attempt_id)
-        async with watching(submitter, job["job_id"], reader.last_id) as again:
+        async with watching(submitter, job_id, reader.last_id) as again:
             assert printed(await again.until("log")) == ["two"]
             await node.finish(dispatch)
             assert printed(await again.rest()) == []
 
 
 async def test_lines_outlive_a_restart_once_their_attempt_has_ended(
-    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient, hubs: list[Hub]
+    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient, job_id: str, hubs: list[Hub]
 ) -> None:
     """What is stored is told by a gateway that remembers nothing, and a reader from before is told of the gap."""
-    job = await submit(submitter)
-    async with port_gateway.as_node(worker) as node:
-        await node.ready()
+    async with port_gateway.at_work(worker) as node:
         dispatch = await node.accept()
         await say(node, dispatch, "kept")
         await node.finish(dispatch, Outcome.REJECTED, detail="bad scene")
     hubs[0].feeds = Feeds()
 
-    async with watching(submitter, job["job_id"]) as reader:
+    async with watching(submitter, job_id) as reader:
         assert printed(await reader.rest()) == ["kept"]
-    async with watching(submitter, job["job_id"], "00000000-7") as reader:
+    async with watching(submitter, job_id, "00000000-7") as reader:
         assert (await reader.next())[0] == "gap"
 
 
 async def test_a_quiet_stream_stays_alive(
-    monkeypatch: pytest.MonkeyPatch, worker: Operator, submitter: httpx2.AsyncClient
+    monkeypatch: pytest.MonkeyPatch, submitter: httpx2.AsyncClient, job_id: str
 ) -> None:
     """Comments come when nothing else does."""
     monkeypatch.setattr(api_events, "KEEP_ALIVE_S", 0.05)
-    job = await submit(submitter)
-    async with watching(submitter, job["job_id"]) as reader:
+    async with watching(submitter, job_id) as reader:
         await reader.next()
         while not (await reader.line()).startswith(":"):
             pass
 
 
 async def test_streams_end_with_the_gateway(
-    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient
+    port_gateway: PortGateway, submitter: httpx2.AsyncClient, job_id: str
 ) -> None:
     """Properly, without an end event: the job goes on."""
-    job = await submit(submitter)
-    async with watching(submitter, job["job_id"]) as reader:
+    async with watching(submitter, job_id) as reader:
         await reader.next()
         port_gateway.stop.set()
         assert "end" not in [kind for kind, _ in await reader.rest()]
 
 
 async def test_a_reader_that_goes_away_leaves_nothing(
-    worker: Operator, submitter: httpx2.AsyncClient, hubs: list[Hub]
+    submitter: httpx2.AsyncClient, job_id: str, hubs: list[Hub]
 ) -> None:
     """Neither a stream that counts, nor a feed."""
-    job = await submit(submitter)
     (hub,) = hubs
-    async with watching(submitter, job["job_id"]) as reader:
+    async with watching(submitter, job_id) as reader:
         await reader.next()
         assert sum(hub.streams.values()) == 1
     with trio.fail_after(PATIENCE_S):
@@ -232,36 +227,32 @@ async def test_a_reader_that_goes_away_leaves_nothing(
 
 
 async def test_too_many_streams_of_one_account_are_refused(
-    monkeypatch: pytest.MonkeyPatch, worker: Operator, submitter: httpx2.AsyncClient
+    monkeypatch: pytest.MonkeyPatch, submitter: httpx2.AsyncClient, job_id: str
 ) -> None:
     """429, and one that is closed makes room."""
     monkeypatch.setattr(api_events, "MAX_STREAMS", 1)
-    job = await submit(submitter)
-    async with watching(submitter, job["job_id"]) as reader:
+    async with watching(submitter, job_id) as reader:
         await reader.next()
-        refused(await submitter.get(f"/jobs/{job['job_id']}/events"), 429, "at once")
+        refused(await submitter.get(f"/jobs/{job_id}/events"), 429, "at once")
 
 
 async def test_another_accounts_job_cannot_be_watched(
-    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient
+    port_gateway: PortGateway, submitter: httpx2.AsyncClient, job_id: str
 ) -> None:
     """It is not there."""
-    job = await submit(submitter)
     async with port_gateway.http(await port_gateway.account("another")) as other:
-        refused(await other.get(f"/jobs/{job['job_id']}/events"), 404)
+        refused(await other.get(f"/jobs/{job_id}/events"), 404)
 
 
 async def test_a_reader_that_takes_nothing_costs_no_memory(
-    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient, hubs: list[Hub]
+    port_gateway: PortGateway, worker: Operator, submitter: httpx2.AsyncClient, job_id: str, hubs: list[Hub]
 ) -> None:
     """A job that prints megabytes keeps its bounded ring, and the slow reader is told of the gap once it reads."""
-    job = await submit(submitter)
     host, port = port_gateway.url.removeprefix("http://").split(":")
-    request = f"GET /api/v1/jobs/{job['job_id']}/events HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
+    request = f"GET /api/v1/jobs/{job_id}/events HTTP/1.1\r\nHost: gateway\r\nConnection: close\r\n"
     stream = await trio.open_tcp_stream(host, int(port))
-    async with port_gateway.as_node(worker) as node, stream:
+    async with port_gateway.at_work(worker) as node, stream:
         await stream.send_all(f"{request}Authorization: {submitter.headers['authorization']}\r\n\r\n".encode())
-        await node.ready()
         dispatch = await node.accept()
         for _ in range(200):
             await say(node, dispatch, *["x" * 999] * 100)  # 20 MB: more than sockets hold
