@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from edgesandbox import launcher, networks, passing, probe, tierc_files
+from edgesandbox import shelf as shelves
 from edgesandbox.binds import Bind
 from edgesandbox.box import Box, Go
 from edgesandbox.diagnose import advise
@@ -68,6 +69,7 @@ class Zygote:
         grants: all that jobs may be granted; nothing else can be, by whoever gets hold of the zygote.
         scratch_directory: where on disk jobs' scratches are made, for outputs that do not fit into memory; a watchdog
             caps them.  Unset, each is a file system in memory, with a cap that the kernel keeps.
+        shelf: a directory of directories, of which ``Spec.inputs`` gives a job one; every user may pass through it.
         warm: how many sandboxes to keep ready, each of them used once; ``spawn`` then only has to start the job.
         warm_limits: what those are built for; a spec that differs in anything gets a sandbox built for it.
         tier_c: what to do where there are no namespaces: ``"refuse"`` to start, or ``"allow"`` the weaker tier C;
@@ -90,6 +92,7 @@ class Zygote:
         network: str = networks.EMPTY,
         grants: Iterable[Grant] = (),
         scratch_directory: Path | str | None = None,
+        shelf: Path | str | None = None,
         warm: int = 0,
         warm_limits: Limits | None = None,
         tier_c: str = "refuse",
@@ -114,6 +117,7 @@ class Zygote:
             "network": network,
             "grants": [each.to_json() for each in grants],
             "scratch_directory": None if scratch_directory is None else str(Path(scratch_directory).absolute()),
+            "shelf": None if shelf is None else str(Path(shelf).absolute()),
             "env": self._env,
         }
         self._for_zygote = {
@@ -125,6 +129,7 @@ class Zygote:
             "network": network,
             "binds": [each.inside for each in asked],
             "on_disk": scratch_directory is not None,
+            "shelved": shelf is not None,
             "writable": [each.inside for each in asked if each.writable],
         }
         self._warm = warm
@@ -132,6 +137,7 @@ class Zygote:
         self._pool: Pool | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._base: str | None = None  # what a zygote of tier C keeps its jobs' files in
+        self._inputs_at: str | None = None
         self._control: socket.socket | None = None
         self.tier = ""
         self.enforced: tuple[str, ...] = ()
@@ -153,6 +159,15 @@ class Zygote:
     def ready(self) -> int:
         """How many warm sandboxes wait to be handed out."""
         return len(self._pool) if self._pool is not None else 0
+
+    def inputs_at(self, name: str) -> str | None:
+        """Return where a job finds the directory of the shelf that it is given; None where it cannot be given any.
+
+        In tier C a job of root's has another user, who may not get there where a directory on the way is closed.
+        """
+        if self._inputs_at is None or self._base is None:
+            return self._inputs_at
+        return f"{self._inputs_at}/{name}"
 
     def start(self) -> None:
         """Start the process, build one sandbox, and check from inside it that it holds.
@@ -221,6 +236,8 @@ class Zygote:
             kind = SandboxUnavailable if answer.get("namespaces", True) else NamespacesRefused
             raise kind(answer["unavailable"])
         self._base = answer.get("base")
+        ours = shelves.INPUTS if self._for_zygote["shelved"] else None
+        self._inputs_at = answer.get("shelf") if self._base else ours
 
     def _prove(self) -> None:
         """Run a job that looks around, and believe only what it has seen."""

@@ -25,6 +25,7 @@ class Features:
         host_network: jobs are in the host's network namespace, as the caller wants.
         writable: paths that jobs may write to besides /scratch and /tmp.
         on_disk: /scratch is a directory on disk.
+        shelved: there is a shelf of inputs.
         machine_bytes: the memory of the whole machine.
     """
 
@@ -37,6 +38,7 @@ class Features:
     host_network: bool = False
     writable: tuple[str, ...] = ()
     on_disk: bool = False
+    shelved: bool = False
     machine_bytes: int = 1 << 62
 
     def account(self, without: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -73,6 +75,7 @@ def detect(
     host_network: bool = False,
     writable: tuple[str, ...] = (),
     on_disk: bool = False,
+    shelved: bool = False,
 ) -> Features:
     """Ask the kernel; the groups are what the launcher has found out, the others what the caller wants."""
     try:
@@ -90,5 +93,6 @@ def detect(
         host_network=host_network,
         writable=writable,
         on_disk=on_disk,
+        shelved=shelved,
         machine_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     )

@@ -75,7 +75,7 @@ def _build(
         group.limit(spec.limits)
     prepared.settle.make()
     hold = [disk.hold] if disk is not None else []  # for the agent, as long as it needs the scratch
-    disks = root.mount_private(prepared.mounts, disk.name if disk is not None else None)
+    disks = root.mount_private(prepared.mounts, disk.name if disk is not None else None, spec.inputs)
     if disk is not None and footprint.free_bytes(disks[0]) < spec.limits.scratch_bytes:
         raise OSError(f"scratch of {spec.limits.scratch_bytes} bytes: so much is not free on its disk")
     if spec.grant:

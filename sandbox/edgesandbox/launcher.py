@@ -101,6 +101,8 @@ def _start(
     )
     if base is not None:
         visible = visible.with_disk(base.path)
+    if message["shelf"] is not None:
+        visible = visible.with_shelf(message["shelf"])
     unshared_read, unshared_write = os.pipe()
     mapped_read, mapped_write = os.pipe()
     pid = linux.clone(linux.CLONE_NEWPID | linux.CLONE_NEWNS)

@@ -47,14 +47,16 @@ def prepare(spec: Spec, features: Features) -> Prepared:
     """Lay out what a job with this spec takes.
 
     Raises:
-        ValueError: it asks for file systems in memory that this machine has no memory for.
+        ValueError: it asks for file systems in memory that this machine has no memory for, or for inputs of nowhere.
     """
     _check_memory(spec.limits, features)
+    if spec.inputs is not None and not features.shelved:
+        raise ValueError("there is no shelf to give inputs from: start the zygote with one")
     enforced, not_enforced = features.account(spec.without)
     return Prepared(
         spec=spec,
         settle=_settle(features),
-        mounts=root.private_mounts(spec.limits, on_disk=features.on_disk),
+        mounts=root.private_mounts(spec.limits, on_disk=features.on_disk, shelved=features.shelved),
         harden=_harden(features, enforced),
         supervise=confine.keep_to_supervise(on_disk=features.on_disk),
         confine=confine.prepare(spec.limits),

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from edgesandbox import disks, footprint, linux
+from edgesandbox import disks, footprint, linux, shelf
 from edgesandbox.binds import Bind, place
 from edgesandbox.calls import Calls
 from edgesandbox.errors import SandboxUnavailable
@@ -53,10 +53,16 @@ class Plan:
     links: dict[str, str]
     asked: tuple[Bind, ...] = ()
     files: dict[str, str] = dataclasses.field(default_factory=dict)
+    points: tuple[str, ...] = MOUNT_POINTS
 
     def with_disk(self, path: str) -> Plan:
         """Return the plan with the directory on disk that jobs' scratches are made in."""
         return dataclasses.replace(self, asked=(*self.asked, Bind(path, disks.INSIDE, writable=True)))
+
+    def with_shelf(self, path: str) -> Plan:
+        """Return the plan with the directory of those that single jobs are given."""
+        asked = (*self.asked, Bind(path, shelf.INSIDE))
+        return dataclasses.replace(self, asked=asked, points=(*self.points, shelf.INPUTS))
 
 
 def plan(
@@ -179,7 +185,7 @@ def build(visible: Plan) -> None:
 
 
 def _furnish(stage: str, visible: Plan, devices: Iterable[str]) -> None:
-    for path in MOUNT_POINTS:
+    for path in visible.points:
         _make(stage + path, directory=True)
     for path in devices:
         _make(stage + path, directory=False)
@@ -205,7 +211,7 @@ def mount_proc(target: str) -> None:
     linux.mount("proc", target, "proc", linux.MS_NOSUID | linux.MS_NODEV | linux.MS_NOEXEC)
 
 
-def private_mounts(limits: Limits, *, on_disk: bool = False) -> Calls:
+def private_mounts(limits: Limits, *, on_disk: bool = False, shelved: bool = False) -> Calls:
     """Lay out how a job's own /tmp, /scratch and /proc are mounted; a scratch on disk is there already."""
     calls = Calls()
     own = {"/scratch": limits.scratch_bytes, "/tmp": limits.tmp_bytes}
@@ -213,6 +219,8 @@ def private_mounts(limits: Limits, *, on_disk: bool = False) -> Calls:
         del own["/scratch"]
         what = f"cover {disks.INSIDE}"  # the scratches of others, which have the same user where there is only one
         calls.add("mount", b"none", disks.INSIDE.encode(), b"tmpfs", linux.MS_RDONLY, b"size=4k,mode=0", what=what)
+    if shelved:
+        shelf.add_cover(calls)
     for path, size_bytes in own.items():
         inodes = footprint.most_files(size_bytes, in_memory=True)
         options = f"size={size_bytes},nr_inodes={inodes},mode=0700,uid={JOB_ID},gid={JOB_ID}"
@@ -224,16 +232,18 @@ def private_mounts(limits: Limits, *, on_disk: bool = False) -> Calls:
     return calls
 
 
-def mount_private(mounts: Calls, disk: str | None) -> tuple[int, int]:
+def mount_private(mounts: Calls, disk: str | None, inputs: str | None = None) -> tuple[int, int]:
     """Mount a job's own file systems; returns the descriptors of scratch and /tmp.
 
-    Where its scratch is on disk, ``disk`` is what its directory is called.
+    Where its scratch is on disk, ``disk`` is what its directory is called; ``inputs`` likewise, on the shelf.
 
     A descriptor keeps its file system readable after the job, its namespaces and its mounts are gone.
     """
     kept = {path: linux.clone_tree(path) for path in covered_mounts()}
     if disk is not None:
         linux.mount(f"{disks.INSIDE}/{disk}", "/scratch", "none", linux.MS_BIND)
+    if inputs is not None:
+        shelf.give(inputs)
     mounts.make()
     for path, tree in kept.items():
         _make(path, directory=os.path.isdir(f"/proc/self/fd/{tree}"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from edgesandbox import shelf
 from edgesandbox.grant import NOTHING, Grant
 from edgesandbox.protections import OPTIONAL
 
@@ -72,18 +73,22 @@ class Spec:
         entry: ``"module:function"`` called with the job's end of the channel; unset, the zygote's.
         without: protections to leave out, of ``protections.OPTIONAL``; the report says so.
         grant: devices that it may use, of those that ``Zygote`` was started with.
+        inputs: name of a directory on the zygote's shelf, which the job alone finds at ``/inputs``, to be read.
 
     Raises:
-        ValueError: a protection that cannot be left out.
+        ValueError: a protection that cannot be left out, or inputs that are no plain name.
     """
 
     limits: Limits = dataclasses.field(default_factory=Limits)
     entry: str | None = None
     without: tuple[str, ...] = ()
     grant: Grant = NOTHING
+    inputs: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse to leave out what everything else rests on."""
+        """Refuse to leave out what everything else rests on, and a path for a name."""
+        if self.inputs is not None:
+            shelf.check(self.inputs)
         for name in self.without:
             if name not in OPTIONAL:
                 raise ValueError(f"{name} cannot be left out; these can: {', '.join(OPTIONAL)}")

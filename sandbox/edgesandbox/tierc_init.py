@@ -37,12 +37,14 @@ class Host:
         separate_ids: each job has a kernel user id of its own.
         enforced: names of the protections.
         not_enforced: the others, and why not.
+        shelf: what jobs are given inputs from; None where there is none that they could reach.
     """
 
     wall: Wall
     separate_ids: bool
     enforced: tuple[str, ...]
     not_enforced: dict[str, str]
+    shelf: Path | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +149,8 @@ def _become_job(task: Task, ends: job.Ends, host: Host, grouped: int) -> NoRetur
         _give_up(task).make()
         linux.die_with_parent()  # a change of user clears it
         _move_in(task.home)
-        host.wall.restrict([task.home / part for part in tierc_files.PARTS])
+        given = [host.shelf / task.spec.inputs] if host.shelf is not None and task.spec.inputs is not None else []
+        host.wall.restrict([task.home / part for part in tierc_files.PARTS], given)
         _filter(os.getpid(), host).make()
     except OSError as problem:
         os.write(ends.words, (problem.strerror or str(problem)).encode()[:1000])

@@ -43,14 +43,14 @@ class Wall:
         readable = [path for path in (*plan.binds, *SHOWN, *asked) if Path(path).exists()]
         return cls(version, tuple(readable), tuple(path for path, writable in asked.items() if writable))
 
-    def restrict(self, own: Iterable[Path]) -> None:
-        """Confine this process; needs ``no_new_privs``.
+    def restrict(self, own: Iterable[Path], given: Iterable[Path] = ()) -> None:
+        """Confine this process, who may use what is its ``own`` and read what it is ``given``; needs ``no_new_privs``.
 
         Raises:
             OSError: the kernel refused.
         """
         everything = landlock.rights(self.version)
-        rules = [(path, landlock.READ) for path in self.readable]
+        rules = [(path, landlock.READ) for path in (*self.readable, *map(str, given))]
         rules += [(f"/dev/{name}", landlock.USE) for name in root.DEVICES]
         rules += [(str(path), everything) for path in (*self.writable, *own)]
         ruleset = landlock.create(self.version)

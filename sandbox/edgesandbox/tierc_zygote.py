@@ -73,7 +73,7 @@ def main(fd: int) -> NoReturn:
     os.dup2(null, 1)
     os.dup2(null, 2)
     os.close(null)
-    passing.send(control, {"ready": True, "base": base.path})
+    passing.send(control, {"ready": True, "base": base.path, "shelf": str(host.shelf) if host.shelf else None})
     Nursery(control, entry, host, Path(base.path)).serve()
     tierc_files.remove_base(Path(base.path))
     os._exit(0)
@@ -128,7 +128,10 @@ def find_host(message: dict[str, Any]) -> tierc_init.Host:
             "and the jobs' modules where everybody may read them, or start as an ordinary user"
         )
     enforced, not_enforced = protections.without_namespaces(separate_ids=separate)
-    return tierc_init.Host(wall, separate, enforced, not_enforced)
+    shelf = message["shelf"]
+    if shelf is not None and separate and _closed_to_others([shelf], os.X_OK):
+        shelf = None
+    return tierc_init.Host(wall, separate, enforced, not_enforced, shelf and Path(shelf))
 
 
 def _closed_to_others(paths: Iterable[str], right: int) -> str | None:
@@ -150,7 +153,7 @@ def _closed_to_others(paths: Iterable[str], right: int) -> str | None:
     return first[0] if first else None
 
 
-def _check(spec: Spec) -> Spec:
+def _check(spec: Spec, host: tierc_init.Host) -> Spec:
     """Return a spec that tier C can keep.
 
     Raises:
@@ -160,6 +163,8 @@ def _check(spec: Spec) -> Spec:
         raise ValueError(f"tier C has no protection to spare: {', '.join(spec.without)} cannot be left out")
     if spec.grant:
         raise ValueError("devices cannot be granted in tier C: it has nothing to keep them from other jobs by")
+    if spec.inputs is not None and host.shelf is None:
+        raise ValueError("there is no shelf to give inputs from, or none that jobs of tier C could reach")
     return spec
 
 
@@ -221,7 +226,7 @@ class Nursery:
     def _spawn(self, request: dict[str, Any], fds: list[int]) -> None:
         self._made += 1
         try:
-            spec = _check(Spec.from_json(request))
+            spec = _check(Spec.from_json(request), self._host)
             user = self._free_id()
             home = tierc_files.make_home(self._base, self._made, user)
             task = tierc_init.Task(spec, spec.entry or self._entry, user, home)

@@ -156,6 +156,7 @@ class Nursery:
                 host_network=message["network"] == HOST,
                 writable=tuple(message["writable"]),
                 on_disk=message["on_disk"],
+                shelved=message["shelved"],
             )
         )
         self._preparer.prepare(json.dumps(Spec().to_json()).encode())

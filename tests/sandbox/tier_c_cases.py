@@ -271,6 +271,56 @@ def test_a_place_that_jobs_cannot_get_to_is_refused(place):
     assert [] == list(place.iterdir())
 
 
+@pytest.fixture
+def shelf(place) -> Path:
+    """Two directories with a file each, in one that everybody may pass through."""
+    place.chmod(0o711)
+    for name in ("mine", "others"):
+        (place / name).mkdir()
+        (place / name).chmod(0o755)
+        (place / name / "file").write_bytes(name.encode())
+        (place / name / "file").chmod(0o444)
+    return place
+
+
+def test_a_job_may_read_what_it_is_given_and_nothing_of_others(shelf):
+    """Where it lies on the host; neither bytes, names, modes nor times of it can be changed."""
+    mine, others = f"{shelf}/mine/file", f"{shelf}/others/file"
+    before = Path(mine).stat()
+    answers: list[dict[str, str]] = []
+    with Zygote(entry="hostile:noop", import_paths=[HERE], tier_c="force", shelf=shelf) as zygote:
+        assert f"{shelf}/mine" == zygote.inputs_at("mine")
+        for program, asked in (
+            ("hostile:read_files", [mine]),
+            ("hostile:read_files", [others]),
+            ("hostile:write_files", [mine, f"{shelf}/mine/new", f"{shelf}/new"]),
+            ("strays:change", mine),
+        ):
+            with zygote.spawn(Spec(entry=program, limits=LIMITS, inputs="mine")) as box:
+                say(box, asked)
+                answers.append(hear(box))
+                report_of(box)
+
+    read, *refused = answers
+    assert {mine: "done"} == read
+    assert "done" not in {value for answer in refused for value in answer.values()}, refused
+    after = Path(mine).stat()
+    assert (before.st_mode, before.st_nlink, before.st_mtime_ns, before.st_ctime_ns) == (
+        *(after.st_mode, after.st_nlink, after.st_mtime_ns, after.st_ctime_ns),
+    )
+
+
+def test_a_shelf_that_jobs_cannot_get_to_is_none(shelf):
+    """The zygote starts, and says that it has none to give from; an ordinary user's jobs get there."""
+    shelf.chmod(0o700)
+
+    with Zygote(entry="hostile:noop", import_paths=[HERE], tier_c="force", shelf=shelf) as zygote:
+        assert (zygote.inputs_at("mine") is None) == ROOT
+        refused = pytest.raises(SetupFailed, match="none that jobs of tier C could reach")
+        with refused if ROOT else contextlib.nullcontext():
+            zygote.spawn(Spec(limits=LIMITS, inputs="mine")).close()
+
+
 def test_foreign_memory_and_queues_are_not_to_be_had(run):
     """System V and POSIX objects, which no namespace divides here."""
     assert set(run("strays:objects").answer.values()) <= {1, 38}
