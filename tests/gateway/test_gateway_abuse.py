@@ -19,7 +19,7 @@ from scripted import MemoryGateway, NoSocket, PortGateway, in_memory, refused, r
 from trio.testing import MockClock
 
 from edgeagent.gateway.api.throttles import Throttles
-from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.ceilings import Ceilings
 from edgeagent.gateway.limits import MAX_SOURCES
 from edgeagent.gateway.store import nodes
 from edgeagent.gateway.store.nodes import Applicant
@@ -159,7 +159,7 @@ async def test_a_flood_of_registrations_is_told_when_to_come_back(port_gateway: 
 
 def test_ten_thousand_registrations_a_minute_let_few_in_and_keep_little() -> None:
     """From as many addresses: all together get what all together may, in bounded memory."""
-    limiter = Throttles(GatewaySettings(data_dir=Path(os.devnull))).joining
+    limiter = Throttles(Ceilings()).joining
 
     let_in = sum(limiter.wait_s(f"10.{n >> 8}.{n & 255}.1", n * 60 / 10_000) == 0 for n in range(10_000))
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from scripted import on_a_port, refused
 
 from edgeagent.cli import main
+from edgeagent.gateway.ceilings import Ceilings
 from edgeagent.gateway.proxies import Address, client_of
 
 TRUSTED = (ipaddress.ip_network("10.0.0.0/8"), ipaddress.ip_network("fd00::/8"))
@@ -67,7 +68,10 @@ async def test_the_limit_counts_clients_behind_a_trusted_proxy(tmp_path: Path, p
     """Each its own; without trust all that comes from one address is one client, whatever its headers say."""
     networks = (ipaddress.ip_network(proxy),)
     # One of each at first, and the next after many minutes.
-    async with on_a_port(tmp_path, trusted_proxies=networks, registrations_each=0.1) as gateway, gateway.http() as http:
+    async with (
+        on_a_port(tmp_path, trusted_proxies=networks, ceilings=Ceilings(registrations_each=0.1)) as gateway,
+        gateway.http() as http,
+    ):
         clients = ("1.1.1.1", "2.2.2.2", "3.3.3.3", "9.9.9.9, 1.1.1.1")
         sent = [{"X-Forwarded-For": client} for client in clients]
         answers = [await http.post("/nodes/register", content=b"{}", headers=one) for one in sent]

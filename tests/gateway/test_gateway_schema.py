@@ -9,7 +9,11 @@ from pathlib import Path
 import trio
 from scripted import DIGEST, FILE, PortGateway, on_a_port, submit, upload
 
+from edgeagent.gateway.ceilings import Ceilings
 from edgeagent.wire.messages import Outcome, Output
+
+#: Of what is asked from one address here.
+UNLIMITED = Ceilings(registrations_each=1e6, registrations_together=1e6, visits_each=1e6)
 
 #: The same requests each time, few enough for slow machines.  What is valid by its shape may still be refused: by what
 #: a key in PEM is, by which job types there are, by how a job stands.
@@ -46,7 +50,7 @@ expected-statuses = ["2xx", "400", "401", "403", "404", "409", "411", "413", "42
 async def test_the_api_does_what_its_document_says(tmp_path: Path) -> None:
     """Every check of schemathesis on every operation: no 500, nothing undescribed, no token left unasked."""
     config = tmp_path / "schemathesis.toml"
-    async with on_a_port(tmp_path / "data", registrations_each=1e6, registrations_together=1e6) as gateway:
+    async with on_a_port(tmp_path / "data", ceilings=UNLIMITED) as gateway:
         account = await gateway.account()
         job, node = await _done(gateway, account)
         config.write_text(CONFIG.format(account=account, node=node, job=job))

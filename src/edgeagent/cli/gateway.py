@@ -78,6 +78,14 @@ def gateway() -> None:
     help="Address or network of a proxy in front, whose X-Forwarded-For says who a client is; may be given more than "
     "once.  [default: nobody is believed]",
 )
+@click.option(
+    "--limit",
+    "limits",
+    metavar="NAME=NUMBER",
+    multiple=True,
+    help="Set how much anybody may ask, for example connections-each=5000; may be given more than once.  "
+    "docs/gateway.md lists the names.",
+)
 @click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
 def run(
     data_dir: Path,
@@ -90,6 +98,7 @@ def run(
     tls_cert: Path | None,
     tls_key: Path | None,
     trusted_proxies: tuple[Network, ...],
+    limits: tuple[str, ...],
     log_level: str,
 ) -> None:
     """Run the gateway until SIGTERM.
@@ -100,12 +109,16 @@ def run(
 
     from edgeagent import logs
     from edgeagent.cli.signals import run_until_signalled
-    from edgeagent.gateway import service
+    from edgeagent.gateway import ceilings, service
     from edgeagent.gateway.config import GatewaySettings, Registration
 
     logs.configure(logs.check_level(log_level))
     if (tls_cert is None) is not (tls_key is None):
         raise UsageError("TLS needs both files: --tls-cert and --tls-key")
+    try:
+        allowed = ceilings.parse(limits)
+    except ValueError as error:
+        raise UsageError(f"--limit: {error}") from None
     settings = GatewaySettings(
         data_dir=data_dir,
         postgres=database_of(database, database_file),
@@ -116,6 +129,7 @@ def run(
         registration=Registration(registration),
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         trusted_proxies=trusted_proxies,
+        ceilings=allowed,
     )
 
     async def serve(stop: trio.Event) -> None:

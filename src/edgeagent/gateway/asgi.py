@@ -6,7 +6,9 @@ read; so its per-connection server is driven from here, each connection with a d
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import math
 import ssl
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
@@ -15,6 +17,8 @@ import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
+from hypercorn.events import Event
+from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -22,6 +26,7 @@ from hypercorn.typing import ConnectionState
 from edgeagent.gateway import connection
 from edgeagent.gateway.connection import Connection, Stream
 from edgeagent.gateway.foreign import ForeignSession
+from edgeagent.gateway.gate import Gate
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.proxies import client_of
 from edgeagent.gateway.relay import Receive, Send, relay
@@ -33,12 +38,17 @@ from edgeagent.wire.urls import API_PREFIX
 log = structlog.get_logger()
 
 RELAY_PREFIX = f"{API_PREFIX}/relay/ws/"
-#: Seconds that the next piece of a request's body may take to come.
+#: Seconds that a request's body may take to come, and the bytes that buy one second more.
 RECEIVE_S = 30.0
+MIN_BYTES_S = 4096
 #: Seconds that a refused request may go on sending its body.
 DRAIN_S = 5.0
 #: Seconds without a piece of it after which it is not waited for.
 PAUSE_S = 0.5
+#: Seconds to tell a connection that it is one too many.
+TURN_AWAY_S = 1.0
+#: What a connection hears that is one too many.
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 Scope = dict[str, Any]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
@@ -80,14 +90,21 @@ class _Request:
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         self._complete = False
+        self._patience_s = RECEIVE_S
 
     async def receive(self) -> dict[str, Any]:
-        """Return the next piece of the body; one that takes too long costs the connection."""
+        """Return the next piece of the body; one that comes too slowly costs the connection.
+
+        Only the time that was waited for the peer counts, not what the application takes for what has come.
+        """
         if self._complete:
             return await self._receive()  # nothing but the disconnect is still to come
-        with trio.move_on_after(RECEIVE_S):
+        began = trio.current_time()
+        with trio.move_on_after(self._patience_s):
             event = await self._receive()
             self._complete = not event.get("more_body", False)
+            waited_s = trio.current_time() - began
+            self._patience_s += len(event.get("body", b"")) / MIN_BYTES_S - waited_s
             return event
         connection.current.get().cut()
         return {"type": "http.disconnect"}
@@ -107,11 +124,38 @@ class _Request:
                     return  # it waits for the answer before it sends more
 
 
-class Server:
-    """Serves one application on streams, each until it ends or is cut; over TLS where it is told how."""
+class _OneAtATime(TCPServer):
+    """Hypercorn takes up HTTP/2 with whoever begins it without TLS, and has no setting against that.
 
-    def __init__(self, app: App, tls: ssl.SSLContext | None = None) -> None:
+    Requests that run at once on one connection would escape what limits a connection, so it costs the connection.
+    """
+
+    async def protocol_send(self, event: Event) -> None:
+        """Send, if it is not HTTP/2."""
+        if isinstance(self.protocol.protocol, H2Protocol):
+            cast(Connection, self.stream).cut()
+            return
+        await super().protocol_send(event)
+
+
+def _peer(socket: Any) -> str:
+    """Return the address that a connection comes from; empty where it has none, or is gone already."""
+    try:
+        name = socket.getpeername()
+    except OSError:
+        return ""
+    return str(name[0]) if isinstance(name, tuple) else ""
+
+
+class Server:
+    """Serves one application on streams, each until it ends or is cut; over TLS where it is told how.
+
+    ``gate`` says how many connections may be open; without one, as many as come.
+    """
+
+    def __init__(self, app: App, tls: ssl.SSLContext | None = None, gate: Gate | None = None) -> None:
         self._tls = tls
+        self._gate = Gate(math.inf, math.inf) if gate is None else gate
         self._app = ASGIWrapper(cast(Any, app))
         self._config = Config()
         self._config.errorlog = logging.getLogger("hypercorn.error")
@@ -125,6 +169,23 @@ class Server:
 
     async def serve(self, stream: Stream, socket: Any) -> None:
         """Serve one connection until it ends; its stream is closed then."""
+        source = self._gate.enter(_peer(socket))
+        if source is None:
+            await self._turn_away(stream)
+            return
+        try:
+            await self._serve(stream, socket)
+        finally:
+            self._gate.leave(source)
+
+    async def _turn_away(self, stream: Stream) -> None:
+        """End a connection that is one too many; over TLS there are no words for that."""
+        with trio.move_on_after(TURN_AWAY_S), contextlib.suppress(OSError, trio.BrokenResourceError):
+            if self._tls is None:
+                await stream.send_all(BUSY)
+        await trio.aclose_forcefully(cast(trio.abc.AsyncResource, stream))
+
+    async def _serve(self, stream: Stream, socket: Any) -> None:
         served = SecureConnection(stream, socket, self._tls) if self._tls else Connection(stream, socket)
         connection.current.set(served)
         if not self._open:
@@ -132,7 +193,7 @@ class Server:
         self._open.add(served)
         try:
             with served.scope:
-                await TCPServer(self._app, self._config, self._context, ConnectionState({}), cast(Any, served)).run()
+                await _OneAtATime(self._app, self._config, self._context, ConnectionState({}), cast(Any, served)).run()
         except* Exception as group:
             # Hypercorn raises out of some malformed requests.  A stranger's bytes cost him his connection, not
             # everybody theirs; what fails in the application itself, hypercorn has logged with its traceback.

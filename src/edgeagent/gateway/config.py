@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import attrs
 from attrs.validators import gt
 
+from edgeagent.gateway.ceilings import Ceilings
+
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
@@ -46,9 +48,7 @@ class GatewaySettings:
     #: Between two looks for what is due; what wakes somebody anyway is looked for several times as rarely.
     look_s: float = attrs.field(default=1.0, validator=gt(0))
     registration: Registration = Registration.OPEN
-    #: Registrations and proofs a minute, from one address and from all; twenty times a careful fleet's.
-    registrations_each: float = attrs.field(default=60.0, validator=gt(0))
-    registrations_together: float = attrs.field(default=600.0, validator=gt(0))
+    ceilings: Ceilings = attrs.field(factory=Ceilings)
 
     @property
     def database(self) -> Path | sa.URL:

@@ -21,6 +21,7 @@ from edgeagent.gateway.dialect import Unfinished
 from edgeagent.gateway.dispatcher import Dispatcher
 from edgeagent.gateway.feeds import Feeds
 from edgeagent.gateway.jobs import JobState
+from edgeagent.gateway.limits import Limiter, Rate
 from edgeagent.gateway.members import Members
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
@@ -72,6 +73,7 @@ class Hub:
         self.dispatch_latency = Histogram(0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
         self._dispatcher = Dispatcher(store, network)
         self._ahead_s = store.clock() - trio.current_time()
+        self.openings = Limiter(Rate.of(settings.ceilings.links_each))  # links, by node
         self.members = Members(settings, store, tokens, network)
 
     async def load(self) -> None:

@@ -1,4 +1,4 @@
-"""How often may a stranger ask: token buckets, one for each source and one for all together.  Pure.
+"""How often may somebody ask: token buckets, one for each source, and one for all together where wanted.  Pure.
 
 Memory is bounded by the number of sources remembered: the one that has been quiet longest is forgotten first, which
 gives it a full bucket again; the common bucket holds whoever uses many sources.
@@ -28,16 +28,34 @@ class Rate:
     per_minute: float
     burst: float
 
+    @classmethod
+    def of(cls, per_minute: float) -> Rate:
+        """Return the rate of which a third of a minute's worth may come at once."""
+        return cls(per_minute, max(1.0, per_minute / 3))
+
+
+class Meter:
+    """One bucket by itself, for a source that is at hand; its owner says how much something takes."""
+
+    def __init__(self, rate: Rate, now: float) -> None:
+        self._rate, self._bucket = rate, _Bucket(rate.burst, now)
+
+    def take(self, amount: float, now: float) -> bool:
+        """Take this much, and return whether it was still there."""
+        bucket = _filled(self._bucket, self._rate, now)
+        bucket.left -= amount
+        return bucket.left >= 0
+
 
 class Limiter:
     """Decides who may go on.
 
     Args:
         each: what one source may do.
-        together: what all sources may do.
+        together: what all sources may do; None for as much as there are sources.
     """
 
-    def __init__(self, each: Rate, together: Rate) -> None:
+    def __init__(self, each: Rate, together: Rate | None = None) -> None:
         self._each, self._together = each, together
         self._all: _Bucket | None = None
         self._sources: OrderedDict[str, _Bucket] = OrderedDict()
@@ -45,19 +63,23 @@ class Limiter:
     def __len__(self) -> int:
         return len(self._sources)
 
-    def wait_s(self, source: str, now: float) -> float:
+    def wait_s(self, source: str, now: float, cost: float = 1.0) -> float:
         """Count a request and return 0, or return how many seconds to wait before the next try, and count nothing.
 
         Args:
             source: whoever asks, see ``source_of``.
             now: seconds on the caller's monotonic clock.
+            cost: how many usual requests it stands for; never more than a full bucket.
         """
-        self._all = _filled(self._all, self._together, now)
         own = _filled(self._sources.get(source), self._each, now)
-        wait_s = max(_missing_s(own, self._each), _missing_s(self._all, self._together))
+        wait_s = _missing_s(own, self._each, cost)
+        if self._together is not None:
+            self._all = _filled(self._all, self._together, now)
+            wait_s = max(wait_s, _missing_s(self._all, self._together, cost))
         if wait_s <= 0:
-            own.left -= 1
-            self._all.left -= 1
+            own.left -= min(cost, self._each.burst)
+            if self._all is not None and self._together is not None:
+                self._all.left -= min(cost, self._together.burst)
             self._sources[source] = own
             self._sources.move_to_end(source)
             if len(self._sources) > MAX_SOURCES:
@@ -86,5 +108,5 @@ def _filled(bucket: _Bucket | None, rate: Rate, now: float) -> _Bucket:
     return bucket
 
 
-def _missing_s(bucket: _Bucket, rate: Rate) -> float:
-    return max(0.0, 1 - bucket.left) * 60 / rate.per_minute
+def _missing_s(bucket: _Bucket, rate: Rate, cost: float) -> float:
+    return max(0.0, min(cost, rate.burst) - bucket.left) * 60 / rate.per_minute

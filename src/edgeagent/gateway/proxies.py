@@ -39,6 +39,12 @@ def client_of(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network
     return str(nearest)
 
 
+def is_trusted(address: str, trusted: Sequence[Network]) -> bool:
+    """Return whether an address is a trusted proxy's."""
+    parsed = _address(address)
+    return parsed is not None and any(parsed in network for network in trusted)
+
+
 def _address(text: str) -> Address | None:
     """Return the address that a proxy wrote, some of them with a port."""
     if text.startswith("["):

@@ -18,6 +18,7 @@ from edgeagent import chance
 from edgeagent.gateway import auth
 from edgeagent.gateway.connection import Carrier
 from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.limits import Meter, Rate
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.gateway.texts import one_line
 from edgeagent.wire.codec import LocalProtocolError, RemoteProtocolError
@@ -95,6 +96,8 @@ def _authenticate(hub: Hub, scope: dict[str, Any]) -> NodeClaims:
         raise Ended(CloseCode.AUTHENTICATION_FAILED, "the token is another node's")
     if scope["subprotocols"] and SUBPROTOCOL not in scope["subprotocols"]:
         raise Ended(CloseCode.PROTOCOL_ERROR, f"offer the subprotocol {SUBPROTOCOL}, or none")
+    if hub.openings.wait_s(claims.node_id, trio.current_time()):
+        raise Ended(CloseCode.FLOOD, "the node opens links too often")
     return claims
 
 
@@ -104,7 +107,10 @@ class Session:
     def __init__(self, hub: Hub, receive: Receive, send: Send, connection: Carrier) -> None:
         self._hub = hub
         self._receive, self._send, self._connection = receive, send, connection
-        self._link = Link(Role.GATEWAY, trio.current_time())
+        now, ceilings = trio.current_time(), hub.settings.ceilings
+        self._link = Link(Role.GATEWAY, now)
+        self._messages = Meter(Rate.of(ceilings.messages_each), now)
+        self._bytes = Meter(Rate.of(ceilings.link_bytes_each), now)
         self._out, self._outgoing = trio.open_memory_channel[Message](MAX_WAITING)
         self._scope = trio.CancelScope()
         self._ended: Ended | None = None
@@ -162,10 +168,22 @@ class Session:
     async def _read(self) -> None:
         while True:
             messages = await self._hear()
+            unasked = sum(not self._asked(message) for message in messages) if messages else 1
+            if unasked and not self._messages.take(unasked, trio.current_time()):
+                raise Ended(CloseCode.FLOOD, "the node says too much that it was not asked for")
             # Shielded: what reached the store must reach memory too.  Both take milliseconds.
             with trio.CancelScope(shield=True):
                 for kind, run in itertools.groupby(messages, type):
                     await self._act_all(kind, list(run))
+
+    def _asked(self, message: Message) -> bool:
+        """Return whether the message answers a dispatch, for the first time: of those there are as many as we sent."""
+        if not isinstance(message, JobAccept | JobDecline | JobResult):
+            return False
+        flight = self._hub.network.flight(message.attempt_id)
+        if flight is None or flight.node_id != self._claims.node_id:
+            return False
+        return not (flight.accepted and isinstance(message, JobAccept))
 
     async def _act_all(self, kind: type[Message], run: list[Message]) -> None:
         """Act on messages of one kind that came together; a burst of answers shares one commit."""
@@ -200,6 +218,8 @@ class Session:
         if frame is None:
             frame = event["bytes"]
         assert frame is not None  # hypercorn fills one of the two
+        if not self._bytes.take(len(frame), trio.current_time()):
+            raise Ended(CloseCode.FLOOD, "the node sends too many bytes")
         return frame
 
     async def _act(self, message: Message) -> None:

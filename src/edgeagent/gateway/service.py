@@ -11,7 +11,6 @@ import fcntl
 import os
 import resource
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -28,6 +27,7 @@ from edgeagent.gateway.asgi import Server, application
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.data import make_data_dir
+from edgeagent.gateway.gate import Gate
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import Store, StoreUnavailableError, submissions
@@ -48,6 +48,8 @@ RETRY_S = 1.0
 #: Seconds that open requests get when the gateway stops.
 GRACE_S = 3.0
 BACKLOG = 1024
+#: File descriptors that are not for connections: the database, files that come and go, threads.
+OWN_DESCRIPTORS = 256
 
 
 async def run(
@@ -64,7 +66,7 @@ async def run(
     """
     stop = trio.Event() if stop is None else stop
     context = None if settings.tls is None else tls.server_context(*settings.tls)
-    _allow_many_links()
+    descriptors = _allow_many_links()
     with _own_directory(settings.data_dir), _listen(settings.host, settings.port) as listening:
         keys = keyring.load(settings.data_dir)
         store = await _open_store(settings.database)
@@ -78,7 +80,8 @@ async def run(
             )
             url = _url(listening, secure=context is not None)
             with announced(settings.data_dir, url, hub.steady()):
-                await _serve(hub, context, listening, url, stop, task_status)
+                server = Server(application(hub, api.application(hub)), context, _gate(settings, descriptors))
+                await _serve(hub, server, listening, url, stop, task_status)
         finally:
             store.close()
 
@@ -103,13 +106,12 @@ async def work(hub: Hub, *, task_status: trio.TaskStatus[None] = trio.TASK_STATU
 
 async def _serve(
     hub: Hub,
-    context: ssl.SSLContext | None,
+    server: Server,
     listening: socket.socket,
     url: str,
     stop: trio.Event,
     task_status: trio.TaskStatus[str],
 ) -> None:
-    server = Server(application(hub, api.application(hub)), context)
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
     async with trio.open_nursery() as writing:
         await writing.start(hub.store.run)
@@ -177,11 +179,24 @@ async def _tidy(hub: Hub) -> None:
         await trio.sleep(TIDY_S)
 
 
-def _allow_many_links() -> None:
-    """Use all the file descriptors that this process may have: each link takes one, and the usual start is 1,024."""
+def _allow_many_links() -> int:
+    """Use all the file descriptors that this process may have, and return how many those are.
+
+    Each link takes one, and the usual start is 1,024.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _gate(settings: GatewaySettings, descriptors: int) -> Gate:
+    ceilings = settings.ceilings
+    together = ceilings.connections
+    if descriptors != resource.RLIM_INFINITY and together > max(1, descriptors - OWN_DESCRIPTORS):
+        together = max(1, descriptors - OWN_DESCRIPTORS)
+        log.warning("Fewer connections than allowed: raise the limit of open files (ulimit -n)", connections=together)
+    return Gate(together, ceilings.connections_each, settings.trusted_proxies)
 
 
 @contextmanager

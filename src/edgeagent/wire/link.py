@@ -69,6 +69,7 @@ class CloseCode(enum.IntEnum):
 
     NORMAL = 1000
     PROTOCOL_ERROR = 1002
+    FLOOD = 1008  # RFC 6455's "policy violation": more than the gateway takes
     RESTARTING = 1012
     AUTHENTICATION_FAILED = 4001
     HEARTBEAT_TIMEOUT = 4002

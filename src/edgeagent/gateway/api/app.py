@@ -7,9 +7,26 @@ from typing import cast
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.exceptions import HTTPException, ValidationException
+from litestar.exceptions import (
+    HTTPException,
+    MethodNotAllowedException,
+    NotFoundException,
+    ValidationException,
+)
 
-from edgeagent.gateway.api import attempts, describe, errors, events, figures, guards, jobs, nodes, public, submissions
+from edgeagent.gateway.api import (
+    attempts,
+    describe,
+    errors,
+    events,
+    figures,
+    guards,
+    jobs,
+    nodes,
+    public,
+    submissions,
+    throttles,
+)
 from edgeagent.gateway.api.throttles import Throttles
 from edgeagent.gateway.asgi import App
 from edgeagent.gateway.blobs import BlobsUnavailableError
@@ -46,14 +63,17 @@ def application(hub: Hub) -> App:
             public.ready,
             figures.metrics,
         ],
-        state=State({"hub": hub, "throttles": Throttles(hub.settings)}),
+        state=State({"hub": hub, "throttles": Throttles(hub.settings.ceilings)}),
         dependencies={
             "hub": Provide(guards.hub),
             "account_id": Provide(guards.account_id),
             "node": Provide(guards.node),
         },
+        guards=[throttles.visiting],
         exception_handlers={
             HTTPException: errors.http_error,
+            NotFoundException: throttles.nowhere,
+            MethodNotAllowedException: throttles.nowhere,
             ValidationException: errors.invalid,
             StoreUnavailableError: errors.unavailable,
             BlobsUnavailableError: errors.unavailable,

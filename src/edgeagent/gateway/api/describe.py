@@ -6,7 +6,11 @@ a token is needed, are added here for all.
 
 from __future__ import annotations
 
+from typing import Any
+
 from litestar import Litestar, Router
+from litestar.connection import ASGIConnection
+from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import (
@@ -24,7 +28,7 @@ from litestar.openapi.spec import (
 )
 
 from edgeagent import __version__
-from edgeagent.gateway.api.errors import PROBLEM_JSON
+from edgeagent.gateway.api.errors import PROBLEM_JSON, refuse
 from edgeagent.gateway.api.pages import PAGE_HEADERS
 from edgeagent.gateway.api.reference import ReferencePage
 
@@ -74,8 +78,20 @@ def config() -> OpenAPIConfig:
             Tag("network", "What everybody may see, and how the gateway is."),
         ],
         render_plugins=[ReferencePage(), JsonRenderPlugin()],
-        openapi_router=Router("/schema", route_handlers=[], include_in_schema=False, response_headers=PAGE_HEADERS),
+        openapi_router=Router(
+            "/schema",
+            route_handlers=[],
+            include_in_schema=False,
+            response_headers=PAGE_HEADERS,
+            guards=[_known_only],
+        ),
     )
+
+
+async def _known_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Let pass what there is: Litestar's own answer to the rest is a page, where all others are problem documents."""
+    if connection.path_params:
+        raise refuse(404, "there is /schema, and /schema/openapi.json for programs")
 
 
 def complete(app: Litestar) -> None:
@@ -101,8 +117,9 @@ def _complete(path: str, operation: Operation) -> None:
         if path.startswith(("/api/v1/", "/health/ready", "/metrics")) and path != "/api/v1/health"
         else {"500"}
     )
+    there.add("429")
     if operation.security:
-        there |= {"401", "403", "429"}
+        there |= {"401", "403"}
     if operation.request_body is not None:
         there |= {"413", "415", "422"}
     if operation.parameters:

@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from edgeagent.gateway import auth
+from edgeagent.gateway.api import throttles
 from edgeagent.gateway.api.errors import refuse
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.scopes import Scope, written
@@ -24,42 +25,47 @@ Node = NamedDependency[NodeClaims]
 _Connection = ASGIConnection[Any, Any, Any, State]
 
 
-async def readers_only(connection: _Connection, _: BaseRouteHandler) -> None:
+async def readers_only(connection: _Connection, handler: BaseRouteHandler) -> None:
     """Let an account's token pass that may read."""
-    await _account(connection, Scope.READ)
+    await _account(connection, handler, Scope.READ)
 
 
-async def submitters_only(connection: _Connection, _: BaseRouteHandler) -> None:
+async def submitters_only(connection: _Connection, handler: BaseRouteHandler) -> None:
     """Let an account's token pass that may submit."""
-    await _account(connection, Scope.SUBMIT)
+    await _account(connection, handler, Scope.SUBMIT)
 
 
-async def administrators_only(connection: _Connection, _: BaseRouteHandler) -> None:
+async def administrators_only(connection: _Connection, handler: BaseRouteHandler) -> None:
     """Let a token pass that is for the whole gateway."""
-    await _account(connection, Scope.ADMIN)
+    await _account(connection, handler, Scope.ADMIN)
 
 
-async def _account(connection: _Connection, scope: Scope) -> None:
+async def _account(connection: _Connection, handler: BaseRouteHandler, scope: Scope) -> None:
     token = auth.bearer(connection.headers.get("authorization"))
     hub: Hub = connection.app.state.hub
     found = await hub.store.read(accounts.caller, auth.token_sha256(token)) if token else None
     if found is None:
+        throttles.stranger(connection)
         raise refuse(401, "a submitter's token is needed here; make one with: edgeagent gateway token create")
+    throttles.caller(connection, handler, f"account {found.account_id}")
     if scope not in found.scopes:
         raise refuse(403, f"this token may not {scope.value}; its scopes are: {written(found.scopes)}")
     connection.scope["user"] = found.account_id
 
 
-async def nodes_only(connection: _Connection, _: BaseRouteHandler) -> None:
+async def nodes_only(connection: _Connection, handler: BaseRouteHandler) -> None:
     """Let a node's token pass."""
     token = auth.bearer(connection.headers.get("authorization"))
     hub: Hub = connection.app.state.hub
     if token is None:
+        throttles.stranger(connection)
         raise refuse(401, "a node's token is needed here")
     try:
-        connection.scope["user"] = hub.members.authenticate(token)
+        claims = connection.scope["user"] = hub.members.authenticate(token)
     except InvalidTokenError as error:
+        throttles.stranger(connection)
         raise refuse(401, str(error)) from None
+    throttles.caller(connection, handler, f"node {claims.node_id}")
 
 
 async def hub(state: State) -> Hub:

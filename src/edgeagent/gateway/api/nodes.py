@@ -32,6 +32,8 @@ from edgeagent.gateway.members import Admitted, NotAdmittedError, Proof
 from edgeagent.gateway.store import nodes
 from edgeagent.wire.identity import InvalidKeyError, normalise_public_key
 
+#: Largest body of a request, in bytes: a name, a key in PEM, at most 64 job types and the metadata.
+MAX_BODY_BYTES = 64 << 10
 #: Largest ``metadata``, in bytes of JSON.
 MAX_METADATA_BYTES = 4096
 
@@ -42,6 +44,7 @@ class NodesController(Controller):
     """Everything under ``/nodes``."""
 
     path = "/nodes"
+    request_max_body_size = MAX_BODY_BYTES
     tags = ["nodes"]  # noqa: RUF012 -- Litestar's way
 
     @post(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import uuid
 from collections.abc import Iterable
 from typing import Annotated, Any
 
@@ -14,12 +13,14 @@ from litestar import Controller, Response, post
 from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter, JSONBody
 
+from edgeagent import chance
 from edgeagent.gateway import references
 from edgeagent.gateway.api.bodies import Batch, InputRef, Job, JobList, Submission, Wrong
 from edgeagent.gateway.api.describe import ACCOUNT
 from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
 from edgeagent.gateway.api.jobs import job_body, no_job
+from edgeagent.gateway.api.throttles import BATCH
 from edgeagent.gateway.hub import MAX_LANES, Hub, TooManyNeedsError
 from edgeagent.gateway.ledger import CreditsShortError
 from edgeagent.gateway.store import views
@@ -70,6 +71,7 @@ class SubmissionsController(Controller):
         "/batch",
         status_code=201,
         request_max_body_size=MAX_BATCH_BYTES,
+        opt=BATCH,
         responses={200: _again(JobList), **problems(402)},
     )
     async def submit_batch(
@@ -175,7 +177,7 @@ def _new(data: Submission, account_id: str, sizes: dict[str, int]) -> New:
     if not data.job_type.isprintable():
         raise _Fault("job_type: printable characters only")
     new = New(
-        job_id=str(uuid.uuid4()),
+        job_id=chance.new_id(),
         account_id=account_id,
         job_type=data.job_type,
         payload=data.payload,
