@@ -33,7 +33,7 @@ def tests(session: nox.Session) -> None:
 @nox.session(reuse_venv=True)
 def bench(session: nox.Session) -> None:
     """Measure something beside its peers: `nox -s bench -- NAME [--targets] [--quick]`."""
-    session.install("-e", ".[gateway]")
+    session.install("-e", ".[gateway]", *nox.project.dependency_groups(_PROJECT, "bench"))
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
