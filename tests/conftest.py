@@ -80,6 +80,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "chromium": _program("chromium"),
     "nvidia-ml-py": _module("pynvml", "nvidia-ml-py"),
     "setpriv": _program("setpriv"),
+    "uidmap": _program("newuidmap"),
     "unfiltered": _unfiltered,
 }
 _reasons: dict[str, str | None] = {}

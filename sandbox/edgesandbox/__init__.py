@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgesandbox.client import Zygote
     from edgesandbox.errors import OutputRefused, SandboxUnavailable, SetupFailed
     from edgesandbox.grant import Grant
-    from edgesandbox.outputs import CollectedFile, collect
+    from edgesandbox.outputs import CollectedFile
     from edgesandbox.report import Outcome, Report
     from edgesandbox.spec import Limits, Spec
 
@@ -37,7 +37,6 @@ _HOMES = {
     "SetupFailed": "errors",
     "Spec": "spec",
     "Zygote": "client",
-    "collect": "outputs",
 }
 
 __all__ = [
@@ -52,7 +51,6 @@ __all__ = [
     "SetupFailed",
     "Spec",
     "Zygote",
-    "collect",
 ]
 
 

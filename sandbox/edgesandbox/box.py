@@ -6,10 +6,10 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Self
 
-from edgesandbox import linux, passing
+from edgesandbox import linux, outputs, passing
 from edgesandbox.report import Outcome, Report, compose
 
 
@@ -42,7 +42,7 @@ class Box:
         channel: our end of the stream that the job's entry function was called with.
         output_fd: the job's stdout and stderr, to be read until its end.
         control: readable when the Report is there.
-        scratch_fd: the job's ``/scratch``; read it only after the Report, with ``collect``.
+        scratch_fd: the job's ``/scratch``; read it only after the Report, and what is in it with ``collect``.
     """
 
     def __init__(
@@ -54,10 +54,11 @@ class Box:
         fds: Sequence[int],
         go: Go,
         tier_c: bool = False,
+        opener: outputs.Opener = linux.open_beneath,
     ) -> None:
         """Take over what the sandbox's supervisor sent: its pidfd, the scratch and, on disk, what keeps that there.
 
-        In tier C, its own end would not be that of all others.
+        In tier C, its own end would not be that of all others.  Files of the job are opened by ``opener``.
         """
         self._pidfd, scratch, *self._held = fds
         self.channel = channel
@@ -67,6 +68,7 @@ class Box:
         self.on_close: Callable[[], None] | None = None  # the pool's: there may be room for another
         self._go = go
         self._tier_c = tier_c
+        self._opener = opener
         self._report: Report | None = None
         self._killed = False
         self._closed = False
@@ -87,6 +89,15 @@ class Box:
                 message = b""
             self._report = compose(message) if message else self._without_report()
         return self._report
+
+    def collect(self, directory: str, *, max_files: int, max_bytes: int) -> Iterator[outputs.CollectedFile]:
+        """Yield the files that the job has left in a directory of its scratch, as ``outputs.collect`` reads them.
+
+        To be called after the Report, for a living job could change what has been looked at.
+        """
+        return outputs.collect(
+            self.scratch_fd, directory, max_files=max_files, max_bytes=max_bytes, opener=self._opener
+        )
 
     def _without_report(self) -> Report:
         if self._killed:

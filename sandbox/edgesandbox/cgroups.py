@@ -8,12 +8,13 @@ can limit and watch one job, and reach nothing else.  Which kind of groups a hos
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgesandbox import passing, protections
+from edgesandbox import opening, passing, protections
 from edgesandbox.cgroups1 import V1
 from edgesandbox.cgroups2 import V2
 from edgesandbox.grant import Grant
@@ -77,11 +78,14 @@ def greeting(keeper: Keeper | None, missing: dict[str, str]) -> dict[str, Any]:
     return {"version": keeper.version, "protections": keeper.protections, "missing": missing}
 
 
-def serve(sock: socket.socket, keeper: Keeper | None, lender: Lender) -> None:
-    """Make and remove groups, and lend devices, as the zygote asks, until it is gone; then remove all groups."""
+def serve(sock: socket.socket, keeper: Keeper | None, lender: Lender, opener: socket.socket | None = None) -> None:
+    """Make and remove groups, and lend devices, as the zygote asks, until it is gone.
+
+    What the agent asks for on ``opener`` meanwhile is opened.
+    """
     number = 0
     alive: set[int] = set()
-    while (request := passing.receive(sock)[0]) is not None:
+    while (request := _next_request(sock, opener)) is not None:
         if "grant" in request:
             _lend(sock, request, keeper if request["number"] in alive else None, lender)
             continue
@@ -101,6 +105,18 @@ def serve(sock: socket.socket, keeper: Keeper | None, lender: Lender) -> None:
         except OSError as problem:
             answer = {"failed": f"control group: {problem}"}
         _answer(sock, answer, fds)
+
+
+def _next_request(sock: socket.socket, opener: socket.socket | None) -> dict[str, Any] | None:
+    """Return what the zygote asks for next, None when it is gone; the agent's questions are answered on the way."""
+    if opener is not None:
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        poll.register(opener, select.POLLIN)
+        while sock.fileno() not in [fd for fd, _event in poll.poll()]:
+            if not opening.answer(opener):
+                poll.unregister(opener)
+    return passing.receive(sock)[0]
 
 
 def _lend(sock: socket.socket, request: dict[str, Any], keeper: Keeper | None, lender: Lender) -> None:

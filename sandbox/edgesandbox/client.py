@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from edgesandbox import launcher, networks, passing, probe, tierc_files
+from edgesandbox import launcher, linux, networks, passing, probe, tierc_files
 from edgesandbox import shelf as shelves
 from edgesandbox.binds import Bind
 from edgesandbox.box import Box, Go
@@ -27,6 +27,7 @@ from edgesandbox.diagnose import advise
 from edgesandbox.errors import NamespacesRefused, SandboxUnavailable, SetupFailed
 from edgesandbox.gpus import HIDDEN
 from edgesandbox.grant import Grant
+from edgesandbox.opening import Opener
 from edgesandbox.pool import Pool
 from edgesandbox.report import Outcome, compose
 from edgesandbox.spec import Limits, Spec
@@ -136,6 +137,7 @@ class Zygote:
         self._warm_spec = Spec(limits=warm_limits or Limits())
         self._pool: Pool | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._opener: Opener | None = None  # where jobs have user ids that this process has no power over
         self._base: str | None = None  # what a zygote of tier C keeps its jobs' files in
         self._inputs_at: str | None = None
         self._control: socket.socket | None = None
@@ -222,7 +224,10 @@ class Zygote:
             passing.send(control, self._for_launcher)
             passing.send(control, self._for_zygote)
         try:
-            answer, _ = passing.receive(control)
+            answer, fds = passing.receive(control, max_fds=1)
+            if answer is not None and "opener" in answer:
+                self._opener = Opener(fds[0])
+                answer, _ = passing.receive(control)
         except TimeoutError:
             raise SandboxUnavailable(f"the zygote did not get ready within {START_TIMEOUT_S:.0f} s") from None
         except ConnectionError:
@@ -300,7 +305,13 @@ class Zygote:
             if answer != passing.READY or len(fds) < 2:
                 raise SetupFailed(_why_not(answer))  # noqa: TRY301 - what is open is closed below
             return Box(
-                channel=channel, output_fd=output_fd, control=control, fds=fds, go=go, tier_c=self._base is not None
+                channel=channel,
+                output_fd=output_fd,
+                control=control,
+                fds=fds,
+                go=go,
+                tier_c=self._base is not None,
+                opener=self._opener.open_beneath if self._opener is not None else linux.open_beneath,
             )
         except BaseException as problem:
             go.close()
@@ -324,6 +335,9 @@ class Zygote:
         if self._control is not None:
             self._control.close()
             self._control = None
+        if self._opener is not None:
+            self._opener.close()
+            self._opener = None
         if self._process is not None:
             try:
                 self._process.wait(timeout=5)

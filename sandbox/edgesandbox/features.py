@@ -21,7 +21,7 @@ class Features:
         landlock: the ABI version; 0 where there is none, or none that is usable.
         separate_ids: whether each job has a kernel user id of its own.
         cgroups: protections that control groups give.
-        no_cgroups: why they do not give the others.
+        reasons: why the host does not give others, as the launcher has found out.
         host_network: jobs are in the host's network namespace, as the caller wants.
         writable: paths that jobs may write to besides /scratch and /tmp.
         on_disk: /scratch is a directory on disk.
@@ -34,7 +34,7 @@ class Features:
     landlock: int
     separate_ids: bool
     cgroups: tuple[str, ...] = ()
-    no_cgroups: dict[str, str] = dataclasses.field(default_factory=dict)
+    reasons: dict[str, str] = dataclasses.field(default_factory=dict)
     host_network: bool = False
     writable: tuple[str, ...] = ()
     on_disk: bool = False
@@ -60,7 +60,7 @@ class Features:
             optional["disk_watchdog"] = True
             have.add("disk_watchdog")
         missing = protections.MISSING | {
-            name: f"{why}; {protections.MISSING[name]}" for name, why in self.no_cgroups.items()
+            name: f"{why}; {protections.MISSING[name]}" for name, why in self.reasons.items()
         }
         missing |= dict.fromkeys(without, protections.LEFT_OUT)
         enforced = (*protections.ALWAYS, *(name for name in optional if name in have))
@@ -71,7 +71,7 @@ def detect(
     *,
     separate_ids: bool,
     cgroups: tuple[str, ...],
-    no_cgroups: dict[str, str],
+    reasons: dict[str, str],
     host_network: bool = False,
     writable: tuple[str, ...] = (),
     on_disk: bool = False,
@@ -89,7 +89,7 @@ def detect(
         landlock=version if version >= _LANDLOCK_USABLE else 0,
         separate_ids=separate_ids,
         cgroups=cgroups,
-        no_cgroups=no_cgroups,
+        reasons=reasons,
         host_network=host_network,
         writable=writable,
         on_disk=on_disk,

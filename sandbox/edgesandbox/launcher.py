@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from edgesandbox import cgroups, confine, disks, identity, linux, networks, passing, root
+from edgesandbox import cgroups, confine, disks, identity, linux, networks, passing, root, subids
 from edgesandbox.binds import Bind
 from edgesandbox.diagnose import advise
 from edgesandbox.errors import NamespacesRefused, SandboxUnavailable
@@ -62,18 +62,28 @@ def _start_and_keep(control: socket.socket, message: dict[str, Any]) -> int:
     keeper, missing = cgroups.find()
     lender = Lender(message["grants"])
     base = None
+    opener = None
     try:
         ours, theirs = passing.pair()
-        ids = take_ids()
+        visible = _plan(message)
+        ordinary = os.geteuid() != 0
+        ids, shared = take_ids(_needs_own_id(visible, lender, message["shelf"]))
+        if shared:
+            missing = missing | {"separate_user_id": shared}
+        if ordinary and ids.separate:
+            opener = _offer_to_open(control)
         if message["scratch_directory"] is not None:
             base = disks.make_base(message["scratch_directory"], ids.first)
-        pid = _start(control, theirs, message, keeper, ids, base)
+            visible = visible.with_disk(base.path)
+        if message["shelf"] is not None:
+            visible = visible.with_shelf(message["shelf"])
+        pid = _start(control, theirs, message, visible, keeper, ids)
         control.close()
         theirs.close()
         with contextlib.suppress(OSError):  # a zygote that died at once has no use for it
             passing.send(ours, cgroups.greeting(keeper, missing))
-        if keeper is not None or lender:
-            cgroups.serve(ours, keeper, lender)
+        if keeper is not None or lender or opener is not None:
+            cgroups.serve(ours, keeper, lender, opener)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     finally:
         if base is not None:
@@ -87,22 +97,10 @@ def _start(
     control: socket.socket,
     groups: socket.socket,
     message: dict[str, Any],
+    visible: root.Plan,
     keeper: cgroups.Keeper | None,
     ids: identity.Ids,
-    base: disks.Base | None,
 ) -> int:
-    host_network = message["network"] == networks.HOST
-    visible = root.plan(
-        message["import_paths"],
-        message["read_only"],
-        message["hidden"],
-        [Bind(**each) for each in message["binds"]],
-        host_network=host_network,
-    )
-    if base is not None:
-        visible = visible.with_disk(base.path)
-    if message["shelf"] is not None:
-        visible = visible.with_shelf(message["shelf"])
     unshared_read, unshared_write = os.pipe()
     mapped_read, mapped_write = os.pipe()
     pid = linux.clone(linux.CLONE_NEWPID | linux.CLONE_NEWNS)
@@ -123,8 +121,35 @@ def _start(
     return pid
 
 
-def take_ids() -> identity.Ids:
-    """Return the ids for zygote and jobs; an ordinary user becomes root of a user namespace of his own on the way.
+def _plan(message: dict[str, Any]) -> root.Plan:
+    return root.plan(
+        message["import_paths"],
+        message["read_only"],
+        message["hidden"],
+        [Bind(**each) for each in message["binds"]],
+        host_network=message["network"] == networks.HOST,
+    )
+
+
+def _needs_own_id(visible: root.Plan, lender: Lender, shelf: str | None) -> str:
+    """Return why an ordinary user's jobs have to be himself to the kernel; empty where nothing says so."""
+    if visible.asked:
+        return "jobs read and write the files of the host that were asked for (--ro, --rw) as their owner"
+    path = subids.closed(visible.binds, 0o4) or subids.closed(lender.devices, 0o6)
+    if path is None and shelf is not None:
+        path = subids.closed([shelf], 0o1)
+    if path is not None:
+        return f"only its owner may use {path}; type: chmod -R o+rX {path}"
+    return ""
+
+
+def take_ids(shared: str = "") -> tuple[identity.Ids, str]:
+    """Return the ids for zygote and jobs, and why they are not more than one.
+
+    An ordinary user becomes root of a user namespace of his own on the way.
+
+    Args:
+        shared: why an ordinary user's jobs must not have ids of their own; empty where they may.
 
     Raises:
         SandboxUnavailable: jobs would be the host's root.
@@ -133,18 +158,34 @@ def take_ids() -> identity.Ids:
     extents = identity.parse_map(Path("/proc/self/uid_map").read_text())
     ids = identity.choose(extents, os.getpid())
     if ids is not None and linux.has_capabilities(_NEEDED):
-        return ids
+        return ids, ""
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0 and any(inside == 0 and outside == 0 for inside, outside, _ in extents):
         raise NamespacesRefused(
             "root without its capabilities would run jobs as the host's root: start as an ordinary user "
             "(in a container: --user 1000:1000), or as root with CAP_SETUID, CAP_SETGID and CAP_SYS_ADMIN"
         )
-    linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)  # mounts of its own, to lend devices of
-    linux.write_file("/proc/self/setgroups", "deny")
+    own = shared or subids.find(uid)
+    if isinstance(own, str):
+        linux.unshare(linux.CLONE_NEWUSER | linux.CLONE_NEWNS)  # mounts of its own, to lend devices of
+    else:
+        problem = subids.become_root(own, uid, gid)
+        if not problem:
+            return own.ids, ""
+        own = problem
     linux.write_file("/proc/self/uid_map", f"0 {uid} 1")
-    linux.write_file("/proc/self/gid_map", f"0 {gid} 1")
-    return identity.Ids(0, 1)
+    with contextlib.suppress(PermissionError):  # newgidmap has been at it, though newuidmap was refused
+        linux.write_file("/proc/self/setgroups", "deny")
+        linux.write_file("/proc/self/gid_map", f"0 {gid} 1")
+    return identity.Ids(0, 1), own
+
+
+def _offer_to_open(control: socket.socket) -> socket.socket:
+    """Give the agent a way to have files opened that belong to its jobs' users; returns our end of it."""
+    ours, theirs = passing.pair()
+    with theirs:
+        passing.send(control, {"opener": True}, [theirs.fileno()])
+    return ours
 
 
 def _become_zygote(

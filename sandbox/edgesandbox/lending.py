@@ -30,6 +30,11 @@ class Lender:
         """Say whether there is anything to lend."""
         return bool(self._devices or self._shown)
 
+    @property
+    def devices(self) -> list[str]:
+        """Return the nodes of the host that may be lent."""
+        return sorted(source for _path, source in self._devices)
+
     def lend(self, wanted: Grant) -> tuple[list[Number], list[int]]:
         """Return the devices' numbers and a mount for each of ``wanted.places``, for the caller to close.
 

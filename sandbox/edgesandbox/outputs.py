@@ -11,7 +11,7 @@ import dataclasses
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from edgesandbox import linux
 from edgesandbox.errors import OutputRefused
@@ -28,11 +28,17 @@ class CollectedFile:
     fd: int
 
 
-def collect(scratch_fd: int, directory: str, *, max_files: int, max_bytes: int) -> Iterator[CollectedFile]:
+Opener = Callable[[int, str, int], int]  # as ``linux.open_beneath``
+
+
+def collect(
+    scratch_fd: int, directory: str, *, max_files: int, max_bytes: int, opener: Opener = linux.open_beneath
+) -> Iterator[CollectedFile]:
     """Yield the files in ``directory`` of a dead job's scratch, in the order of their names.
 
     Args:
         scratch_fd: ``Box.scratch_fd``.
+        opener: what opens beneath a directory, for a reader that is not the files' owner.
         directory: name of a directory in it; a missing one holds no files.
         max_files: the most files there may be.
         max_bytes: the most that all of them together may hold, holes included.
@@ -42,7 +48,7 @@ def collect(scratch_fd: int, directory: str, *, max_files: int, max_bytes: int) 
             much; raised before the first file is yielded.
     """
     try:
-        where = linux.open_beneath(scratch_fd, directory, os.O_RDONLY | os.O_DIRECTORY)
+        where = opener(scratch_fd, directory, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
         return
     except OSError as problem:
@@ -51,13 +57,13 @@ def collect(scratch_fd: int, directory: str, *, max_files: int, max_bytes: int) 
         names = _names(where, max_files)
         total = 0
         for name in names:
-            fd, size_bytes = _open(where, name)
+            fd, size_bytes = _open(opener, where, name)
             os.close(fd)
             total += size_bytes
         if total > max_bytes:
             raise OutputRefused(f"the outputs hold {total} bytes, more than the {max_bytes} allowed")
         for name in names:
-            fd, size_bytes = _open(where, name)
+            fd, size_bytes = _open(opener, where, name)
             try:
                 yield CollectedFile(name, size_bytes, fd)
             finally:
@@ -78,9 +84,9 @@ def _names(where: int, max_files: int) -> list[str]:
     return sorted(names)
 
 
-def _open(where: int, name: str) -> tuple[int, int]:
+def _open(opener: Opener, where: int, name: str) -> tuple[int, int]:
     try:
-        fd = linux.open_beneath(where, name, _FLAGS)
+        fd = opener(where, name, _FLAGS)
     except OSError as problem:
         raise OutputRefused(f"output {name} cannot be read: {_reason(problem)}") from None
     state = os.fstat(fd)

@@ -45,7 +45,8 @@ MISSING = {
     "Landlock has version 6",
     "scratch_cap": "the scratch is a directory on disk; a watchdog adds up what the job has there four times a second, "
     "and ends it when that is too much or the file system runs short: it may be over by what it writes between looks",
-    "separate_user_id": "all jobs run as the user who started the sandbox; started by root, each gets an id of its own",
+    "separate_user_id": "all jobs run as the user who started the sandbox, so that only namespaces and Landlock keep "
+    "them apart",
     "nested_namespaces_denied": "jobs may make user namespaces of their own",
     "separate_file_locks": "jobs at work at the same time can see each other's locks (flock, fcntl) on files of the "
     "host that both may read",

@@ -152,7 +152,7 @@ class Nursery:
             features.detect(
                 separate_ids=self._last_id > 0,
                 cgroups=groups.protections,
-                no_cgroups=groups.missing,
+                reasons=groups.missing,
                 host_network=message["network"] == HOST,
                 writable=tuple(message["writable"]),
                 on_disk=message["on_disk"],
@@ -228,6 +228,8 @@ class Nursery:
         if not self._last_id:
             return 0
         taken = {clone.user for clone in self._alive.values()}
+        if len(taken) >= self._last_id:
+            raise OSError(f"there are {len(taken)} jobs at once, and no user id is left for another")
         while self._next_id in taken:
             self._next_id = self._next_id % self._last_id + 1
         chosen = self._next_id

@@ -137,3 +137,12 @@ def look(channel: socket.socket) -> None:
         except OSError:
             continue
     channel.sendall(b"%d\n" % seen)
+
+
+def leave_closed(channel: socket.socket) -> None:
+    """Leave a file, in directories, that only its owner may read."""
+    Path("output").mkdir(mode=0o700)
+    Path("output/closed").write_bytes(b"result")
+    Path("output/closed").chmod(0o600)
+    Path("output").chmod(0o700)
+    channel.sendall(b"1\n")

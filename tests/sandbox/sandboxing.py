@@ -193,6 +193,19 @@ def as_nobody(*command: str) -> list[str]:
     ]
 
 
+def with_own_ids(*command: str, given: str = f"{NOBODY}:1000000:65536") -> list[str]:
+    """Return a command line that root runs so that ``as_nobody`` is one to whom /etc/subuid gives ids of his own."""
+    script = "\n".join(
+        [
+            "mount -t tmpfs -o mode=755 given /mnt",
+            f"echo '{given}' > /mnt/subid; cd /etc; touch subuid subgid",
+            "for each in subuid subgid; do mount --bind /mnt/subid $each; done",
+            'cd /; exec "$@"',
+        ]
+    )
+    return ["unshare", "--mount", "sh", "-ec", script, "sh", *as_nobody(*command)]
+
+
 def as_root(*command: str) -> list[str]:
     """Return a command line that root runs so that all whom it starts, as any user, reach interpreter and project."""
     wanted = {Path(os.path.realpath(sys.executable)).parents[1], Path(sys.prefix), HERE.parents[1]}

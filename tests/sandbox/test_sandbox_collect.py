@@ -7,7 +7,7 @@ import os
 import pytest
 from sandboxing import hear, report_of, say
 
-from edgesandbox import OutputRefused, collect
+from edgesandbox import OutputRefused
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def tree(spawn):
 def gather(box, max_files=10, max_bytes=1 << 20):
     return {
         each.name: os.pread(each.fd, 1000, 0)
-        for each in collect(box.scratch_fd, "output", max_files=max_files, max_bytes=max_bytes)
+        for each in box.collect("output", max_files=max_files, max_bytes=max_bytes)
     }
 
 
@@ -42,7 +42,7 @@ def test_no_directory_is_no_files(tree):
     """A job that never made its output directory has left nothing."""
     box = tree()
 
-    assert [] == list(collect(box.scratch_fd, "nothing", max_files=1, max_bytes=1))
+    assert [] == list(box.collect("nothing", max_files=1, max_bytes=1))
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_anything_else_is_refused_before_the_first_file(tree, entries, complaint
     given = []
 
     with pytest.raises(OutputRefused, match=complaint):
-        given.extend(each.name for each in collect(box.scratch_fd, "output", max_files=10, max_bytes=1 << 20))
+        given.extend(each.name for each in box.collect("output", max_files=10, max_bytes=1 << 20))
 
     assert [] == given
 
@@ -88,7 +88,7 @@ def test_descriptors_are_closed(tree):
     before = os.listdir("/proc/self/fd")
 
     gather(box)
-    for _ in collect(box.scratch_fd, "output", max_files=10, max_bytes=10):
+    for _ in box.collect("output", max_files=10, max_bytes=10):
         break
 
     assert before == os.listdir("/proc/self/fd")

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from sandboxing import HERE, LIMITS, as_nobody, descendants, hear, report_of, runs, wait_until
 
-from edgesandbox import SandboxUnavailable, SetupFailed, Spec, Zygote, collect, footprint
+from edgesandbox import SandboxUnavailable, SetupFailed, Spec, Zygote, footprint
 from edgesandbox.disks import remove_tree
 
 pytestmark = pytest.mark.needs("sandbox")
@@ -57,9 +57,7 @@ def test_outputs_are_collected_and_then_gone(disk, place):
         assert "exited" == report.outcome
         assert "scratch_cap" not in report.enforced
         assert "watchdog" in report.not_enforced["scratch_cap"]
-        sizes = {
-            each.name: each.size_bytes for each in collect(box.scratch_fd, "output", max_files=9, max_bytes=300 << 20)
-        }
+        sizes = {each.name: each.size_bytes for each in box.collect("output", max_files=9, max_bytes=300 << 20)}
         assert {"plain": 1 << 20, "sparse": 100 << 20} == sizes
         assert [] != contents(place)
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from sandboxing import HERE, LIMITS, as_nobody, hear, report_of, say, unconfined
 
-from edgesandbox import OutputRefused, Spec, Zygote, collect
+from edgesandbox import OutputRefused, Spec, Zygote
 
 SEEN_BY_ALL = str(HERE / "hostile.py")  # a file of the host that every job may read
 
@@ -87,7 +87,7 @@ def test_a_tree_deeper_than_a_path_is_refused_and_goes_with_the_job(spawn):
     report_of(box)
 
     with pytest.raises(OutputRefused, match="not a plain file"):
-        list(collect(box.scratch_fd, "output", max_files=10, max_bytes=1 << 20))
+        list(box.collect("output", max_files=10, max_bytes=1 << 20))
 
 
 def test_a_sandbox_within_a_sandbox_is_refused_in_one_line(run):

@@ -20,7 +20,7 @@ import hostile
 import pytest
 from sandboxing import HERE, LIMITS, descendants, hear, report_of, runs, say, unconfined, wait_until
 
-from edgesandbox import Box, SandboxUnavailable, SetupFailed, Spec, Zygote, collect, protections
+from edgesandbox import Box, SandboxUnavailable, SetupFailed, Spec, Zygote, protections
 
 ROOT = os.geteuid() == 0
 
@@ -231,7 +231,7 @@ def test_nothing_is_left_of_a_jobs_files(zygote):
     with zygote.spawn(Spec(entry="strays:maze", limits=LIMITS)) as box:
         assert "digging" == hear(box)
         assert "disk_limit" == report_of(box).outcome  # for the depth
-        (result,) = collect(box.scratch_fd, "output", max_files=1, max_bytes=100)
+        (result,) = box.collect("output", max_files=1, max_bytes=100)
         assert ("result", 4) == (result.name, result.size_bytes)
         home = Path(f"/proc/self/fd/{box.scratch_fd}").readlink().parent
         assert home.exists()

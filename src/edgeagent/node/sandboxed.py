@@ -26,7 +26,7 @@ from edgeagent.plugins.channel import ChannelError, Done, LineDecoder, Progress,
 from edgeagent.plugins.loading import PLUGIN_DIR_VARIABLE
 from edgeagent.wire import messages
 from edgeagent.wire.messages import Confinement, JobDispatch, JobProgress, Outcome, Output, Usage
-from edgesandbox import Box, Limits, OutputRefused, Report, SandboxUnavailable, SetupFailed, Spec, Zygote, collect
+from edgesandbox import Box, Limits, OutputRefused, Report, SandboxUnavailable, SetupFailed, Spec, Zygote
 
 log = structlog.get_logger()
 
@@ -230,7 +230,7 @@ async def _finish(box: Box, report: Report, talk: _Talk, limits: messages.Limits
     listed: tuple[Output, ...] = ()
     if outcome is Outcome.COMPLETED:
         try:
-            listed = await trio.to_thread.run_sync(_copy_outputs, box.scratch_fd, outputs, limits.scratch_bytes)
+            listed = await trio.to_thread.run_sync(_copy_outputs, box, outputs, limits.scratch_bytes)
         except OutputRefused as error:
             outcome, detail = Outcome.FAILED, f"the output files cannot be taken: {error}"
         except OSError as error:
@@ -247,10 +247,10 @@ async def _finish(box: Box, report: Report, talk: _Talk, limits: messages.Limits
     )
 
 
-def _copy_outputs(scratch_fd: int, outputs: Path, max_bytes: int) -> tuple[Output, ...]:
+def _copy_outputs(box: Box, outputs: Path, max_bytes: int) -> tuple[Output, ...]:
     listed: list[Output] = []
     names_bytes = 0
-    for file in collect(scratch_fd, "output", max_files=MAX_FILES, max_bytes=max_bytes):
+    for file in box.collect("output", max_files=MAX_FILES, max_bytes=max_bytes):
         names_bytes += len(file.name.encode())
         if names_bytes > MAX_NAMES_BYTES:
             raise OutputRefused(f"their names take more than {MAX_NAMES_BYTES} bytes together")
