@@ -80,7 +80,7 @@ def test_an_unknown_log_level_is_named(run) -> None:
     result = run("run", LOG_LEVEL="LOUD")
 
     assert result.exit_code == 2
-    assert "use one of DEBUG, INFO, WARNING, ERROR" in result.stderr
+    assert "it must be one of DEBUG, INFO, WARNING, ERROR" in result.stderr
 
 
 def test_nobody_at_the_gateways_address_is_exit_code_4(run, tmp_path: Path) -> None:

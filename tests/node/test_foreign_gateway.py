@@ -17,11 +17,15 @@ from edgeagent.node import enrol, service
 from edgeagent.node.config import load
 from edgeagent.node.dialect import Jobs, Translator
 from edgeagent.node.executor import Finished
+from edgeagent.node.options.sections import Health
+from edgeagent.node.options.settings import Settings
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.dialect import HeartbeatPing, JobAssign, decode
 from edgeagent.wire.messages import JobDispatch, JobProgress, JobResult, JobResultAck, NodeState, Outcome
 
 JOB = "6f0c1a52-8a57-4b8e-9f49-0d7f6d1a1b1c"
+
+SETTINGS = Settings(health=Health(port=0))
 
 
 class Echo:
@@ -62,10 +66,10 @@ async def test_the_node_works_for_such_a_gateway(tmp_path: Path) -> None:
             registered = await enrol.register(tmp_path, gateway.url, "n", ("echo",), force=False)
             assert set(gateway.bodies[0]) == {"name", "public_key", "capabilities"}
             executor, stop = Echo(), trio.Event()
-            config = load(tmp_path, {"HEALTH_PORT": "0"})
+            config = load(tmp_path, {})
 
             async def run() -> None:
-                await service.run(config, executor, ("echo",), stop=stop)
+                await service.run(config, SETTINGS, executor, ("echo",), stop=stop)
 
             nursery.start_soon(run)
             line = await gateway.accept()
@@ -117,7 +121,7 @@ async def test_403_at_the_handshake_ends_the_node(tmp_path: Path) -> None:
             await enrol.register(tmp_path, gateway.url, "n", ("echo",), force=False)
             gateway.tokens.clear()
             with pytest.raises(RefusedError, match=r"4001.*HTTP 403.*register --force"):
-                await service.run(load(tmp_path, {"HEALTH_PORT": "0"}), Echo(), ("echo",), stop=trio.Event())
+                await service.run(load(tmp_path, {}), SETTINGS, Echo(), ("echo",), stop=trio.Event())
     assert gateway.handshakes == [403, 403]
 
 

@@ -1,4 +1,4 @@
-"""Environment over file over default, and what is said when something is wrong."""
+"""Who the node is: environment over ``config.json``, and what is said when something is wrong."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ def test_a_registered_home_is_enough(tmp_path: Path) -> None:
         loaded.name,
         loaded.capabilities,
     )
-    assert ("127.0.0.1", 8081, "INFO") == (loaded.health_host, loaded.health_port, loaded.log_level)
     assert loaded.token_in_file
 
 
@@ -67,9 +66,6 @@ def test_two_variables_are_enough(tmp_path: Path) -> None:
     [
         ("GATEWAY_URL", "http://env:1", "gateway", GatewayUrl.parse("http://env:1")),
         ("NODE_ID", "node-1", "node_id", "node-1"),
-        ("LOG_LEVEL", "debug", "log_level", "DEBUG"),
-        ("HEALTH_PORT", "0", "health_port", 0),
-        ("HEALTH_PORT", "9999", "health_port", 9999),
     ],
 )
 def test_the_environment_wins(tmp_path: Path, variable: str, value: str, field: str, expected: object) -> None:
@@ -79,7 +75,7 @@ def test_the_environment_wins(tmp_path: Path, variable: str, value: str, field: 
 
 def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
     """Compose files pass ``${NODE_ID:-}`` on as the empty text."""
-    empty = dict.fromkeys(("GATEWAY_URL", "NODE_JWT", "NODE_ID", "LOG_LEVEL", "HEALTH_PORT"), "")
+    empty = dict.fromkeys(("GATEWAY_URL", "NODE_JWT", "NODE_ID"), "")
 
     assert "node-1" == config.load(_home(tmp_path), empty).node_id
 
@@ -90,10 +86,6 @@ def test_an_empty_variable_counts_as_unset(tmp_path: Path) -> None:
         ({"GATEWAY_URL": "gateway.example.com"}, "GATEWAY_URL: 'gateway.example.com' is not"),
         ({"NODE_JWT": "abc"}, "NODE_JWT does not hold a node's token"),
         ({"NODE_ID": "node-2"}, "NODE_ID is node-2, but the token"),
-        ({"LOG_LEVEL": "LOUD"}, "LOG_LEVEL"),
-        ({"HEALTH_PORT": "http"}, "HEALTH_PORT is 'http'"),
-        ({"HEALTH_PORT": "65536"}, "HEALTH_PORT is '65536'"),
-        ({"HEALTH_PORT": "-1"}, "HEALTH_PORT is '-1'"),
     ],
 )
 def test_a_bad_variable_is_named(tmp_path: Path, environ: dict[str, str], says: str) -> None:
@@ -122,9 +114,8 @@ def test_what_is_missing_is_named_with_what_to_type(tmp_path: Path, missing: str
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b"{", b"[]", b"\xff\xfe", b'"text"', b'{"capabilities": "render"}', b'{"slots": 0}', b'{"node_id": 7}'),
-        *(b'{"gpus": "all"}', b'{"gpus": [0]}', b'{"gpu_share": 0}', b'{"gpu_share": 65}', b'{"gpu_share": true}'),
-        *(b'{"gpus_per_job": 1}', b'{"gpus_per_job": {"render": -1}}', b'{"gpus_per_job": {"render": "1"}}'),
+        *(b"", b"{", b"[]", b"\xff\xfe", b'"text"', b'{"capabilities": "render"}', b'{"name": 7}', b'{"node_id": 7}'),
+        *(b'{"gateway_url": []}', b'{"jwt_token": 5}'),
     ],
 )
 def test_a_corrupt_file_is_named_with_what_to_type(tmp_path: Path, content: bytes) -> None:
@@ -156,26 +147,19 @@ def test_the_default_home_can_be_moved() -> None:
     assert Path.home() / ".edgeagent" == config.default_home({})
 
 
-def test_how_gpus_are_lent_is_in_the_file(tmp_path: Path) -> None:
-    """All of them, each to one job at a time, unless it says otherwise."""
-    environ = {"GATEWAY_URL": "http://gw", "NODE_JWT": _token()}
-    usual = config.load(tmp_path, environ)
-    document = {"gpus": ["GPU-1"], "gpu_share": 2, "gpus_per_job": {"render": 1}}
-    (tmp_path / "config.json").write_text(json.dumps(document))
-
-    told = config.load(tmp_path, environ)
-
-    assert (None, 1, {}) == (usual.gpus, usual.gpu_share, usual.gpus_per_job)
-    assert (("GPU-1",), 2, {"render": 1}) == (told.gpus, told.gpu_share, told.gpus_per_job)
+@pytest.mark.parametrize(
+    ("key", "option"),
+    [("slots", "share.slots"), ("gpus", "gpu.lend"), ("gpu_share", "gpu.jobs_each"), ("gpus_per_job", "gpu.per_job")],
+)
+def test_what_the_owner_wants_does_not_belong_there(tmp_path: Path, key: str, option: str) -> None:
+    """It would be ignored in silence otherwise; the line says where it belongs."""
+    with pytest.raises(UsageError, match=rf"json: '{key}' does not belong here.* edgeagent config set {option}"):
+        config.load(_home(tmp_path, **{key: 1}), {})
 
 
-@pytest.mark.parametrize(("value", "allowed"), [(None, False), ("0", False), ("1", True)])
-def test_tier_c_is_allowed_by_the_environment_alone(value, allowed):
-    """Unset and 0 refuse a host without namespaces."""
-    assert allowed == config.tier_c_allowed({} if value is None else {"EDGEAGENT_ALLOW_TIER_C": value})
-
-
-def test_an_unclear_wish_for_tier_c_is_refused():
-    """Rather than taken for one of the two."""
-    with pytest.raises(UsageError, match="EDGEAGENT_ALLOW_TIER_C is 'yes'; it must be a number from 0 to 1"):
-        config.tier_c_allowed({"EDGEAGENT_ALLOW_TIER_C": "yes"})
+def test_a_secret_is_never_named_in_a_fault(tmp_path: Path) -> None:
+    """Neither a token that is none, nor one of the wrong type."""
+    for faulty in ("hidden\nhidden", ["hidden"]):
+        with pytest.raises(UsageError) as raised:
+            config.load(_home(tmp_path, jwt_token=faulty), {})
+        assert "hidden" not in str(raised.value)

@@ -14,6 +14,7 @@ from nvml_library import Card, Library, install
 
 from edgeagent.errors import UsageError
 from edgeagent.node.gpus import Detected, Gpu, Instance, Lent, detect, lend, rules, within
+from edgeagent.node.options import sections
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.node.slots import GpuRules
 from edgeagent.wire.messages import JobDispatch, Limits, Outcome
@@ -142,13 +143,29 @@ def test_an_owner_lends_what_he_names(host: Host) -> None:
     """All by default, none by an empty list."""
     lent = lend(Detected(gpus=(_gpu(FIRST, 0), _gpu(SECOND, 1))), host)
 
-    assert (FIRST, SECOND) == rules(lent, None, 1, {}).uuids
-    assert GpuRules(uuids=(SECOND,), share=2, needed={"render": 1}) == rules(lent, [SECOND], 2, {"render": 1})
-    assert () == rules(lent, [], 1, {}).uuids
-    with pytest.raises(UsageError, match=f"gpus: GPU-5 is not here to be lent; found: {FIRST}, {SECOND}"):
-        rules(lent, ["GPU-5"], 1, {})
+    wanted = sections.Gpu(lend=(SECOND,), jobs_each=2, per_job={"render": 1}, only_for={SECOND: ("render",)})
+    assert (FIRST, SECOND) == rules(lent, sections.Gpu()).uuids
+    assert GpuRules(uuids=(SECOND,), share=2, needed=wanted.per_job, only_for=wanted.only_for) == rules(lent, wanted)
+    assert () == rules(lent, sections.Gpu(lend=())).uuids
+    assert (SECOND,) == rules(lent, sections.Gpu(exclude=(FIRST,))).uuids
+
+
+@pytest.mark.parametrize(
+    ("key", "wanted"),
+    [
+        ("lend", sections.Gpu(lend=("GPU-5",))),
+        ("exclude", sections.Gpu(exclude=("GPU-5",))),
+        ("only_for", sections.Gpu(only_for={"GPU-5": ()})),
+    ],
+)
+def test_a_gpu_that_is_not_here_cannot_be_meant(host: Host, key: str, wanted: sections.Gpu) -> None:
+    """A GPU that was taken out is noticed, wherever its owner named it."""
+    lent = lend(Detected(gpus=(_gpu(FIRST, 0), _gpu(SECOND, 1))), host)
+
+    with pytest.raises(UsageError, match=rf"gpu\.{key}: GPU-5 is not here to be lent; found: {FIRST}, {SECOND}"):
+        rules(lent, wanted)
     with pytest.raises(UsageError, match="found: none"):
-        rules(Lent(), ["GPU-5"], 1, {})
+        rules(Lent(), wanted)
 
 
 def test_where_a_job_cannot_be_pinned_no_gpu_is_lent(host: Host) -> None:

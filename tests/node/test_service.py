@@ -19,8 +19,10 @@ from loopback_gateway import Gateway, serve
 
 from edgeagent.errors import EdgeAgentError, RefusedError
 from edgeagent.node import service
-from edgeagent.node.config import NodeConfig, load
+from edgeagent.node.config import Identity, load
 from edgeagent.node.executor import Finished
+from edgeagent.node.options import sections
+from edgeagent.node.options.settings import Settings
 from edgeagent.node.slots import GpuRules
 from edgeagent.wire import identity
 from edgeagent.wire.messages import (
@@ -81,10 +83,18 @@ class StandIn:
         scope.cancel()
 
 
+def _settings(*, grace_s: float = 60.0, port: int = 0) -> Settings:
+    return Settings(
+        share=sections.Share(slots=2),
+        health=sections.Health(port=port),
+        shutdown=sections.Shutdown(grace_s=grace_s),
+    )
+
+
 class Node:
     """A running node and the ways to end it."""
 
-    def __init__(self, config: NodeConfig) -> None:
+    def __init__(self, config: Identity) -> None:
         self.config = config
         self.executor = StandIn()
         self.stop = trio.Event()
@@ -98,10 +108,10 @@ class Node:
         with self.scope:
             await service.run(
                 self.config,
+                _settings(grace_s=self.grace_s),
                 self.executor,
                 ("echo",),
                 stop=self.stop,
-                grace_s=self.grace_s,
                 lent=self.lent,
                 task_status=task_status,
             )
@@ -114,15 +124,13 @@ class Node:
 
 
 @pytest.fixture
-def config(gateway: Gateway, tmp_path: Path) -> NodeConfig:
+def config(gateway: Gateway, tmp_path: Path) -> Identity:
     """A node of that gateway."""
-    return NodeConfig(
-        home=tmp_path / "home", gateway=gateway.url, node_id=NODE_ID, token="the-token", slots=2, health_port=0
-    )
+    return Identity(home=tmp_path / "home", gateway=gateway.url, node_id=NODE_ID, token="the-token")
 
 
 @pytest.fixture
-async def node(config: NodeConfig, nursery: trio.Nursery) -> AsyncIterator[Node]:
+async def node(config: Identity, nursery: trio.Nursery) -> AsyncIterator[Node]:
     """A running node."""
     node = Node(config)
     node.health_url = await nursery.start(node.run)
@@ -210,7 +218,7 @@ async def test_draining_lets_jobs_finish_and_leaves_in_order(gateway: Gateway, n
 
 
 async def test_jobs_that_outlast_the_grace_are_given_back(
-    gateway: Gateway, config: NodeConfig, nursery: trio.Nursery
+    gateway: Gateway, config: Identity, nursery: trio.Nursery
 ) -> None:
     """Reported as lost, so that another node gets them."""
     node = Node(config)
@@ -233,7 +241,7 @@ async def test_jobs_that_outlast_the_grace_are_given_back(
 
 
 async def test_cancelling_ends_at_once_and_the_next_start_says_what_was_lost(
-    gateway: Gateway, config: NodeConfig, nursery: trio.Nursery
+    gateway: Gateway, config: Identity, nursery: trio.Nursery
 ) -> None:
     """A second signal; as far as the spool goes, a kill -9."""
     node = Node(config)
@@ -258,7 +266,7 @@ async def test_cancelling_ends_at_once_and_the_next_start_says_what_was_lost(
 
 
 async def test_a_stopped_node_ends_although_no_gateway_is_there(
-    gateway: Gateway, config: NodeConfig, nursery: trio.Nursery
+    gateway: Gateway, config: Identity, nursery: trio.Nursery
 ) -> None:
     """Nobody to say Bye to."""
     node = Node(attrs.evolve(config, gateway=GatewayUrl.parse("http://127.0.0.1:1")))
@@ -271,7 +279,7 @@ async def test_a_stopped_node_ends_although_no_gateway_is_there(
     assert ("degraded", False) == (health["status"], health["relay_connected"])
 
 
-async def test_a_refused_token_ends_the_node_with_one_fault(gateway: Gateway, config: NodeConfig) -> None:
+async def test_a_refused_token_ends_the_node_with_one_fault(gateway: Gateway, config: Identity) -> None:
     """Out of all the groups that the rings put around it."""
     async with trio.open_nursery() as nursery:
 
@@ -280,16 +288,16 @@ async def test_a_refused_token_ends_the_node_with_one_fault(gateway: Gateway, co
 
         nursery.start_soon(refuse)
         with _in_time(), pytest.raises(RefusedError, match=r"4001.*token expired.*edgeagent register --force"):
-            await service.run(config, StandIn(), ("echo",), stop=trio.Event())
+            await service.run(config, _settings(), StandIn(), ("echo",), stop=trio.Event())
 
 
 async def test_a_health_port_in_use_ends_the_node_with_one_fault(gateway: Gateway, node: Node, tmp_path: Path) -> None:
     """Before it connects anywhere."""
     port = int(node.health_url.split(":")[2].split("/")[0])
-    other = attrs.evolve(node.config, health_port=port, home=tmp_path / "other")
+    other = attrs.evolve(node.config, home=tmp_path / "other")
 
     with _in_time(), pytest.raises(EdgeAgentError, match=f"port {port}"):
-        await service.run(other, StandIn(), ("echo",), stop=trio.Event())
+        await service.run(other, _settings(port=port), StandIn(), ("echo",), stop=trio.Event())
 
 
 async def test_a_fresh_token_is_used_and_stored(gateway: Gateway, nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -298,7 +306,7 @@ async def test_a_fresh_token_is_used_and_stored(gateway: Gateway, nursery: trio.
     old, new = (identity.issue_node_token(key, "k", NODE_ID, (), time.time() + shift) for shift in (0, 100))
     document = {"node_id": NODE_ID, "gateway_url": str(gateway.url), "jwt_token": old, "name": "n"}
     (tmp_path / "config.json").write_text(json.dumps(document))
-    node = Node(load(tmp_path, {"HEALTH_PORT": "0"}))
+    node = Node(load(tmp_path, {}))
     await nursery.start(node.run)
     with _in_time():
         link = await gateway.accept()
@@ -310,7 +318,7 @@ async def test_a_fresh_token_is_used_and_stored(gateway: Gateway, nursery: trio.
     assert 0o600 == (tmp_path / "config.json").stat().st_mode & 0o777
 
 
-async def test_gpus_are_announced_and_given_out(gateway: Gateway, nursery: trio.Nursery, config: NodeConfig) -> None:
+async def test_gpus_are_announced_and_given_out(gateway: Gateway, nursery: trio.Nursery, config: Identity) -> None:
     """A second job that needs the only one is declined while the first has it."""
     node = Node(config)
     node.lent = GpuRules(uuids=("GPU-1",))

@@ -81,6 +81,15 @@ GPUS = ("GPU-a", "GPU-b", "GPU-c")
         (0, GpuRules(uuids=GPUS, needed={"echo": 2}), (), Take(("GPU-a", "GPU-b"))),
         (3, GpuRules(uuids=GPUS, needed={"echo": 2}), (), Take(GPUS)),
         (0, GpuRules(uuids=GPUS, needed={"render": 2}), (), Take()),
+        (1, GpuRules(uuids=GPUS, only_for={"GPU-a": ("render",)}), (), Take(("GPU-b",))),
+        (1, GpuRules(uuids=GPUS, only_for={"GPU-b": ("echo", "render")}), (), Take(("GPU-b",))),
+        (1, GpuRules(uuids=GPUS, share=2, only_for={"GPU-b": ("echo",)}), ("GPU-b",), Take(("GPU-a",))),
+        (
+            3,
+            GpuRules(uuids=GPUS, only_for={"GPU-b": ("render",)}),
+            (),
+            Decline("the job needs 3 GPUs, and this node lends 2 to jobs of its type"),
+        ),
     ],
 )
 def test_a_job_gets_as_many_gpus_as_it_needs_or_none(

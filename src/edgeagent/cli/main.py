@@ -14,6 +14,7 @@ from edgeagent.errors import EdgeAgentError
 _COMMANDS = {
     "register": ("node", "register", "Register this machine with a gateway."),
     "run": ("node", "run", "Run the node agent until SIGTERM."),
+    "config": ("config", "config", "Look at the node's options, and set them."),
     "keys": ("node", "keys", "Show the node's key, or give it a new one."),
     "job": ("job", "job", "Submit jobs and look at them."),
     "gateway": ("gateway", "gateway", "Run a gateway and look after it."),

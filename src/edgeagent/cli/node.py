@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeagent.cli.flags import of_node
 from edgeagent.cli.options import GatewayParam, as_json, print_json
 from edgeagent.errors import EdgeAgentError, UsageError
 
@@ -78,25 +79,29 @@ def _join_token(file: Path | None) -> str | None:
 
 
 @click.command()
-def run() -> None:
+@of_node
+def run(flags: dict[str, str]) -> None:
     """Run the node agent until SIGTERM.
 
-    Takes its identity from ~/.edgeagent (or EDGEAGENT_HOME), or from the environment alone: GATEWAY_URL, NODE_JWT, and
-    if wished NODE_ID, LOG_LEVEL and HEALTH_PORT.  The first SIGTERM or Ctrl-C lets running jobs finish, a second one
-    stops at once.  EDGEAGENT_ALLOW_TIER_C=1 runs jobs on a host without namespaces, too, where they are confined less.
+    Takes its identity from ~/.edgeagent (or EDGEAGENT_HOME), or from the environment alone: GATEWAY_URL and NODE_JWT.
+    The first SIGTERM or Ctrl-C lets running jobs finish, a second one stops at once.
+
+    Every option can also be set by a variable, or for good in config.toml (edgeagent config set); a flag wins over
+    the variable, and that over the file.
     """
     from edgeagent import logs
     from edgeagent.node import config, proving, service
+    from edgeagent.node.options.resolve import load
 
-    logs.configure(logs.check_level(os.environ.get("LOG_LEVEL") or "INFO"))
     home = config.default_home(os.environ)
-    allowed = config.tier_c_allowed(os.environ)
+    settings = load(home, os.environ, flags)
+    logs.configure(settings.log.level)
 
-    def load() -> config.NodeConfig:
+    def identify() -> config.Identity:
         proving.settle(home)
-        return config.load(home, os.environ)
+        return config.load(home, os.environ, flags)
 
-    sys.exit(service.main(load, home / "plugins", allow_tier_c=allowed))
+    sys.exit(service.main(settings, home, identify))
 
 
 @click.group()

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from edgeagent.node.slots import GpuRules
+
 #: What every node offers.
 BASIC = ("echo", "cpu_benchmark")
 
@@ -32,15 +34,10 @@ def announce(
     return announced, tuple(missing)
 
 
-def lacking_gpus(needed: Mapping[str, int], lent: int) -> dict[str, str]:
-    """Return why a job type cannot be run for want of GPUs, by job type.
-
-    Args:
-        needed: how many GPUs the owner gives a job of each type.
-        lent: how many this node has to lend.
-    """
+def lacking_gpus(rules: GpuRules) -> dict[str, str]:
+    """Return why a job type cannot be run for want of GPUs, by job type; ``rules`` is how GPUs are lent."""
     return {
-        job_type: f"its jobs get {count} GPUs here, and this node lends {lent}"
-        for job_type, count in needed.items()
-        if count > lent
+        job_type: f"its jobs get {count} GPUs here, and this node lends {len(rules.open_to(job_type))} to them"
+        for job_type, count in rules.needed.items()
+        if count > len(rules.open_to(job_type))
     }

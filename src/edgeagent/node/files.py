@@ -1,4 +1,4 @@
-"""The node's home: the key pair, ``config.json``, and how they are written.
+"""The node's home: the key pair, ``config.json`` and ``config.toml``, and how they are written.
 
 Nothing here is ever half there: a file is written beside its place with its final mode, flushed to disk and renamed.
 The private key is created 0600, so there is no moment at which another user could have opened it.
@@ -16,7 +16,10 @@ from edgeagent.errors import EdgeAgentError, UsageError
 
 PRIVATE_KEY = "private_key.pem"
 PUBLIC_KEY = "public_key.pem"
+#: Who this machine is; written by ``edgeagent register``, holds the token.
 CONFIG = "config.json"
+#: What its owner wants; written by the owner, holds no secret (``node.options``).
+SETTINGS = "config.toml"
 
 
 def ensure_directory(path: Path) -> None:

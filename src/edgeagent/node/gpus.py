@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from edgeagent.errors import UsageError
+from edgeagent.node.options import sections as options
 from edgeagent.node.slots import GpuRules
 from edgesandbox import Grant, SetupFailed, gpus
 
@@ -162,20 +163,19 @@ def within(tier: str, lent: Lent) -> Lent:
     return Lent(problems=(*lent.problems, "the sandbox has nothing to keep a GPU from other jobs by (tier C)"))
 
 
-def rules(lent: Lent, named: Collection[str] | None, share: int, needed: Mapping[str, int]) -> GpuRules:
+def rules(lent: Lent, wanted: options.Gpu) -> GpuRules:
     """Return how this node lends its GPUs, as its owner has it.
 
     Args:
         lent: what is here.
-        named: UUIDs that the owner lends; None for all.
-        share: how many jobs may have one GPU at once.
-        needed: how many a job of each type gets at least.
+        wanted: the section ``gpu`` of the node's options.
 
     Raises:
         UsageError: a GPU that the owner named is not here.
     """
-    for uuid in named or ():
-        if uuid not in lent.units:
-            raise UsageError(f"gpus: {uuid} is not here to be lent; found: {', '.join(lent.units) or 'none'}")
-    uuids = tuple(uuid for uuid in lent.units if named is None or uuid in named)
-    return GpuRules(uuids=uuids, share=share, needed=needed)
+    for key, named in (("lend", wanted.lend or ()), ("exclude", wanted.exclude), ("only_for", wanted.only_for)):
+        for uuid in named:
+            if uuid not in lent.units:
+                raise UsageError(f"gpu.{key}: {uuid} is not here to be lent; found: {', '.join(lent.units) or 'none'}")
+    uuids = [uuid for uuid in lent.units if (wanted.lend is None or uuid in wanted.lend) and uuid not in wanted.exclude]
+    return GpuRules(uuids=tuple(uuids), share=wanted.jobs_each, needed=wanted.per_job, only_for=dict(wanted.only_for))

@@ -33,8 +33,6 @@ from edgeagent.wire.messages import JobDispatch
 
 log = structlog.get_logger()
 
-#: Seconds running jobs get after the first signal: as long as a job may take by the guide's default limit.
-GRACE_S = 300.0
 #: Seconds that a job asked to stop may take; its supervisor kills it well before.
 KILL_S = 15.0
 #: Seconds that results may take to be delivered at the end; what is left stays in the spool for the next start.
@@ -69,13 +67,14 @@ async def run(
     announced: tuple[str, ...],
     slots: int,
     stop: trio.Event,
-    grace_s: float = GRACE_S,
+    grace_s: float,
     gpus: GpuRules = NO_GPUS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a node until ``stop`` is set, then drain and return; ready with its health address.
 
-    Cancelling stops at once: running jobs are killed, and reported as lost at the next start.
+    Running jobs get ``grace_s`` seconds to end.  Cancelling stops at once: they are killed, and reported as lost at the
+    next start.
 
     Raises:
         RefusedError: the gateway does not accept this node's token.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -20,13 +21,14 @@ from edgeagent.errors import EdgeAgentError
 from edgeagent.node import gpus, health, proving, rings
 from edgeagent.node.api import Api
 from edgeagent.node.capabilities import announce, lacking_gpus
-from edgeagent.node.config import NodeConfig
+from edgeagent.node.config import Identity
 from edgeagent.node.credentials import Credentials
 from edgeagent.node.dialect import Jobs
 from edgeagent.node.executor import Executor
 from edgeagent.node.foreign import speaking
+from edgeagent.node.options.settings import Settings
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
-from edgeagent.node.slots import NO_GPUS, GpuRules
+from edgeagent.node.slots import NO_GPUS, GpuRules, default_slots
 from edgeagent.node.spool import open_spool
 from edgeagent.node.transport import Transport, connect
 from edgeagent.plugins.loading import discover
@@ -37,12 +39,12 @@ log = structlog.get_logger()
 
 
 async def run(
-    config: NodeConfig,
+    identity: Identity,
+    settings: Settings,
     executor: Executor,
     announced: tuple[str, ...],
     *,
     stop: trio.Event,
-    grace_s: float = rings.GRACE_S,
     lent: GpuRules = NO_GPUS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -54,9 +56,9 @@ async def run(
         RefusedError: the gateway does not accept this node's token.
         EdgeAgentError: something else that a person has to put right; the port in use, for example.
     """
-    credentials = Credentials(config.token, config.home if config.token_in_file else None)
-    with _one_fault(), contextlib.closing(health.listen(config.health_host, config.health_port)) as listener:
-        async with open_spool(config.home, config.node_id) as spool, Api(config.gateway) as api:
+    credentials = Credentials(identity.token, identity.home if identity.token_in_file else None)
+    with _one_fault(), contextlib.closing(health.listen(settings.health.host, settings.health.port)) as listener:
+        async with open_spool(identity.home, identity.node_id) as spool, Api(identity.gateway) as api:
 
             async def upload(attempt_id: str, output: Output, path: Path) -> None:
                 await api.put_output(credentials.token, attempt_id, output, path)
@@ -67,26 +69,26 @@ async def run(
                 return speaking(below, jobs, lambda load: api.heartbeat(credentials.token, load))
 
             async def prove() -> bool:
-                token = await proving.fresh_token(config.home, config.gateway, config.node_id)
+                token = await proving.fresh_token(identity.home, identity.gateway, identity.node_id)
                 if token is not None:
                     credentials.renew(token)
                 return token is not None
 
-            log.info("Node starts", node_id=config.node_id, gateway=str(config.gateway))
+            log.info("Node starts", node_id=identity.node_id, gateway=str(identity.gateway))
             await rings.run(
                 rings.Surroundings(
-                    connect=lambda: connect(config.gateway.relay(config.node_id), credentials.token, foreign),
+                    connect=lambda: connect(identity.gateway.relay(identity.node_id), credentials.token, foreign),
                     upload=upload,
                     spool=spool,
                     credentials=credentials,
                     health=functools.partial(health.run, listener),
-                    prove=prove if config.token_in_file else None,
+                    prove=prove if identity.token_in_file else None,
                 ),
                 executor,
                 announced=announced,
-                slots=config.slots,
+                slots=settings.share.slots or default_slots(len(os.sched_getaffinity(0))),
                 stop=stop,
-                grace_s=grace_s,
+                grace_s=settings.shutdown.grace_s,
                 gpus=lent,
                 task_status=task_status,
             )
@@ -108,43 +110,50 @@ def _one_fault() -> Iterator[None]:
         raise fault
 
 
-def main(load_config: Callable[[], NodeConfig], plugin_dir: Path, *, allow_tier_c: bool = False) -> int:
-    """Run the node that ``load_config`` describes until a signal ends it; return the exit code.
+def main(settings: Settings, home: Path, identify: Callable[[], Identity]) -> int:
+    """Run the node that lives in ``home`` until a signal ends it; return the exit code.
 
     The first SIGTERM or SIGINT drains, the second one stops at once.
 
     Args:
-        load_config: reads the secrets, and so is called after the sandbox's zygote has been started.
-        plugin_dir: the operator's own plugins; need not exist.
-        allow_tier_c: run jobs on a host without namespaces, too.
+        settings: what the owner wants.
+        home: the node's directory, with the operator's own plugins in ``plugins``, which need not exist.
+        identify: reads the secrets, and so is called after the sandbox's zygote has been started.
 
     Raises:
         EdgeAgentError: what a person has to put right.
     """
-    found = discover(plugin_dir)
+    found = discover(home / "plugins")
     for error in found.errors:
         log.warning("Plugin not usable", reason=error)
     lent = gpus.lend(gpus.detect())
-    with zygote_for(plugin_dir, lent=lent, allow_tier_c=allow_tier_c) as zygote:
+    with zygote_for(home / "plugins", lent=lent, allow_tier_c=settings.sandbox.allow_tier_c) as zygote:
         lent = gpus.within(zygote.tier, lent)
         for problem in lent.problems:
             log.info("No GPU lent", reason=problem)
         offer = available(found.plugins)
-        config = load_config()
-        rules = gpus.rules(lent, config.gpus, config.gpu_share, config.gpus_per_job)
-        reasons = {**offer.reasons, **lacking_gpus(rules.needed, len(rules.uuids))}
-        announced, missing = announce(config.capabilities, found.plugins, reasons)
+        identity = identify()
+        rules = gpus.rules(lent, settings.gpu)
+        named = identity.capabilities if settings.capabilities.offer is None else settings.capabilities.offer
+        reasons = {
+            **offer.reasons,
+            **lacking_gpus(rules),
+            **dict.fromkeys(settings.capabilities.deny, "its owner denies it (capabilities.deny)"),
+        }
+        announced, missing = announce(named, found.plugins, reasons)
         for reason in missing:
             log.warning("Capability not offered", reason=reason)
-        return trio.run(_run_until_signal, config, SandboxExecutor(zygote, lent), announced, rules)
+        return trio.run(_run_until_signal, identity, settings, SandboxExecutor(zygote, lent), announced, rules)
 
 
-async def _run_until_signal(config: NodeConfig, executor: Executor, announced: tuple[str, ...], lent: GpuRules) -> int:
+async def _run_until_signal(
+    identity: Identity, settings: Settings, executor: Executor, announced: tuple[str, ...], lent: GpuRules
+) -> int:
     stop = trio.Event()
     with _one_fault(), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
-            await run(config, executor, announced, stop=stop, lent=lent)
+            await run(identity, settings, executor, announced, stop=stop, lent=lent)
             nursery.cancel_scope.cancel()
             return 0
     log.warning("Stopped at once")

@@ -60,30 +60,40 @@ class GpuRules:
         uuids: what there is to lend, in the order in which it is used.
         share: how many running attempts one of them may have at once; 1: each has its own.
         needed: by job type, how many an attempt gets even where its limits ask for fewer.
+        only_for: by GPU, the job types that alone may have it.
     """
 
     uuids: tuple[str, ...] = ()
     share: int = 1
     needed: Mapping[str, int] = attrs.Factory(dict)
+    only_for: Mapping[str, Collection[str]] = attrs.Factory(dict)
+
+    def open_to(self, job_type: str) -> tuple[str, ...]:
+        """Return the GPUs that attempts of a type may have."""
+        return tuple(uuid for uuid in self.uuids if uuid not in self.only_for or job_type in self.only_for[uuid])
 
     def count(self, dispatch: JobDispatch) -> int:
         """Return how many GPUs an attempt gets."""
         return max(dispatch.limits.gpus, self.needed.get(dispatch.job_type, 0))
 
-    def assign(self, count: int, held: Sequence[str]) -> Take | Decline:
-        """Take an attempt with ``count`` different GPUs, those with the fewest attempts first, if as many have room.
+    def assign(self, dispatch: JobDispatch, held: Sequence[str]) -> Take | Decline:
+        """Take an attempt with as many different GPUs as it gets, least used first, if as many have room.
 
         Args:
-            count: how many it gets.
+            dispatch: the attempt.
             held: what running attempts have, each GPU once for every attempt.
         """
-        if count > len(self.uuids):
-            return Decline(f"the job needs {count} GPUs, and this node lends {len(self.uuids)}")
+        count, lent = self.count(dispatch), self.open_to(dispatch.job_type)
+        if count > len(lent):
+            of_type = " to jobs of its type" if len(lent) < len(self.uuids) else ""
+            return Decline(f"the job needs {count} GPUs, and this node lends {len(lent)}{of_type}")
         users = Counter(held)
-        room = [uuid for uuid in self.uuids if users[uuid] < self.share]
+        room = [uuid for uuid in lent if users[uuid] < self.share]
         if count > len(room):
             return Decline(f"the job needs {count} GPUs, and {len(room)} are free")
-        return Take(tuple(sorted(room, key=lambda uuid: users[uuid])[:count]))
+        # A GPU that any job may have is left to those that may have no other.
+        room.sort(key=lambda uuid: (users[uuid], uuid not in self.only_for))
+        return Take(tuple(room[:count]))
 
 
 NO_GPUS = GpuRules()
@@ -117,4 +127,4 @@ def decide(
         return Decline(f"this node does not run {dispatch.job_type!r}")
     if len(running) >= slots:
         return Decline(f"all {slots} slots are taken")
-    return gpus.assign(gpus.count(dispatch), held)
+    return gpus.assign(dispatch, held)

@@ -12,6 +12,8 @@ UCR_PER_CREDIT = 1_000_000
 
 _CREDITS = re.compile(r"(?P<sign>-?)(?P<whole>[0-9]{1,12})(\.(?P<part>[0-9]{1,6}))?")
 _SIZE = re.compile(r"(?P<number>[0-9]{1,15})\s*(?P<unit>[KMGT]?)(?:i?B)?", re.IGNORECASE)
+_SPAN = re.compile(r"(?:(?P<d>[0-9]{1,5})d)?(?:(?P<h>[0-9]{1,6})h)?(?:(?P<m>[0-9]{1,7})m)?(?:(?P<s>[0-9]{1,9})s?)?")
+_UNIT_S = {"d": 86400, "h": 3600, "m": 60, "s": 1}
 _UNIT_BYTES = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
@@ -55,3 +57,25 @@ def format_size(size_bytes: int) -> str:
             return f"{value:.0f} {unit}" if unit == "B" or value >= 10 else f"{value:.1f} {unit}"
         value /= 1024
     return f"{value:.1f} TiB"
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds that a person's duration stands for: ``90``, ``90s``, ``5m``, ``1h30m``, ``2d``.
+
+    Raises:
+        ValueError: not a duration.
+    """
+    match = _SPAN.fullmatch("".join(text.split()).lower())
+    if match is None or not any(match.groups()):
+        raise ValueError(f"{text[:40]!r} is not a duration; write for example 90s, 5m or 1h30m")
+    return float(sum(int(match[unit] or 0) * seconds for unit, seconds in _UNIT_S.items()))
+
+
+def format_duration(seconds: float) -> str:
+    """Return seconds as a person reads them, to the second: ``0s``, ``5m``, ``1h30m``, ``2d``."""
+    rest, parts = round(seconds), []
+    for unit, size in _UNIT_S.items():
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
