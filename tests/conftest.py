@@ -78,6 +78,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "sandbox": _user_namespaces,
     "root": _root,
     "chromium": _program("chromium"),
+    "hledger": _program("hledger"),
     "nvidia-ml-py": _module("pynvml", "nvidia-ml-py"),
     "setpriv": _program("setpriv"),
     "uidmap": _program("newuidmap"),

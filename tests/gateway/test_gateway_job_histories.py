@@ -305,7 +305,7 @@ class Snapshot:
 
 def check_jobs(now: Snapshot) -> None:
     """An ended job is paid or paid back once, and says when and why it ended."""
-    moved = Counter((recorded.entry.kind, recorded.entry.job_id) for recorded in now.entries)
+    moved = Counter((recorded.kind, recorded.reference) for recorded in now.entries)
     for job in now.jobs.values():
         state, costs = JobState(job.state), bool(job.price_ucr)
         assert moved[Kind.HOLD, job.job_id] == costs

@@ -16,6 +16,10 @@ ENTRIES = st.one_of(
     st.builds(ledger.hold, st.sampled_from("ab"), st.just("job"), AMOUNTS),
     st.builds(ledger.settle, st.sampled_from("ab"), st.just("job"), st.sampled_from("xy"), AMOUNTS),
     st.builds(ledger.release, st.sampled_from("ab"), st.just("job"), AMOUNTS),
+    st.builds(ledger.refund, st.sampled_from("ab"), st.just("job"), AMOUNTS, st.sampled_from([None, "x", "y"])),
+    st.builds(ledger.payout, st.just("2026-10"), st.sampled_from("xy"), AMOUNTS),
+    st.builds(ledger.adjustment, st.sampled_from(["node:x", "submitter:a"]), AMOUNTS, st.just("r"), st.just("why")),
+    st.builds(ledger.adjustment, st.just("node:x"), AMOUNTS.map(lambda amount: -amount), st.just("r"), st.just("why")),
 )
 
 
@@ -45,6 +49,35 @@ def test_no_balance_goes_negative_and_all_sum_to_zero(entries: list[Entry]) -> N
 
     assert all(balance >= 0 for account, balance in balances.items() if account != ISSUER)
     assert sum(balances.values()) == 0
+
+
+@given(st.lists(ENTRIES, max_size=40), st.data())
+def test_any_part_of_the_books_gives_the_same_balances(entries: list[Entry], data: st.DataObject) -> None:
+    """Replaying a prefix and then the rest ends where replaying everything does, and each posting counts once."""
+    posted, balances = [], dict[str, int]()
+    for entry in entries:
+        try:
+            balances |= ledger.apply(balances, entry)
+        except CreditsShortError:
+            continue
+        posted.append(entry)
+    cut = data.draw(st.integers(0, len(posted)))
+
+    again: dict[str, int] = {}
+    for part in (posted[:cut], posted[cut:]):
+        for entry in part:
+            again |= ledger.apply(again, entry)
+
+    assert again == balances
+    for account, balance in balances.items():
+        assert balance == sum(one.amount_ucr for entry in posted for one in entry.postings if one.account == account)
+
+
+def test_a_price_that_the_owner_set_comes_before_the_guides() -> None:
+    """``*`` is for types that have no price of their own, from whomever."""
+    changed = {"render": 3, "*": 7}
+
+    assert [ledger.price_ucr(one, changed) for one in ("render", "inference", "anything")] == [3, 5_000_000, 7]
 
 
 @pytest.mark.parametrize(

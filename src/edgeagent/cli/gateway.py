@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgeagent.cli.gateway_jobs import jobs
+from edgeagent.cli.gateway_ledger import ledger, prices
 from edgeagent.cli.gateway_nodes import nodes
 from edgeagent.cli.gateway_tokens import audit, token
 from edgeagent.cli.options import as_json, print_json
@@ -168,6 +169,8 @@ gateway.add_command(token)
 gateway.add_command(audit)
 gateway.add_command(nodes)
 gateway.add_command(jobs)
+gateway.add_command(ledger)
+gateway.add_command(prices)
 
 
 @gateway.group()

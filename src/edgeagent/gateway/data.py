@@ -43,8 +43,26 @@ def transaction(place: GatewaySettings) -> Iterator[Tx]:
     except OSError as error:
         raise EdgeAgentError(f"cannot use {place.data_dir}: {error.strerror}") from None
     except DBAPIError as error:
-        where = f"in {place.data_dir}" if place.postgres is None else shown(place.postgres)
-        raise EdgeAgentError(f"cannot use the database {where}: {one_line(str(error.orig))}") from None
+        raise _unusable(place, error) from None
+
+
+@contextmanager
+def reading(place: GatewaySettings) -> Iterator[Tx]:
+    """Run the block, which only reads, on one picture of the gateway's database; a running gateway is not held up.
+
+    Raises:
+        EdgeAgentError: there is no gateway in the directory, or the database cannot be used.
+    """
+    if isinstance(place.database, Path) and not place.database.exists():
+        raise EdgeAgentError(f"there is no gateway in {place.data_dir}")
+    engine = open_engine(place.database, writer=False)
+    try:
+        with engine.begin() as connection:
+            yield Tx(connection, wall_clock())
+    except DBAPIError as error:
+        raise _unusable(place, error) from None
+    finally:
+        engine.dispose()
 
 
 def owner() -> str:
@@ -60,3 +78,8 @@ def make_data_dir(data_dir: Path) -> None:
     data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not os.access(data_dir, os.W_OK | os.X_OK):
         raise PermissionError(13, "not writable")
+
+
+def _unusable(place: GatewaySettings, error: DBAPIError) -> EdgeAgentError:
+    where = f"in {place.data_dir}" if place.postgres is None else shown(place.postgres)
+    return EdgeAgentError(f"cannot use the database {where}: {one_line(str(error.orig))}")

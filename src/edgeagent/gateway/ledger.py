@@ -10,6 +10,7 @@ import enum
 import hashlib
 import json
 from collections.abc import Mapping
+from types import MappingProxyType
 
 import attrs
 
@@ -24,7 +25,12 @@ PRICES_UCR = {
 }
 OTHER_PRICE_UCR = UCR_PER_CREDIT
 
+#: Where granted credits come from, and what the owner makes good for goes to and comes from.
 ISSUER = "issuer"
+#: What was paid out of the network.
+PAID_OUT = "payouts"
+#: In a table of prices: every type that has none of its own.
+ANY_OTHER = "*"
 #: ``previous`` of the first entry.
 FIRST_HASH = "0" * 64
 
@@ -40,6 +46,13 @@ class Kind(enum.StrEnum):
     HOLD = "hold"
     SETTLE = "settle"
     RELEASE = "release"
+    REFUND = "refund"
+    PAYOUT = "payout"
+    ADJUSTMENT = "adjustment"
+
+
+#: Kinds that a job causes; their reference is its id.
+OF_JOBS = frozenset({Kind.HOLD, Kind.SETTLE, Kind.RELEASE, Kind.REFUND})
 
 
 @attrs.frozen
@@ -59,16 +72,30 @@ def _balanced(_: object, attribute: object, postings: tuple[Posting, ...]) -> No
 
 @attrs.frozen
 class Entry:
-    """One event in the books; ``job_id`` is empty for what no job caused."""
+    """One event in the books.
+
+    There is at most one entry of a kind with the same ``reference``: a job's id, a month and a node, or what the owner
+    calls it; so nothing is posted twice.  Without one (a grant with a new token) an entry may repeat.  ``memo`` is the
+    owner's reason.
+    """
 
     kind: Kind
-    job_id: str
+    reference: str
     postings: tuple[Posting, ...] = attrs.field(validator=_balanced)
+    memo: str = ""
 
 
-def price_ucr(job_type: str) -> int:
-    """Return what a job of this type costs, all of which goes to the operator."""
-    return PRICES_UCR.get(job_type, OTHER_PRICE_UCR)
+def price_ucr(job_type: str, changed_ucr: Mapping[str, int] = MappingProxyType({})) -> int:
+    """Return what a job of this type costs, all of which goes to the operator.
+
+    Args:
+        changed_ucr: the prices that the owner has set, by job type or ``ANY_OTHER``; the guide's stand for the rest.
+    """
+    if job_type in changed_ucr:
+        return changed_ucr[job_type]
+    if job_type in PRICES_UCR:
+        return PRICES_UCR[job_type]
+    return changed_ucr.get(ANY_OTHER, OTHER_PRICE_UCR)
 
 
 def submitter_account(account_id: str) -> str:
@@ -86,9 +113,9 @@ def node_account(node_id: str) -> str:
     return f"node:{node_id}"
 
 
-def grant(account_id: str, amount_ucr: int) -> Entry:
+def grant(account_id: str, amount_ucr: int, reference: str = "", memo: str = "") -> Entry:
     """Return the entry that gives a submitter credits."""
-    return _move(Kind.GRANT, "", ISSUER, submitter_account(account_id), amount_ucr)
+    return _move(Kind.GRANT, reference, ISSUER, submitter_account(account_id), amount_ucr, memo)
 
 
 def hold(account_id: str, job_id: str, amount_ucr: int) -> Entry:
@@ -104,6 +131,22 @@ def settle(account_id: str, job_id: str, node_id: str, amount_ucr: int) -> Entry
 def release(account_id: str, job_id: str, amount_ucr: int) -> Entry:
     """Return the entry that gives a failed or cancelled job's price back."""
     return _move(Kind.RELEASE, job_id, held_account(account_id), submitter_account(account_id), amount_ucr)
+
+
+def refund(account_id: str, job_id: str, amount_ucr: int, node_id: str | None = None, memo: str = "") -> Entry:
+    """Return the entry that gives a completed job's price back: from the node that had earned it, or the network."""
+    source = ISSUER if node_id is None else node_account(node_id)
+    return _move(Kind.REFUND, job_id, source, submitter_account(account_id), amount_ucr, memo)
+
+
+def payout(month: str, node_id: str, amount_ucr: int) -> Entry:
+    """Return the entry that pays out to a node's operator what it has earned until the end of a month."""
+    return _move(Kind.PAYOUT, f"{month} {node_id}", node_account(node_id), PAID_OUT, amount_ucr)
+
+
+def adjustment(account: str, amount_ucr: int, reference: str, memo: str) -> Entry:
+    """Return the entry by which the owner corrects an account in the books, up or (negative) down."""
+    return _move(Kind.ADJUSTMENT, reference, ISSUER, account, amount_ucr, memo)
 
 
 def apply(balances_ucr: Mapping[str, int], entry: Entry) -> dict[str, int]:
@@ -125,9 +168,9 @@ def apply(balances_ucr: Mapping[str, int], entry: Entry) -> dict[str, int]:
 def chain_hash(previous: str, entry: Entry, at: float) -> str:
     """Return the SHA-256 in hex that ties ``entry``, made ``at`` seconds since the epoch, to the one before it."""
     lines = sorted([posting.account, posting.amount_ucr] for posting in entry.postings)
-    document = json.dumps([previous, entry.kind, entry.job_id, repr(at), lines], separators=(",", ":"))
+    document = json.dumps([previous, entry.kind, entry.reference, entry.memo, repr(at), lines], separators=(",", ":"))
     return hashlib.sha256(document.encode()).hexdigest()
 
 
-def _move(kind: Kind, job_id: str, source: str, target: str, amount_ucr: int) -> Entry:
-    return Entry(kind, job_id, (Posting(source, -amount_ucr), Posting(target, amount_ucr)))
+def _move(kind: Kind, reference: str, source: str, target: str, amount_ucr: int, memo: str = "") -> Entry:
+    return Entry(kind, reference, (Posting(source, -amount_ucr), Posting(target, amount_ucr)), memo)

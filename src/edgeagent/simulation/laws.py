@@ -12,12 +12,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
-from edgeagent.gateway.ledger import Kind
-from edgeagent.gateway.store import Tx
-from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store.tables import attempts, jobs, ledger_accounts
+from edgeagent.gateway.store import Tx, verification
+from edgeagent.gateway.store.tables import attempts, jobs
 
 _Rows = Mapping[str, Any]
 
@@ -34,8 +31,7 @@ def breaches(tx: Tx, accepted: Collection[str], credited: Mapping[str, set[int]]
     all_attempts = {row.attempt_id: row for row in tx.connection.execute(sa.select(attempts).order_by(attempts.c.seq))}
     return [
         *_lost(all_jobs, all_attempts, accepted, ended=ended),
-        *_money(tx, all_jobs),
-        *_books(tx),
+        *(one.what if one.seq is None else f"entry {one.seq}: {one.what}" for one in verification.verify(tx).wrong),
         *_winners(all_jobs, all_attempts, credited),
     ]
 
@@ -60,41 +56,6 @@ def _lost(all_jobs: _Rows, all_attempts: _Rows, accepted: Collection[str], *, en
             yield f"job {job_id} has not ended: {job.state} after {tried[job_id]} attempts"
         if job.state == JobState.FAILED and not tried[job_id]:
             yield f"job {job_id} failed without an attempt"
-
-
-def _money(tx: Tx, all_jobs: _Rows) -> Iterator[str]:
-    """A job is held for once, and then paid once or paid back once, as its state says."""
-    moved = Counter((one.entry.kind, one.entry.job_id) for one in books.entries(tx))
-    for job_id, job in all_jobs.items():
-        state, costs = JobState(job.state), bool(job.price_ucr)
-        expected = {
-            Kind.HOLD: costs,
-            Kind.SETTLE: costs and state is JobState.COMPLETED,
-            Kind.RELEASE: costs and state in {JobState.FAILED, JobState.CANCELLED},
-        }
-        for kind, times in expected.items():
-            if moved[kind, job_id] != times:
-                yield f"job {job_id} is {state} with {moved[kind, job_id]} entries of kind {kind}"
-        if job.credited_ucr != (job.price_ucr if state is JobState.COMPLETED else 0):
-            yield f"job {job_id} is {state} and credited {job.credited_ucr} of {job.price_ucr}"
-
-
-def _books(tx: Tx) -> Iterator[str]:
-    """Balances are what the postings add up to, none is below zero, and the chain is whole."""
-    summed: Counter[str] = Counter()
-    previous = ledger.FIRST_HASH
-    for number, recorded in enumerate(books.entries(tx), 1):
-        previous = ledger.chain_hash(previous, recorded.entry, recorded.at)
-        if (recorded.seq, recorded.hash) != (number, previous):
-            yield f"the chain breaks at entry {recorded.seq}"
-        for posting in recorded.entry.postings:
-            summed[posting.account] += posting.amount_ucr
-    balances = {row.account: row.balance_ucr for row in tx.connection.execute(sa.select(ledger_accounts))}
-    if sum(balances.values()) != 0:
-        yield f"all balances add up to {sum(balances.values())}"
-    for account, balance in balances.items():
-        if balance != summed[account] or (balance < 0 and account != ledger.ISSUER):
-            yield f"{account} has {balance}, its postings add up to {summed[account]}"
 
 
 def _winners(all_jobs: _Rows, all_attempts: _Rows, credited: Mapping[str, set[int]]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -13,14 +14,32 @@ from edgeagent.gateway.ledger import Entry, Posting
 from edgeagent.gateway.store.tables import ledger_accounts, ledger_entries, ledger_postings
 from edgeagent.gateway.store.writer import Tx
 
+#: Rows that are fetched at a time.
+_AT_ONCE = 5000
+
 _BALANCES = sa.select(ledger_accounts.c.account, ledger_accounts.c.balance_ucr).where(
     ledger_accounts.c.account.in_(sa.bindparam("names", expanding=True))
 )
 _SET_BALANCE = sa.update(ledger_accounts).where(ledger_accounts.c.account == sa.bindparam("name"))
 _TIP = sa.select(ledger_entries.c.seq, ledger_entries.c.hash).order_by(ledger_entries.c.seq.desc()).limit(1)
+_SAME = sa.select(ledger_entries.c.seq).where(
+    ledger_entries.c.kind == sa.bindparam("kind"),
+    ledger_entries.c.reference == sa.bindparam("reference"),
+    ledger_entries.c.reference != "",
+)
+_POSTINGS = sa.select(ledger_postings).where(ledger_postings.c.entry_seq == sa.bindparam("seq"))
+_ENTRIES = (
+    sa.select(ledger_entries, ledger_postings.c.account, ledger_postings.c.amount_ucr)
+    .join_from(ledger_entries, ledger_postings, isouter=True)
+    .order_by(ledger_entries.c.seq, ledger_postings.c.account)
+)
 _ADD_ACCOUNT, _ADD_ENTRY, _ADD_POSTING = (
     sa.insert(table) for table in (ledger_accounts, ledger_entries, ledger_postings)
 )
+
+
+class ReferenceUsedError(Exception):
+    """A reference stands for another entry already."""
 
 
 def post(tx: Tx, entry: Entry) -> None:
@@ -52,11 +71,28 @@ def post_all(tx: Tx, batch: Sequence[Entry]) -> None:
     entries, postings = [], []
     for entry in batch:
         seq, previous = seq + 1, ledger.chain_hash(previous, entry, tx.now)
-        made = {"kind": entry.kind.value, "job_id": entry.job_id, "at": tx.now}
+        made = {"kind": entry.kind.value, "reference": entry.reference, "memo": entry.memo, "at": tx.now}
         entries.append({"seq": seq, "hash": previous, **made})
         postings += [{"entry_seq": seq, "account": one.account, "amount_ucr": one.amount_ucr} for one in entry.postings]
     tx.connection.execute(_ADD_ENTRY, entries)
     tx.connection.execute(_ADD_POSTING, postings)
+
+
+def post_once(tx: Tx, entry: Entry) -> bool:
+    """Append an entry unless the books have it already; return whether it is new.
+
+    Raises:
+        ReferenceUsedError: there is an entry of this kind with this reference, and it says something else.
+        CreditsShortError: an account would go below zero; nothing was written.
+    """
+    row = tx.connection.execute(_SAME, {"kind": entry.kind.value, "reference": entry.reference}).first()
+    if row is None:
+        post(tx, entry)
+        return True
+    there = {one.account: one.amount_ucr for one in tx.connection.execute(_POSTINGS, {"seq": row.seq})}
+    if there != {one.account: one.amount_ucr for one in entry.postings}:
+        raise ReferenceUsedError(f"{entry.reference!r} is the reference of another {entry.kind}: entry {row.seq}")
+    return False
 
 
 def balances(tx: Tx, names: Iterable[str]) -> dict[str, int]:
@@ -64,24 +100,41 @@ def balances(tx: Tx, names: Iterable[str]) -> dict[str, int]:
     return {row.account: row.balance_ucr for row in tx.connection.execute(_BALANCES, {"names": list(names)})}
 
 
+def all_balances(tx: Tx) -> dict[str, int]:
+    """Return the balance, in micro-credits, of every account in the books."""
+    return {row.account: row.balance_ucr for row in tx.connection.execute(sa.select(ledger_accounts))}
+
+
 @attrs.frozen
 class Recorded:
-    """An entry as it is on disk."""
+    """An entry as it is on disk; ``kind`` and ``postings`` may be anything there, see ``entry``."""
 
     seq: int
-    entry: Entry
+    kind: str
+    reference: str
+    memo: str
+    postings: tuple[Posting, ...]
     at: float
     hash: str
 
+    @property
+    def entry(self) -> Entry:
+        """The entry.
+
+        Raises:
+            ValueError: somebody made one that is none: of no known kind, or not balanced.
+        """
+        return Entry(ledger.Kind(self.kind), self.reference, self.postings, self.memo)
+
 
 def entries(tx: Tx) -> Iterator[Recorded]:
-    """Return every entry, oldest first."""
-    postings: dict[int, list[Posting]] = {}
-    for row in tx.connection.execute(sa.select(ledger_postings)):
-        postings.setdefault(row.entry_seq, []).append(Posting(row.account, row.amount_ucr))
-    for row in tx.connection.execute(sa.select(ledger_entries).order_by(ledger_entries.c.seq)):
-        entry = Entry(ledger.Kind(row.kind), row.job_id, tuple(postings[row.seq]))
-        yield Recorded(row.seq, entry, row.at, row.hash)
+    """Return every entry, oldest first, without having all of them in memory."""
+    rows = tx.connection.execute(_ENTRIES, execution_options={"yield_per": _AT_ONCE})
+    for _, lines in itertools.groupby(rows, key=lambda row: row.seq):
+        first, *others = lines
+        # An outer join: an entry that has lost its postings has one row without any.
+        postings = tuple(Posting(row.account, row.amount_ucr) for row in (first, *others) if row.account is not None)
+        yield Recorded(first.seq, first.kind, first.reference, first.memo, postings, first.at, first.hash)
 
 
 def _tip(tx: Tx) -> tuple[int, str]:

@@ -260,6 +260,12 @@ def credit(tx: Tx, node_id: str, amount_ucr: int) -> None:
     tx.connection.execute(_CREDIT, {"node": node_id, "amount": amount_ucr})
 
 
+def adjust_earned(tx: Tx, node_id: str, amount_ucr: int) -> None:
+    """Count that a node has earned more or less than its jobs gave it."""
+    earned = sa.update(nodes).where(nodes.c.node_id == node_id)
+    tx.connection.execute(earned.values(earned_ucr=nodes.c.earned_ucr + amount_ucr))
+
+
 def known_job_types(tx: Tx) -> list[str]:
     """Return every job type that a node has ever offered, sorted."""
     return sorted(tx.connection.scalars(sa.select(job_types.c.job_type)))

@@ -17,7 +17,7 @@ from edgeagent.gateway.jobs import MAX_ATTEMPTS, USUAL_PRIORITY, JobState
 from edgeagent.gateway.needs import Need, memory_needed
 from edgeagent.gateway.references import kind_of
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store import nodes
+from edgeagent.gateway.store import nodes, prices
 from edgeagent.gateway.store.tables import idempotency_keys, job_types, jobs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.codec import converter
@@ -129,7 +129,8 @@ def submit(tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key
                 raise KeyReusedError(key.name)
             return Submitted(tuple(orjson.loads(row.job_ids)))
     _check_types(tx, batch)
-    rows = [_row(new, tx.now, steady_now) for new in batch]
+    changed_ucr = prices.current(tx)
+    rows = [_row(new, ledger.price_ucr(new.job_type, changed_ucr), tx.now, steady_now) for new in batch]
     held = [(row["job_id"], row["price_ucr"]) for row in rows if row["price_ucr"]]
     books.post_all(tx, [ledger.hold(account_id, job_id, price_ucr) for job_id, price_ucr in held])
     tx.connection.execute(_ADD_JOBS, rows)
@@ -200,7 +201,7 @@ def _check_types(tx: Tx, batch: Sequence[New]) -> None:
             raise UnknownJobTypeError(index, f"no node has ever offered job type {new.job_type!r}; there are: {there}")
 
 
-def _row(new: New, now: float, steady_now: float) -> dict[str, Any]:
+def _row(new: New, price_ucr: int, now: float, steady_now: float) -> dict[str, Any]:
     return {
         "job_id": new.job_id,
         "account_id": new.account_id,
@@ -216,7 +217,7 @@ def _row(new: New, now: float, steady_now: float) -> dict[str, Any]:
         "retries": 0,
         "deadline_s": new.deadline_s,
         "deadline_at": None if new.deadline_s is None else steady_now + new.deadline_s,
-        "price_ucr": ledger.price_ucr(new.job_type),
+        "price_ucr": price_ucr,
         "credited_ucr": 0,
         "progress_text": "",
         "created_at": now,

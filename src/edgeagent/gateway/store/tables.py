@@ -222,18 +222,30 @@ ledger_entries = Table(
     metadata,
     Column("seq", _Serial, primary_key=True, autoincrement=False),
     Column("kind", String(16), nullable=False),
-    Column("job_id", String(36), nullable=False),  # empty where no job caused it
+    Column("reference", String(150), nullable=False),  # see ledger.Entry; empty where the entry may repeat
+    Column("memo", Text, nullable=False),
     Column("at", Double, nullable=False),
     Column("hash", String(64), nullable=False),
-    # A job is held for, settled and released at most once each.
+    # A job is held for, settled and released at most once each, a month paid out once to a node.
     Index(
-        "uq_ledger_entries_kind_job_id",
+        "uq_ledger_entries_kind_reference",
         "kind",
-        "job_id",
+        "reference",
         unique=True,
-        sqlite_where=sa.text("job_id <> ''"),
-        postgresql_where=sa.text("job_id <> ''"),
+        sqlite_where=sa.text("reference <> ''"),
+        postgresql_where=sa.text("reference <> ''"),
     ),
+)
+
+#: Every price that the owner has set, in order; a job type's last one holds, see gateway.ledger.
+prices = Table(
+    "prices",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("job_type", String(100), nullable=False),
+    Column("price_ucr", _Big, nullable=False),
+    Column("since", Double, nullable=False),
+    CheckConstraint("price_ucr >= 0", name="not_negative"),
 )
 
 ledger_postings = Table(

@@ -62,18 +62,28 @@ def upgrade() -> None:
         "ledger_entries",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=False, nullable=False),
         sa.Column("kind", sa.String(length=16), nullable=False),
-        sa.Column("job_id", sa.String(length=36), nullable=False),
+        sa.Column("reference", sa.String(length=150), nullable=False),
+        sa.Column("memo", sa.Text(), nullable=False),
         sa.Column("at", sa.Double(), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_ledger_entries")),
     )
     op.create_index(
-        "uq_ledger_entries_kind_job_id",
+        "uq_ledger_entries_kind_reference",
         "ledger_entries",
-        ["kind", "job_id"],
+        ["kind", "reference"],
         unique=True,
-        sqlite_where=sa.text("job_id <> ''"),
-        postgresql_where=sa.text("job_id <> ''"),
+        sqlite_where=sa.text("reference <> ''"),
+        postgresql_where=sa.text("reference <> ''"),
+    )
+    op.create_table(
+        "prices",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("job_type", sa.String(length=100), nullable=False),
+        sa.Column("price_ucr", sa.BigInteger(), nullable=False),
+        sa.Column("since", sa.Double(), nullable=False),
+        sa.CheckConstraint("price_ucr >= 0", name=op.f("ck_prices_not_negative")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_prices")),
     )
     op.create_table(
         "join_tokens",
@@ -280,11 +290,12 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_used_challenges_until"), table_name="used_challenges")
     op.drop_table("used_challenges")
     op.drop_table("join_tokens")
+    op.drop_table("prices")
     op.drop_index(
-        "uq_ledger_entries_kind_job_id",
+        "uq_ledger_entries_kind_reference",
         table_name="ledger_entries",
-        sqlite_where=sa.text("job_id <> ''"),
-        postgresql_where=sa.text("job_id <> ''"),
+        sqlite_where=sa.text("reference <> ''"),
+        postgresql_where=sa.text("reference <> ''"),
     )
     op.drop_table("ledger_entries")
     op.drop_table("ledger_accounts")
