@@ -6,7 +6,7 @@ Values come back as the gateway's JSON; every fault is one of ``edgeagent.errors
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +19,8 @@ from edgeagent.rest import Json, Rest
 
 #: Job states from which there is no way on.
 ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
+#: Jobs in one answer to ``list``: the most that the gateway gives.
+PAGE = 200
 #: Seconds between two looks at a job that is being watched.
 POLL_S = 0.2
 #: Seconds before a stream of events is opened again, after the first time without any event, the second ...
@@ -64,12 +66,27 @@ class Client(Rest):
         """Return a job as it is now."""
         return await self.call("GET", _job(job_id))
 
-    async def list(self, *, status: str | None = None, job_type: str | None = None, limit: int = 50) -> list[Json]:
-        """Return the account's jobs, newest first."""
-        wanted = {"status": status, "job_type": job_type, "limit": limit}
-        answer = await self.call("GET", "/jobs", params={key: value for key, value in wanted.items() if value})
-        jobs: list[Json] = answer["jobs"]
-        return jobs
+    async def list(
+        self, *, status: str | None = None, job_type: str | None = None, limit: int | None = 50
+    ) -> AsyncIterator[Json]:
+        """Yield the account's jobs, newest first, page by page.
+
+        Args:
+            status: only those in this state.
+            job_type: only those of this type.
+            limit: at most so many; None for all.
+        """
+        left, before = limit, None
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            wanted = {"status": status, "job_type": job_type, "limit": size, "before": before}
+            answer = await self.call("GET", "/jobs", params={key: value for key, value in wanted.items() if value})
+            for one in answer["jobs"]:
+                yield one
+            before = answer.get("next")
+            if before is None:
+                return
+            left = None if left is None else left - len(answer["jobs"])
 
     async def cancel(self, job_id: str) -> Json:
         """Cancel a job and return it."""

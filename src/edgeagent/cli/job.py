@@ -217,18 +217,22 @@ def show(ctx: click.Context, job_id: str, as_json: bool) -> None:
 @job.command(name="list")
 @click.option("--status", help="Only jobs in this state, for example FAILED.")
 @click.option("--type", "job_type", help="Only jobs of this type.")
-@click.option("--limit", type=click.IntRange(1, 200), default=50, show_default=True)
+@click.option("--limit", type=click.IntRange(1), default=50, show_default=True, help="At most so many.")
+@click.option("--all", "everything", is_flag=True, help="All of them, whatever --limit says.")
 @as_json
 @click.pass_context
-def list_jobs(ctx: click.Context, status: str | None, job_type: str | None, limit: int, as_json: bool) -> None:
+def list_jobs(
+    ctx: click.Context, status: str | None, job_type: str | None, limit: int, everything: bool, as_json: bool
+) -> None:
     """List your jobs, newest first."""
 
     async def use(client: Client) -> None:
-        jobs = await client.list(status=status and status.upper(), job_type=job_type, limit=limit)
+        most = None if everything else limit
+        jobs = client.list(status=status and status.upper(), job_type=job_type, limit=most)
         if as_json:
-            print_json("jobs/1", {"jobs": jobs})
+            print_json("jobs/1", {"jobs": [one async for one in jobs]})
             return
-        for one in jobs:
+        async for one in jobs:
             click.echo(f"{one['job_id']}  {one['status']:<10}  {one['created_at']}  {one['job_type']}")
 
     _call(ctx, use)
