@@ -45,6 +45,13 @@ def test_plain_addresses_keep_port_and_path() -> None:
         "https://u:p@x",
         "https://x?token=1",
         "http://[x",
+        "http://a..b",
+        "http://.a",
+        "http://-a.b",
+        "http://a b",
+        "http://a;b",
+        "http://" + "a" * 64,
+        "http://" + "a." * 130,
     ],
 )
 def test_what_names_no_gateway_is_refused_with_an_example(text: str) -> None:

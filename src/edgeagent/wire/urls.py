@@ -6,11 +6,15 @@ gateway are equal here.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, urlsplit
 
 import attrs
 
 API_PREFIX = "/api/v1"
+#: Names and IPv4 addresses (RFC 1123); what a resolver or a socket would refuse later, and less clearly.
+_LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,254}}\Z){_LABEL}(\.{_LABEL})*\.?", re.IGNORECASE)
 _SECURE = {"https": True, "wss": True, "http": False, "ws": False}
 
 
@@ -37,6 +41,8 @@ class GatewayUrl:
             raise ValueError(f"{text!r} is not an address ({error}); {example}") from None
         if parts.scheme not in _SECURE or not host:
             raise ValueError(f"{text!r} is not a gateway's address; {example}")
+        if ":" not in host and not _HOST.fullmatch(host):
+            raise ValueError(f"{text!r} names no host: {host!r} is none; {example}")
         if parts.username is not None or parts.query or parts.fragment:
             raise ValueError(f"{text!r} holds more than a host and a path; {example}")
         authority = (f"[{host}]" if ":" in host else host) + (f":{port}" if port is not None else "")
