@@ -236,14 +236,16 @@ def profile(tx: Tx, node_id: str) -> Profile:
 def standings(tx: Tx) -> list[Standing]:
     """Return the leaderboard's lines, in no order; nodes that wait for approval, or were revoked, have none."""
     until = sa.func.coalesce(node_states.c.until, tx.now)
-    healthy = sa.case((node_states.c.state == NodeState.HEALTHY.value, until - node_states.c.since), else_=0.0)
+    # A clock that was set back meanwhile must not take away what other times have added.
+    lasted = sa.case((until > node_states.c.since, until - node_states.c.since), else_=0.0)
+    healthy = sa.case((node_states.c.state == NodeState.HEALTHY.value, lasted), else_=0.0)
     times = {
         row.node_id: (row.healthy_s, row.known_s)
         for row in tx.connection.execute(
             sa.select(
                 node_states.c.node_id,
                 sa.func.sum(healthy).label("healthy_s"),
-                sa.func.sum(until - node_states.c.since).label("known_s"),
+                sa.func.sum(lasted).label("known_s"),
             ).group_by(node_states.c.node_id)
         )
     }
