@@ -64,10 +64,17 @@ async def memory_gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Asyn
 
 
 @pytest.fixture
-async def port_gateway(tmp_path: Path) -> AsyncIterator[PortGateway]:
-    """A gateway as its command runs it."""
-    async with on_a_port(tmp_path) as gateway:
+async def port_gateway(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[PortGateway]:
+    """A gateway as its command runs it, on SQLite unless the test says ``scripted.on_both_databases``."""
+    if getattr(request, "param", "sqlite") == "sqlite":
+        async with on_a_port(tmp_path) as gateway:
+            yield gateway
+        return
+    server: Server = request.getfixturevalue("postgresql")
+    url = server.make(request.getfixturevalue("postgresql_schema"))
+    async with on_a_port(tmp_path, postgres=url) as gateway:
         yield gateway
+    server.drop(url)
 
 
 @pytest.fixture

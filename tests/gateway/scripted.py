@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 import attrs
 import httpx2
+import pytest
 import sqlalchemy as sa
 import trio
 import trio.testing
@@ -52,6 +53,12 @@ FILE = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(FILE).hexdigest()
 #: Real seconds after which a test that waits for something has failed.
 PATIENCE_S = 20.0
+
+
+#: Runs a test's ``port_gateway`` on each kind of database.
+on_both_databases = pytest.mark.parametrize(
+    "port_gateway", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))], indirect=True
+)
 
 
 @attrs.frozen

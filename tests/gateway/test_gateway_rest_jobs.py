@@ -7,9 +7,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from scripted import PortGateway, refused, submit
+from scripted import PortGateway, on_both_databases, refused, submit
 
 from edgeagent.wire.messages import Limits, Outcome
+
+pytestmark = on_both_databases
 
 
 async def test_a_job_is_submitted(port_gateway: PortGateway, submitter: httpx2.AsyncClient) -> None:
