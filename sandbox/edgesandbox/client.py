@@ -59,6 +59,9 @@ class Zygote:
 
     Args:
         entry: ``"module:function"`` called in each job with its end of the channel.
+        waits: that function is called ahead, when its process is confined, with a ``job.Gate`` as its second argument;
+            what takes it long is then done in sandboxes that are kept ready.  It calls the gate's ``ready``, waits
+            until ``fd`` can be read, and calls ``enter``; nothing of the job may run before that.
         preload: modules to import ahead, once.
         read_only: files and directories that jobs may read, at the same path.
         import_paths: directories to import from, which jobs may read too.
@@ -84,6 +87,7 @@ class Zygote:
         self,
         *,
         entry: str,
+        waits: bool = False,
         preload: Iterable[str] = (),
         read_only: Iterable[Path | str] = (),
         import_paths: Iterable[Path | str] = (),
@@ -123,6 +127,7 @@ class Zygote:
         }
         self._for_zygote = {
             "entry": entry,
+            "waits": waits,
             "preload": list(preload),
             "import_paths": paths,
             "read_only": self._for_launcher["read_only"],

@@ -25,7 +25,7 @@ NAMESPACES = linux.CLONE_NEWUSER | linux.CLONE_NEWNS | linux.CLONE_NEWPID | linu
 
 def main(
     prepared: Prepared,
-    entry: job.Entry | str,
+    entry: job.Entry | job.Waiting | str,
     fds: list[int],
     mapped: int,
     group: Group | None,
@@ -95,7 +95,7 @@ def _build(
 
 def _supervise(
     prepared: Prepared,
-    entry: job.Entry | str,
+    entry: job.Entry | job.Waiting | str,
     channel: int,
     control: socket.socket,
     sink: int,
@@ -108,6 +108,7 @@ def _supervise(
 ) -> None:
     output_read, output_write = os.pipe()
     words_read, words_write = os.pipe()
+    built_cpu_s = (group.cpu_s() if group is not None else None) or 0.0
     pid = os.fork()
     if pid == 0:
         job.run(prepared, entry, job.Ends(channel, output_write, words_write, start))
@@ -125,6 +126,7 @@ def _supervise(
         disks=disks,
         on_disk=on_disk,
         group=group,
+        built_cpu_s=built_cpu_s,
     )
     supervisor.watch()
     passing.send_bytes(control, supervisor.finish().pack() + prepared.account)

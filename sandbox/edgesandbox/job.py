@@ -1,13 +1,15 @@
 """The job's process: confines itself, then calls the entry function with the channel.
 
-Nothing that runs here is trusted once the entry is called.  That is when the agent says so: until then the job waits,
-confined.  Over ``words``, a pipe to the supervisor, it says either why it could not be confined, or first that it is,
-and in the end perhaps that it lacked memory.
+Nothing that runs here is trusted once the job has started.  That is when the agent says so: until then it waits,
+confined, here or, with what takes long done already, in an entry that knows how to.  Over ``words``, a pipe to the
+supervisor, it says either why it could not be confined, or first that it is, and in the end perhaps that it lacked
+memory.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import os
 import socket
@@ -16,7 +18,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from edgesandbox import confine
 from edgesandbox.prepare import Prepared
@@ -29,6 +31,13 @@ OUT_OF_MEMORY = b"M"
 Entry = Callable[[socket.socket], object]
 
 
+@dataclasses.dataclass(frozen=True)
+class Waiting:
+    """An entry that waits for its job's start itself, with what it can do ahead done: it has a ``Gate`` to pass."""
+
+    function: Callable[[socket.socket, Gate], object]
+
+
 def load_entry(name: str) -> Entry:
     """Return the function that ``"module:function"`` names.
 
@@ -39,6 +48,17 @@ def load_entry(name: str) -> Entry:
     module, _, function = name.partition(":")
     entry: Entry = getattr(importlib.import_module(module), function)
     return entry
+
+
+def load(name: str, *, waits: bool) -> Entry | Waiting:
+    """Return the entry that ``"module:function"`` names, as the zygote's caller has described it.
+
+    Raises:
+        ImportError: no such module.
+        AttributeError: no such function in it.
+    """
+    entry: Any = load_entry(name)
+    return Waiting(entry) if waits else entry
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +78,27 @@ class Ends:
     start: int
 
 
-def run(prepared: Prepared, entry: Entry | str, ends: Ends) -> NoReturn:
+class Gate:
+    """What stands between a confined process and its job: ``ready`` first, then ``enter`` when ``fd`` is readable."""
+
+    def __init__(self, ends: Ends) -> None:
+        """Stand at the process that has these descriptors."""
+        self._words = ends.words
+        self.fd = ends.start
+
+    def ready(self) -> None:
+        """Say that this process is confined, and that what it has used of the processor is not the job's."""
+        os.write(self._words, CONFINED.pack(time.process_time()))
+
+    def enter(self) -> None:
+        """Return when the job is to start; never where it is not wanted any more."""
+        if not os.read(self.fd, 1):
+            os._exit(1)
+        os.close(self.fd)
+        self.fd = -1
+
+
+def run(prepared: Prepared, entry: Entry | Waiting | str, ends: Ends) -> NoReturn:
     """Become the job, wait until it is to start, and end with it."""
     words = ends.words
     try:
@@ -73,32 +113,34 @@ def run(prepared: Prepared, entry: Entry | str, ends: Ends) -> NoReturn:
     start(entry, ends)
 
 
-def start(entry: Entry | str, ends: Ends) -> NoReturn:
-    """Say that this process is confined, wait until the job is to start, and end with it."""
-    words = ends.words
-    os.write(words, CONFINED.pack(time.process_time()))
+def start(entry: Entry | Waiting | str, ends: Ends) -> NoReturn:
+    """Be confined, wait until the job is to start, and end with it."""
+    gate = Gate(ends)
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, ends.channel)
-    # From here to the entry, every line delays a job that somebody waits for.
-    if not os.read(ends.start, 1):
-        os._exit(1)
-    os.close(ends.start)
     code = 1
     try:
-        code = _call(entry, channel)
-    except MemoryError:
-        os.write(words, OUT_OF_MEMORY)
-        traceback.print_exc()
-    except BaseException:
+        if isinstance(entry, Waiting):
+            code = _exit_code(functools.partial(entry.function, channel, gate))
+        else:
+            gate.ready()
+            # From here to the entry, every line delays a job that somebody waits for.
+            gate.enter()
+            code = _exit_code(functools.partial(load_entry(entry) if isinstance(entry, str) else entry, channel))
+    except BaseException as problem:
+        if gate.fd >= 0:  # not the job's fault: it has not started
+            os.write(ends.words, f"{type(problem).__name__} before the start: {problem}".encode()[:1000])
+        elif isinstance(problem, MemoryError):
+            os.write(ends.words, OUT_OF_MEMORY)
         traceback.print_exc()
     finally:
         _flush()
         os._exit(code)
 
 
-def _call(entry: Entry | str, channel: socket.socket) -> int:
-    """Call the entry as a program is called; returns its exit code."""
+def _exit_code(call: Callable[[], object]) -> int:
+    """Call the entry as a program is called."""
     try:
-        (load_entry(entry) if isinstance(entry, str) else entry)(channel)
+        call()
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
             return (end.code or 0) & 0xFF

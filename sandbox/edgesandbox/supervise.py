@@ -111,6 +111,7 @@ class Supervisor:
         relay: Relay,
         disks: Sequence[int],
         group: Group | None,
+        built_cpu_s: float = 0.0,
         on_disk: bool = False,
         tree: Tree | None = None,
         lifeline: int | None = None,
@@ -128,6 +129,7 @@ class Supervisor:
             disks: descriptors of its scratch and /tmp.
             on_disk: whether its scratch is a directory on disk, which no kernel limit bounds.
             group: its control group.
+            built_cpu_s: processor seconds that the group had used before the job's process was forked.
             tree: its processes; unset, those of this PID namespace.
             lifeline: a pipe whose end means that everything is to end.
         """
@@ -143,7 +145,7 @@ class Supervisor:
         self.group = group
         self.tree = tree or Namespace()
         self.lifeline = lifeline
-        self.built_cpu_s = (group.cpu_s() if group else None) or 0.0  # went into building the sandbox
+        self.built_cpu_s = built_cpu_s
         self.status: int | None = None
         self.stopped_for: Outcome | None = None
         self.children = linux.signal_descriptor(signal.SIGCHLD)
@@ -289,7 +291,8 @@ class Supervisor:
         ran = confined and self.started is not None and not _read_now(self.start)  # the byte that it starts by
         cpu_s = self._group_cpu_s()
         if cpu_s is None:
-            cpu_s = max(0.0, used.ru_utime + used.ru_stime - before_s)
+            cpu_s = used.ru_utime + used.ru_stime
+        cpu_s = max(0.0, cpu_s - before_s)
         source = self.group.peak_source if self.group else 0
         peak_bytes = self.group.peak_bytes() if self.group and source else max(self.peak_bytes, used.ru_maxrss * 1024)
         self.relay.fill()

@@ -52,7 +52,7 @@ class Task:
     """One job: what to run, for whom, and where."""
 
     spec: Spec
-    entry: job.Entry | str
+    entry: job.Entry | job.Waiting | str
     user: int | None
     home: Path
 

@@ -36,7 +36,7 @@ from edgesandbox import (
 )
 from edgesandbox.binds import Bind
 from edgesandbox.errors import SandboxUnavailable
-from edgesandbox.job import Entry
+from edgesandbox.job import Entry, Waiting
 from edgesandbox.spec import Spec
 from edgesandbox.tierc_wall import Wall
 from edgesandbox.zygote import prepare
@@ -171,7 +171,7 @@ def _check(spec: Spec, host: tierc_init.Host) -> Spec:
 class Nursery:
     """The jobs that are alive, and the ids they have."""
 
-    def __init__(self, control: socket.socket, entry: Entry, host: tierc_init.Host, base: Path) -> None:
+    def __init__(self, control: socket.socket, entry: Entry | Waiting, host: tierc_init.Host, base: Path) -> None:
         """Serve requests that arrive on ``control``; jobs live below ``base``."""
         self._control = control
         self._entry = entry

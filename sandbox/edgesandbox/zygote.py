@@ -62,7 +62,7 @@ def main(fd: int, groups_fd: int) -> NoReturn:
     os._exit(0)
 
 
-def prepare(message: dict[str, Any]) -> job.Entry:
+def prepare(message: dict[str, Any]) -> job.Entry | job.Waiting:
     """Import the modules that every job starts with; returns the entry function.
 
     Raises:
@@ -90,7 +90,7 @@ def prepare(message: dict[str, Any]) -> job.Entry:
                 "leave it out of preload, or set what keeps it single-threaded (such as OPENBLAS_NUM_THREADS=1)"
             )
     try:
-        entry = job.load_entry(message["entry"])
+        entry = job.load(message["entry"], waits=message["waits"])
     except AttributeError as problem:
         raise SandboxUnavailable(f"no entry {message['entry']}: {problem}") from problem
     for stream in (sys.stdout, sys.stderr):
@@ -139,7 +139,9 @@ class Clone:
 class Nursery:
     """The jobs that are alive, and the ids they have."""
 
-    def __init__(self, control: socket.socket, entry: job.Entry, groups: Groups, message: dict[str, Any]) -> None:
+    def __init__(
+        self, control: socket.socket, entry: job.Entry | job.Waiting, groups: Groups, message: dict[str, Any]
+    ) -> None:
         """Serve requests that arrive on ``control``, as the agent's first message says."""
         self._ahead = message["ahead"]
         self._control = control

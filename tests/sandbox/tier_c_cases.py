@@ -351,3 +351,12 @@ def test_a_warm_box_is_confined_as_well():
             assert "here" == hear(box)
             assert "C" == report_of(box).tier
     assert time.monotonic() - started < 30
+
+
+def test_an_entry_may_wait_for_its_start_itself():
+    """As in the other tiers."""
+    with (
+        Zygote(entry="patient:exit_with_seven", waits=True, import_paths=[HERE], tier_c="force") as zygote,
+        zygote.spawn(Spec(limits=LIMITS)) as box,
+    ):
+        assert 7 == report_of(box).exit_code

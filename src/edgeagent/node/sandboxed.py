@@ -122,6 +122,7 @@ def zygote_for(
     shown = [plugin_dir] if plugin_dir.is_dir() else []
     zygote = Zygote(
         entry="edgeagent.plugins.child:main",
+        waits=True,
         read_only=shown,
         env={PLUGIN_DIR_VARIABLE: str(plugin_dir)} if shown else {},
         hidden=[plugin_dir.parent],

@@ -4,6 +4,9 @@
 rule is that every way a plugin can go wrong short of killing the process becomes a Done with one line of reason, the
 traceback going to stderr where the log lines come from.  The zygote imports this module before it forks, so trio and
 the table of plugins are there already; the plugin's own imports happen here, after the fork.
+
+A process that is kept ready waits inside trio, whose start takes longer than most of what comes before the plugin.
+Nothing of a job, the plugin's imports included, happens before the gate is passed.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
+from typing import Protocol
 
 import trio
 
@@ -28,13 +32,32 @@ PROGRESS_INTERVAL_S = 0.05
 _discovered = discover(plugin_dir_from())  # once, in the zygote: reading the metadata of packages takes 20 ms
 
 
-def main(channel: socket.socket) -> None:
-    """Do the one job that comes over ``channel``.  Output files go to ``output`` in the working directory."""
-    start = _receive(channel)
-    if start is None:
-        return  # the agent is gone: nobody wants this job
+class Gate(Protocol):
+    """What stands between this process and its job, as the sandbox has it."""
+
+    fd: int  # -1 once it is passed
+
+    def ready(self) -> None:
+        """Say that everything is set up."""
+
+    def enter(self) -> None:
+        """Return when ``fd``, now readable, says that the job is to start; never where it is not wanted any more."""
+
+
+def main(channel: socket.socket, gate: Gate | None = None) -> None:
+    """Do the one job that comes over ``channel``, behind ``gate``.
+
+    Output files go to ``output`` in the working directory.
+    """
     sender = _Sender(channel)
-    done = _perform(start, sender)
+    try:
+        done = trio.run(_live, channel, gate, sender)
+    except BaseException as error:  # the plugin may break even what runs it
+        if gate is not None and gate.fd >= 0:
+            raise  # there was no plugin yet
+        done = _answer(_failure(error))
+    if done is None:
+        return  # the agent is gone: nobody wants this job
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()  # what was printed comes before the result
@@ -43,20 +66,30 @@ def main(channel: socket.socket) -> None:
     sender.finish(done)
 
 
-def _receive(channel: socket.socket) -> Start | None:
+async def _live(channel: socket.socket, gate: Gate | None, sender: _Sender) -> bytes | None:
+    if gate is not None:
+        gate.ready()
+        await trio.lowlevel.wait_readable(gate.fd)
+        gate.enter()
+    start = await _receive(channel)
+    if start is None:
+        return None
+    try:
+        return _answer(await _execute(start, sender))
+    except ChannelError as error:
+        return done_line(success=False, error=str(error))
+
+
+async def _receive(channel: socket.socket) -> Start | None:
     decoder = LineDecoder(kinds=(Start,))
-    while data := channel.recv(1 << 16):
+    while True:
+        await trio.lowlevel.wait_readable(channel)
+        data = channel.recv(1 << 16)
+        if not data:
+            return None
         for message in decoder.feed(data):
             assert isinstance(message, Start)
             return message
-    return None
-
-
-def _perform(start: Start, sender: _Sender) -> bytes:
-    try:
-        return _answer(_execute(start, sender))
-    except ChannelError as error:
-        return done_line(success=False, error=str(error))
 
 
 def _answer(result: object) -> bytes:
@@ -72,21 +105,18 @@ def _answer(result: object) -> bytes:
     )
 
 
-def _execute(start: Start, sender: _Sender) -> object:
+async def _execute(start: Start, sender: _Sender) -> object:
     """Return what the plugin returned, or a WorkerResult that says how it failed."""
     try:
         plugin = _plugin_class(start.job_type)()
         output_dir = Path.cwd() / "output"
         output_dir.mkdir(exist_ok=True)
-        context = JobContext(start.job_id, output_dir, sender.progress)
-
-        async def run() -> object:
-            enter_job(context)
-            return await plugin.execute(start.job_id, start.payload)
-
-        return trio.run(run)
+        enter_job(JobContext(start.job_id, output_dir, sender.progress))
+        return await plugin.execute(start.job_id, start.payload)
     except PluginError as error:
         return WorkerResult(success=False, error=str(error))
+    except trio.Cancelled:  # what runs the plugin is broken, and will say so
+        raise
     except BaseException as error:  # the plugin may raise anything, SystemExit included
         return _failure(error)
 
