@@ -55,6 +55,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "pause.settle": ("5s", "2m", "0"),
     "shutdown.grace": ("1m", "1h", "30s"),
     "sandbox.allow_tier_c": ("true", "0", "true"),
+    "sandbox.warm": ("1", "0", "64"),
     "log.level": ("DEBUG", "warning", "ERROR"),
     "health.host": ("0.0.0.0", "::1", "192.0.2.1"),
     "health.port": ("1234", "0", "65535"),

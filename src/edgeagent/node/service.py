@@ -127,7 +127,8 @@ def main(settings: Settings, home: Path, identify: Callable[[], Identity]) -> in
     for error in found.errors:
         log.warning("Plugin not usable", reason=error)
     lent = gpus.lend(gpus.detect())
-    with zygote_for(home / "plugins", lent=lent, allow_tier_c=settings.sandbox.allow_tier_c) as zygote:
+    wanted = settings.sandbox
+    with zygote_for(home / "plugins", wanted.warm, lent=lent, allow_tier_c=wanted.allow_tier_c) as zygote:
         lent = gpus.within(zygote.tier, lent)
         for problem in lent.problems:
             log.info("No GPU lent", reason=problem)

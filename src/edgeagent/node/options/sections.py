@@ -191,3 +191,9 @@ class Sandbox:
         "Run jobs on a host without namespaces, too, where they are confined less.",
         env="EDGEAGENT_ALLOW_TIER_C",
     )
+    warm: int | None = option(
+        Maybe(Whole(0, 64), "auto"),
+        None,
+        "Sandboxes kept ready, so that jobs start at once; each takes some 10 MiB.",
+        default_said="auto: one for each core, at most 2",
+    )
