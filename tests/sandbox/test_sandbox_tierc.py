@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import struct
 import subprocess
 import sys
 
 import pytest
+from interpreter import verdict
 from sandboxing import HERE, as_nobody, as_root
 
 from edgesandbox import SandboxUnavailable, Zygote, seccomp, tierc_filter
@@ -69,33 +69,13 @@ def test_what_landlock_does_not_guard_the_filter_does(machine, landlock):
     column = seccomp.ARCHES[machine][1]
     truncate, kill = (tierc_filter.NUMBERS[name][column] for name in ("truncate", "kill"))
 
-    def verdict(number, *arguments, separate_id=False):
+    def says(number, *arguments, separate_id=False):
         code = tierc_filter.program(pid=77, landlock=landlock, separate_id=separate_id, machine=machine)
-        return interpret(code, seccomp.ARCHES[machine][0], number, arguments)
+        return verdict(code, number, arguments, seccomp.ARCHES[machine][0])
 
     denied, allowed = seccomp.RET_ERRNO | errno.EPERM, seccomp.RET_ALLOW
-    assert (denied if landlock < 3 else allowed) == verdict(truncate)
-    assert (denied if landlock < 6 else allowed) == verdict(kill, 1)
-    assert (denied if landlock < 6 else allowed) == verdict(kill, 0xFFFFFFFF)
-    assert {allowed} == {verdict(kill, pid) for pid in (0, 77, -77 & 0xFFFFFFFF)}
-    assert allowed == verdict(kill, 1, separate_id=True)
-
-
-def interpret(code, arch, number, arguments):
-    """Run a classic BPF program on one system call, as the kernel would; returns its verdict."""
-    words = {0: number, 4: arch} | {16 + 8 * index: value for index, value in enumerate(arguments)}
-    at = accumulator = 0
-    while True:
-        operation, yes, no, value = struct.unpack_from("=HBBI", code, 8 * at)
-        at += 1
-        if operation == 0x20:
-            accumulator = words.get(value, 0)
-        elif operation == 0x54:
-            accumulator &= value
-        elif operation == 0x15:
-            at += yes if accumulator == value else no
-        elif operation == 0x35:
-            at += yes if accumulator >= value else no
-        else:
-            assert operation == 0x06
-            return value
+    assert (denied if landlock < 3 else allowed) == says(truncate)
+    assert (denied if landlock < 6 else allowed) == says(kill, 1)
+    assert (denied if landlock < 6 else allowed) == says(kill, 0xFFFFFFFF)
+    assert {allowed} == {says(kill, pid) for pid in (0, 77, -77 & 0xFFFFFFFF)}
+    assert allowed == says(kill, 1, separate_id=True)
