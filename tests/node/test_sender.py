@@ -8,6 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 import trio
+import trio.testing
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
@@ -87,6 +88,20 @@ async def test_a_result_is_said_again_on_the_next_link(autojump_clock: MockClock
 
     assert ["a"] == list(bench.sender)
     assert 1 == len(bench.uploads)
+
+
+async def test_a_result_waits_for_a_welcome_however_many_greetings_fail(
+    autojump_clock: MockClock, bench: Bench
+) -> None:
+    """A link that is lost before the gateway's Welcome was never open: closing it must not lose those who wait."""
+    bench.sender.deliver(RESULT)
+    await trio.testing.wait_all_tasks_blocked()
+
+    bench.outbox.close()
+    bench.outbox.open()
+
+    with trio.fail_after(1):
+        assert [RESULT] == await bench.outbox.take()
 
 
 async def test_a_result_without_acknowledgement_is_said_again_after_30_seconds(
@@ -170,10 +185,14 @@ async def test_an_unknown_acknowledgement_is_ignored(autojump_clock: MockClock, 
 
 
 async def test_a_disk_that_fails_does_not_stop_the_node(autojump_clock: MockClock, bench: Bench) -> None:
-    """The row stays and is delivered once more after a restart; the gateway acknowledges that with nothing."""
+    """The row is removed when that works again; after a crash before, the result is said and acknowledged once more."""
+    faults = [OSError(28, "No space left on device") for _ in range(3)]
+    forgotten = trio.Event()
 
     async def drop(attempt_id: str) -> None:
-        raise OSError(28, "No space left on device")
+        if faults:
+            raise faults.pop()
+        forgotten.set()
 
     bench.drop = drop  # type: ignore[method-assign]
     bench.outbox.open()
@@ -185,3 +204,6 @@ async def test_a_disk_that_fails_does_not_stop_the_node(autojump_clock: MockCloc
         await bench.sender.flushed()
 
     assert "Spool not written" in [entry["event"] for entry in logs]
+    assert [] == list(bench.sender)
+    with trio.fail_after(1000):
+        await forgotten.wait()

@@ -35,8 +35,12 @@ class Outbox:
         self.opened.set()
 
     def close(self) -> None:
-        """The link is over: nothing said to it is worth saying to the next."""
-        self.opened = trio.Event()
+        """The link is over: nothing said to it is worth saying to the next.
+
+        One that was lost before its Welcome was never open, and those who wait for that go on waiting.
+        """
+        if self.is_open:
+            self.opened = trio.Event()
         self._control.clear()
         self._results.clear()
 

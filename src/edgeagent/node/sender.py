@@ -132,14 +132,23 @@ class Sender:
             log.warning("Spool not written", reason=str(error))
 
     async def _forget(self, attempt_id: str) -> None:
-        try:
-            await self._shelf.drop(attempt_id)
-        except (OSError, sqlite3.Error) as error:
-            log.warning("Spool not written", reason=str(error))
+        dropped = await self._drop(attempt_id)
         self._outbox.forget(attempt_id)
         del self._pending[attempt_id]
         if not self._pending:
             self._empty.set()
+        backoff = Backoff(self._rng)
+        while not dropped:  # the disk is full: what is delivered must not lie there until the next start
+            await trio.sleep(backoff.next_s())
+            dropped = await self._drop(attempt_id)
+
+    async def _drop(self, attempt_id: str) -> bool:
+        try:
+            await self._shelf.drop(attempt_id)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("Spool not written", reason=str(error))
+            return False
+        return True
 
 
 @attrs.define(eq=False)
