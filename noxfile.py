@@ -37,6 +37,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *session.posargs)
 
 
+@nox.session(reuse_venv=True)
+def chaos(session: nox.Session) -> None:
+    """Break a network of real processes and audit it: `nox -s chaos -- [--fault NAME] [--jobs N]` (docs/chaos.md)."""
+    session.install("-e", ".[gateway,postgres]")
+    session.run("python", "tests/chaos", *session.posargs)
+
+
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Fuzz one decoder, guided by coverage (x86-64, Python 3.11 to 3.13): `nox -s fuzz -- TARGET --minutes N`."""

@@ -75,6 +75,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "postgresql": _postgresql,
     "ipv6": _ipv6,
     "landlock_scopes": _landlock_scopes,
+    "cc": _program("cc"),
     "sandbox": _user_namespaces,
     "root": _root,
     "chromium": _program("chromium"),

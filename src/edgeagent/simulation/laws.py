@@ -1,7 +1,7 @@
 """What must hold at every moment of a simulated day, and what at its end; each breach is one line.
 
 The numbers are those of the guarantees in docs/architecture.md.  Read from the store as an auditor would, and compared
-with what nodes and submitters were told.
+with what nodes and submitters were told.  Real networks, broken on purpose, are held to the same (docs/chaos.md).
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ def breaches(tx: Tx, accepted: Collection[str], credited: Mapping[str, set[int]]
     all_attempts = {row.attempt_id: row for row in tx.connection.execute(sa.select(attempts).order_by(attempts.c.seq))}
     return [
         *_lost(all_jobs, all_attempts, accepted, ended=ended),
+        *_ends(all_attempts),
         *(one.what if one.seq is None else f"entry {one.seq}: {one.what}" for one in verification.verify(tx).wrong),
         *_winners(all_jobs, all_attempts, credited),
     ]
@@ -54,8 +55,16 @@ def _lost(all_jobs: _Rows, all_attempts: _Rows, accepted: Collection[str], *, en
             yield f"job {job_id} is {job.state} with {working[job_id]} open attempts"
         if ended and JobState(job.state) in OPEN_JOBS:
             yield f"job {job_id} has not ended: {job.state} after {tried[job_id]} attempts"
-        if job.state == JobState.FAILED and not tried[job_id]:
-            yield f"job {job_id} failed without an attempt"
+        if job.state == JobState.FAILED and not (tried[job_id] and job.error):
+            yield f"job {job_id} failed without an attempt, or without saying why"
+
+
+def _ends(all_attempts: _Rows) -> Iterator[str]:
+    """An attempt has an end when it is over, and only then."""
+    for attempt in all_attempts.values():
+        over = AttemptState(attempt.state) not in OPEN_ATTEMPTS
+        if over != (attempt.ended_at is not None):
+            yield f"attempt {attempt.attempt_id} is {attempt.state} and ended at {attempt.ended_at}"
 
 
 def _winners(all_jobs: _Rows, all_attempts: _Rows, credited: Mapping[str, set[int]]) -> Iterator[str]:
