@@ -10,7 +10,7 @@ import errno
 import os
 import socket
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Container
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
@@ -50,11 +50,13 @@ class Rest:
             return self._document(response)
 
     @asynccontextmanager
-    async def stream(self, method: str, path: str, **request: Any) -> AsyncIterator[httpx2.Response]:
-        """Send one request and give the answer while its body is still to be read."""
+    async def stream(
+        self, method: str, path: str, *, taken: Container[int] = (), **request: Any
+    ) -> AsyncIterator[httpx2.Response]:
+        """Send one request and give the answer while its body is to be read; statuses in ``taken`` are no fault."""
         try:
             async with self._http.stream(method, path, **request) as response:
-                if not response.is_success:
+                if not response.is_success and response.status_code not in taken:
                     await response.aread()
                     raise self._fault(response)
                 yield response

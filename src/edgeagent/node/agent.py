@@ -28,6 +28,7 @@ class Agent:
     slots: int
     sandbox_tier: str
     gpus: tuple[str, ...] = ()
+    fetches: tuple[str, ...] = ()
     memory_bytes: int = attrs.Factory(machine.memory_bytes)
 
     @property
@@ -44,6 +45,7 @@ class Agent:
             gpus=self.gpus,
             memory_bytes=self.memory_bytes,
             sandbox_tier=self.sandbox_tier,
+            fetches=self.fetches,
             held=self.held,
         )
 

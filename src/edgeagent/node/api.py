@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+import httpx2
 import trio
 
 from edgeagent.errors import UnreachableError
@@ -87,6 +89,24 @@ class Api:
         if not all(isinstance(answer.get(key), str) for key in ("node_id", "token")):
             raise self._odd()
         return answer
+
+    @asynccontextmanager
+    async def fetch(
+        self, token: str, attempt_id: str, name: str | None, headers: dict[str, str]
+    ) -> AsyncIterator[httpx2.Response]:
+        """Ask for an input of an attempt that this node holds, by its name, or for its payload.
+
+        The answer is 200, 206 or 416, and its body still to be read.
+
+        Raises:
+            RefusedError: the gateway will never give it.
+            UnreachableError: it does not come this time; from reading the body, too.
+        """
+        place = "payload" if name is None else f"inputs/{quote(name, safe='')}"
+        path = f"/attempts/{quote(attempt_id, safe='')}/{place}"
+        headers = {"Authorization": f"Bearer {token}", **headers}
+        async with self._rest.stream("GET", path, headers=headers, taken=(416,)) as answer:
+            yield answer
 
     async def put_output(self, token: str, attempt_id: str, output: Output, path: Path) -> None:
         """Upload one output file of an attempt; repeating it is harmless.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +26,19 @@ log = structlog.get_logger()
 
 #: Ended attempts that are remembered, so that a repeated dispatch is known for one.
 _REMEMBERED = 10_000
+
+
+class Refuse(Protocol):
+    """Says why an attempt, or any, is not to be taken now, in one line; None where it is."""
+
+    def __call__(self, dispatch: JobDispatch | None = None, /) -> str | None:
+        """Return at once."""
+        ...
+
+
+def nothing_short(dispatch: JobDispatch | None = None, /) -> str | None:
+    """Refuse nothing."""
+    return None
 
 
 class Ledger(Protocol):
@@ -69,6 +82,9 @@ class Attempts:
         deliver: Callable[[JobResult], None],
         ended: Iterable[str] = (),
         gpus: GpuRules = NO_GPUS,
+        fetches: tuple[str, ...] = (),
+        refuse: Refuse = nothing_short,
+        relieve: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
     ) -> None:
         self._nursery = nursery
         self._executor = executor
@@ -77,6 +93,9 @@ class Attempts:
         self._slots = slots
         self._announced = announced
         self._gpus = gpus
+        self._fetches = fetches
+        self._refuse = refuse
+        self._relieve = relieve
         self._deliver = deliver
         self._running: dict[str, _Running] = {}
         self._change = trio.Event()  # set and replaced when an attempt ends
@@ -89,8 +108,13 @@ class Attempts:
 
     @property
     def free_slots(self) -> int:
-        """How many more would be taken."""
-        return max(0, self._slots - len(self._running))
+        """How many more would be taken: none while something else than slots is short."""
+        return 0 if self._refuse() else max(0, self._slots - len(self._running))
+
+    @property
+    def dispatches(self) -> tuple[JobDispatch, ...]:
+        """What the attempts that run were dispatched with."""
+        return tuple(running.dispatch for running in self._running.values())
 
     @property
     def held_gpus(self) -> tuple[str, ...]:
@@ -112,7 +136,10 @@ class Attempts:
             announced=self._announced,
             gpus=self._gpus,
             held=self.held_gpus,
+            fetches=self._fetches,
         )
+        if isinstance(decision, Take) and (reason := self._refuse(dispatch)):
+            decision = Decline(reason)
         fields = {"job_id": dispatch.job_id, "attempt_id": dispatch.attempt_id, "job_type": dispatch.job_type}
         match decision:
             case Take(gpus):
@@ -166,11 +193,7 @@ class Attempts:
                 gpus=running.gpus,
             )
             result = _result(running, finished)
-            try:
-                await self._ledger.finish(result)
-            except (OSError, sqlite3.Error) as error:
-                # Better delivered from memory than not at all; only a crash before the acknowledgement loses it.
-                log.warning("Spool not written", attempt_id=dispatch.attempt_id, reason=str(error))
+            await self._keep(result)
         finally:
             del self._running[dispatch.attempt_id]
             self._change.set()
@@ -178,6 +201,18 @@ class Attempts:
         self._remember(dispatch.attempt_id)
         _report(dispatch, result)
         self._deliver(result)
+
+    async def _keep(self, result: JobResult) -> None:
+        """Put a result on disk; where that is full, once more when it has been relieved of what it can do without."""
+        try:
+            try:
+                await self._ledger.finish(result)
+            except (OSError, sqlite3.Error):
+                await self._relieve()
+                await self._ledger.finish(result)
+        except (OSError, sqlite3.Error) as error:
+            # Better delivered from memory than not at all; only a crash before the acknowledgement loses it.
+            log.warning("Spool not written", attempt_id=result.attempt_id, reason=str(error))
 
     def _remember(self, attempt_id: str) -> None:
         self._ended[attempt_id] = None

@@ -48,6 +48,7 @@ async def run(
     listener: socket.socket,
     connected: Callable[[], bool],
     *,
+    warnings: Callable[[], list[str]] = list,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve ``/health`` on ``listener`` until cancelled; ready with the address as a URL.
@@ -55,6 +56,7 @@ async def run(
     Args:
         listener: closed at the end.
         connected: whether the link is up.
+        warnings: what keeps the node from its work although it is up, one line each.
     """
     started = trio.current_time()
 
@@ -62,7 +64,9 @@ async def run(
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
-            status, document = _answer(scope["method"], scope["path"], connected(), trio.current_time() - started)
+            status, document = _answer(
+                scope["method"], scope["path"], connected(), trio.current_time() - started, warnings()
+            )
             body = b"" if scope["method"] == "HEAD" else json.dumps(document).encode()
             await send({"type": "http.response.start", "status": status, "headers": _JSON})
             await send({"type": "http.response.body", "body": body})
@@ -80,13 +84,17 @@ async def run(
         task_status.started(url)
 
 
-def _answer(method: str, path: str, connected: bool, uptime_s: float) -> tuple[int, dict[str, Any]]:
+def _answer(
+    method: str, path: str, connected: bool, uptime_s: float, warnings: list[str]
+) -> tuple[int, dict[str, Any]]:
     if path != "/health":
         return 404, {"detail": "there is only /health here"}
     if method not in ("GET", "HEAD"):
         return 405, {"detail": "use GET"}
     status = "healthy" if connected else "degraded"
-    document = {"status": status, "relay_connected": connected, "uptime_seconds": int(uptime_s)}
+    document: dict[str, Any] = {"status": status, "relay_connected": connected, "uptime_seconds": int(uptime_s)}
+    if warnings:
+        document["warnings"] = warnings
     return (200 if connected else 503), document
 
 

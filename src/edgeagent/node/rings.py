@@ -9,7 +9,7 @@ sockets and a sandbox, ``simulation`` streams in memory and a stand-in.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol
 
 import attrs
@@ -18,7 +18,7 @@ import trio
 
 from edgeagent import chance
 from edgeagent.node.agent import STOPPING, Agent
-from edgeagent.node.attempts import Attempts
+from edgeagent.node.attempts import Attempts, nothing_short
 from edgeagent.node.backoff import Backoff
 from edgeagent.node.credentials import Credentials
 from edgeagent.node.executor import Executor
@@ -41,6 +41,23 @@ FLUSH_S = 10.0
 _INTAKE = 64
 
 
+class Storage(Protocol):
+    """What the rings need of ``disk.Disk``."""
+
+    def count(self, running: Callable[[], Iterable[JobDispatch]], unsent: Callable[[], int]) -> None:
+        """Know what may still be written."""
+
+    def refuse(self, dispatch: JobDispatch | None = None, /) -> str | None:
+        """Return why an attempt, or any, is not to be taken now."""
+        ...
+
+    async def relieve(self) -> None:
+        """Give back what the node can do without."""
+
+    async def run(self) -> None:
+        """Look after the disk until cancelled."""
+
+
 class Health(Protocol):
     """Serves the node's health until cancelled; started with its address."""
 
@@ -58,6 +75,8 @@ class Surroundings:
     credentials: Credentials
     health: Health
     prove: Callable[[], Awaitable[bool]] | None = None  # gets a fresh token by the node's key
+    disk: Storage | None = None
+    fetches: tuple[str, ...] = ()  # kinds of references that the executor has fetched
 
 
 async def run(
@@ -97,7 +116,13 @@ async def run(
                 deliver=sender.deliver,
                 ended=[result.attempt_id for result in unsent],
                 gpus=gpus,
+                fetches=around.fetches,
+                refuse=nothing_short if around.disk is None else around.disk.refuse,
+                relieve=trio.lowlevel.checkpoint if around.disk is None else around.disk.relieve,
             )
+            if around.disk is not None:
+                around.disk.count(lambda: attempts.dispatches, lambda: sender.unsent_bytes)
+                link_ring.start_soon(around.disk.run)
             intake_in, intake = trio.open_memory_channel[JobDispatch](_INTAKE)
             agent = Agent(
                 attempts=attempts,
@@ -108,6 +133,7 @@ async def run(
                 slots=slots,
                 sandbox_tier=executor.tier,
                 gpus=gpus.uuids,
+                fetches=around.fetches,
             )
             link = Relay(around.connect, Session(agent, outbox), sender, Backoff(chance.rng()), prove=around.prove)
             link_ring.start_soon(around.credentials.run)

@@ -7,6 +7,7 @@ it ended is the supervisor's word, not its own.  Every box is closed before ``ru
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import threading
@@ -55,12 +56,18 @@ class SandboxExecutor:
     def __init__(self, zygote: Zygote, lent: Lent = NO_GPUS) -> None:
         self._zygote = zygote
         self._lent = lent
+        self.make_room: Callable[[int], int] = lambda wanted_bytes: 0  # drops what the disk can do without
         self._restart = threading.Lock()
 
     @property
     def tier(self) -> str:
         """The sandbox's tier."""
         return self._zygote.tier
+
+    @property
+    def shows_inputs(self) -> bool:
+        """Whether jobs can be given input files on this host."""
+        return self._zygote.inputs_at("any") is not None
 
     async def run(
         self,
@@ -70,11 +77,13 @@ class SandboxExecutor:
         stop: trio.Event,
         outputs: Path,
         gpus: tuple[str, ...] = (),
+        inputs: str | None = None,
     ) -> Finished:
-        """Run one attempt to its end (see ``Executor.run``)."""
+        """Run one attempt to its end (see ``supplied.Confined.run``)."""
         try:
-            start = start_line(dispatch.job_id, dispatch.job_type, dispatch.payload)
-            spec = Spec(limits=_limits(dispatch.limits), grant=self._lent.grant(gpus))
+            shown = None if inputs is None else self._zygote.inputs_at(inputs)
+            start = start_line(dispatch.job_id, dispatch.job_type, dispatch.payload, shown)
+            spec = Spec(limits=_limits(dispatch.limits), grant=self._lent.grant(gpus), inputs=inputs)
         except (ChannelError, ValueError) as error:
             return Finished(outcome=Outcome.REJECTED, detail=str(error))
         try:
@@ -86,10 +95,42 @@ class SandboxExecutor:
             report = await talk.run(start, stop, dispatch.limits.wall_s)
             if report is None:
                 return Finished(outcome=Outcome.SETUP_FAILED, detail="the sandbox did not report how the job ended")
-            return await _finish(box, report, talk, dispatch.limits, outputs)
+            return await self._finish(box, report, talk, dispatch.limits, outputs)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(box.close)
+
+    async def _finish(self, box: Box, report: Report, talk: _Talk, limits: messages.Limits, outputs: Path) -> Finished:
+        outcome, detail = judge(report, talk.done, talk.fault, limits)
+        listed: tuple[Output, ...] = ()
+        if outcome is Outcome.COMPLETED:
+            try:
+                listed = await trio.to_thread.run_sync(self._keep_outputs, box, outputs, limits.scratch_bytes)
+            except OutputRefused as error:
+                outcome, detail = Outcome.FAILED, f"the output files cannot be taken: {error}"
+            except OSError as error:
+                outcome, detail = Outcome.SETUP_FAILED, f"the output files could not be stored: {error.strerror}"
+        completed = talk.done if outcome is Outcome.COMPLETED else None
+        return Finished(
+            outcome=outcome,
+            detail=detail[:1000],
+            value=completed.value if completed else None,
+            result_ref=completed.result_ref if completed else None,
+            outputs=listed,
+            usage=Usage(wall_s=report.wall_s, cpu_s=report.cpu_s, memory_peak_bytes=report.memory_peak_bytes),
+            sandbox=Confinement(tier=report.tier, enforced=report.enforced, not_enforced=dict(report.not_enforced)),
+        )
+
+    def _keep_outputs(self, box: Box, outputs: Path, max_bytes: int) -> tuple[Output, ...]:
+        """Copy what the job left; where the disk is full, once more when there is room."""
+        try:
+            return _copy_outputs(box, outputs, max_bytes)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT) or not self.make_room(max_bytes):
+                raise
+        for left in outputs.iterdir():
+            left.unlink()
+        return _copy_outputs(box, outputs, max_bytes)
 
     def _spawn(self, spec: Spec) -> Box:
         """Return a box; where the zygote has died (somebody killed it), start another one first."""
@@ -105,7 +146,12 @@ class SandboxExecutor:
 
 @contextlib.contextmanager
 def zygote_for(
-    plugin_dir: Path, warm: int | None = None, *, lent: Lent = NO_GPUS, allow_tier_c: bool = False
+    plugin_dir: Path,
+    warm: int | None = None,
+    *,
+    lent: Lent = NO_GPUS,
+    shelf: Path | None = None,
+    allow_tier_c: bool = False,
 ) -> Iterator[Zygote]:
     """Start the process that jobs are forked from, and end it afterwards; to be done before a secret is read.
 
@@ -114,6 +160,7 @@ def zygote_for(
         warm: how many sandboxes to keep ready for jobs with the usual limits; unset, one for each slot that a machine
             like this has by default, up to ``MOST_WARM``.
         lent: all GPUs that jobs may ever get.
+        shelf: where jobs' input files are laid out (``cache.make_shelf``); unset, they get none.
         allow_tier_c: on a host without namespaces, be content with the sandbox's weakest tier.
 
     Raises:
@@ -127,6 +174,7 @@ def zygote_for(
         env={PLUGIN_DIR_VARIABLE: str(plugin_dir)} if shown else {},
         hidden=[plugin_dir.parent],
         grants=lent.grants,
+        shelf=shelf,
         warm=min(default_slots(len(os.sched_getaffinity(0))), MOST_WARM) if warm is None else warm,
         warm_limits=_limits(messages.Limits()),
         tier_c="allow" if allow_tier_c else "refuse",
@@ -224,28 +272,6 @@ class _Talk:
         await trio.to_thread.run_sync(self._box.cancel)
         await trio.sleep(STOP_S)
         await trio.to_thread.run_sync(self._box.kill)
-
-
-async def _finish(box: Box, report: Report, talk: _Talk, limits: messages.Limits, outputs: Path) -> Finished:
-    outcome, detail = judge(report, talk.done, talk.fault, limits)
-    listed: tuple[Output, ...] = ()
-    if outcome is Outcome.COMPLETED:
-        try:
-            listed = await trio.to_thread.run_sync(_copy_outputs, box, outputs, limits.scratch_bytes)
-        except OutputRefused as error:
-            outcome, detail = Outcome.FAILED, f"the output files cannot be taken: {error}"
-        except OSError as error:
-            outcome, detail = Outcome.SETUP_FAILED, f"the output files could not be stored: {error.strerror}"
-    completed = talk.done if outcome is Outcome.COMPLETED else None
-    return Finished(
-        outcome=outcome,
-        detail=detail[:1000],
-        value=completed.value if completed else None,
-        result_ref=completed.result_ref if completed else None,
-        outputs=listed,
-        usage=Usage(wall_s=report.wall_s, cpu_s=report.cpu_s, memory_peak_bytes=report.memory_peak_bytes),
-        sandbox=Confinement(tier=report.tier, enforced=report.enforced, not_enforced=dict(report.not_enforced)),
-    )
 
 
 def _copy_outputs(box: Box, outputs: Path, max_bytes: int) -> tuple[Output, ...]:

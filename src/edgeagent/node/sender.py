@@ -66,6 +66,11 @@ class Sender:
         """The attempt ids whose results are not acknowledged."""
         return iter(self._pending)
 
+    @property
+    def unsent_bytes(self) -> int:
+        """What the output files of these results take on the disk."""
+        return sum(output.size_bytes for each in self._pending.values() for output in each.result.outputs)
+
     def deliver(self, result: JobResult) -> None:
         """Take over a result that is on disk."""
         if not self._pending:

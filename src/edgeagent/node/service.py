@@ -20,16 +20,23 @@ from edgeagent import chance
 from edgeagent.errors import EdgeAgentError
 from edgeagent.node import gpus, health, proving, rings
 from edgeagent.node.api import Api
+from edgeagent.node.cache import Cache, make_shelf
 from edgeagent.node.capabilities import announce, lacking_gpus
 from edgeagent.node.config import Identity
 from edgeagent.node.credentials import Credentials
 from edgeagent.node.dialect import Jobs
-from edgeagent.node.executor import Executor
+from edgeagent.node.disk import Disk
+from edgeagent.node.fetch.https import Https
+from edgeagent.node.fetch.places import Places, kinds
+from edgeagent.node.fetch.s3 import S3, read_keys
 from edgeagent.node.foreign import speaking
+from edgeagent.node.inputs import Inputs
+from edgeagent.node.options import storage
 from edgeagent.node.options.settings import Settings
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.node.slots import NO_GPUS, GpuRules, default_slots
 from edgeagent.node.spool import open_spool
+from edgeagent.node.supplied import Confined, Supplied
 from edgeagent.node.transport import Transport, connect
 from edgeagent.plugins.loading import discover
 from edgeagent.plugins.probe import available
@@ -37,11 +44,14 @@ from edgeagent.wire.messages import Output
 
 log = structlog.get_logger()
 
+#: The one host where a job cannot be shown its files: ``edgesandbox.Zygote.inputs_at``.
+NO_INPUTS = "jobs of tier C that root starts may not enter the node's home: start it as an ordinary user"
+
 
 async def run(
     identity: Identity,
     settings: Settings,
-    executor: Executor,
+    executor: Confined,
     announced: tuple[str, ...],
     *,
     stop: trio.Event,
@@ -58,7 +68,19 @@ async def run(
     """
     credentials = Credentials(identity.token, identity.home if identity.token_in_file else None)
     with _one_fault(), contextlib.closing(health.listen(settings.health.host, settings.health.port)) as listener:
-        async with open_spool(identity.home, identity.node_id) as spool, Api(identity.gateway) as api:
+        async with (
+            open_spool(identity.home, identity.node_id) as spool,
+            Api(identity.gateway) as api,
+            Https(allow_private=settings.fetch.private) as https,
+        ):
+            cache = Cache(identity.home, settings.disk.cache_bytes)
+            await trio.to_thread.run_sync(cache.open)
+            disk = Disk(identity.home, settings.disk.rules, cache)
+            executor.make_room = disk.make_room
+            places = Places(api=api, token=lambda: credentials.token, https=https, s3=_s3(settings.fetch))
+            inputs = Inputs(cache, places, chance.rng(), disk.make_room)
+            if not executor.shows_inputs:
+                log.warning("No jobs with inputs are taken", reason=NO_INPUTS)
 
             async def upload(attempt_id: str, output: Output, path: Path) -> None:
                 await api.put_output(credentials.token, attempt_id, output, path)
@@ -81,10 +103,12 @@ async def run(
                     upload=upload,
                     spool=spool,
                     credentials=credentials,
-                    health=functools.partial(health.run, listener),
+                    health=functools.partial(health.run, listener, warnings=lambda: list(filter(None, [disk.warning]))),
                     prove=prove if identity.token_in_file else None,
+                    disk=disk,
+                    fetches=kinds() if executor.shows_inputs else (),
                 ),
-                executor,
+                Supplied(executor, inputs, fetch_s=settings.fetch.time_s),
                 announced=announced,
                 slots=settings.share.slots or default_slots(len(os.sched_getaffinity(0))),
                 stop=stop,
@@ -92,6 +116,10 @@ async def run(
                 gpus=lent,
                 task_status=task_status,
             )
+
+
+def _s3(fetch: storage.Fetch) -> S3:
+    return S3(endpoint=fetch.s3_endpoint, region=fetch.s3_region, **read_keys(fetch.s3_keys))
 
 
 @contextlib.contextmanager
@@ -127,8 +155,9 @@ def main(settings: Settings, home: Path, identify: Callable[[], Identity]) -> in
     for error in found.errors:
         log.warning("Plugin not usable", reason=error)
     lent = gpus.lend(gpus.detect())
-    wanted = settings.sandbox
-    with zygote_for(home / "plugins", wanted.warm, lent=lent, allow_tier_c=wanted.allow_tier_c) as zygote:
+    wanted, shelf = settings.sandbox, make_shelf(home)
+    plugins = home / "plugins"
+    with zygote_for(plugins, wanted.warm, lent=lent, shelf=shelf, allow_tier_c=wanted.allow_tier_c) as zygote:
         lent = gpus.within(zygote.tier, lent)
         for problem in lent.problems:
             log.info("No GPU lent", reason=problem)
@@ -148,7 +177,7 @@ def main(settings: Settings, home: Path, identify: Callable[[], Identity]) -> in
 
 
 async def _run_until_signal(
-    identity: Identity, settings: Settings, executor: Executor, announced: tuple[str, ...], lent: GpuRules
+    identity: Identity, settings: Settings, executor: Confined, announced: tuple[str, ...], lent: GpuRules
 ) -> int:
     stop = trio.Event()
     with _one_fault(), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:

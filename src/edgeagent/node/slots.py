@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 
+from edgeagent.node.fetch.source import kind_of
 from edgeagent.wire.messages import JobDispatch
 
 #: Most slots a node has unless its owner says otherwise: each running job may take 2 GiB by the guide's limits.
@@ -108,6 +109,7 @@ def decide(
     announced: Collection[str],
     gpus: GpuRules = NO_GPUS,
     held: Sequence[str] = (),
+    fetches: Collection[str] = (),
 ) -> Decision:
     """Return what to do with a dispatch.
 
@@ -118,6 +120,7 @@ def decide(
         announced: job types that Hello promised.
         gpus: how GPUs are lent.
         held: what running attempts have of them, each GPU once for every attempt.
+        fetches: kinds of references that Hello promised.
     """
     if dispatch.attempt_id in running or dispatch.attempt_id in known:
         return Ignore()
@@ -125,6 +128,9 @@ def decide(
         return Decline("the ids of an attempt and its job are UUIDs in lower case")
     if dispatch.job_type not in announced:
         return Decline(f"this node does not run {dispatch.job_type!r}")
+    references = [*filter(None, [dispatch.payload_ref]), *(each.ref for each in dispatch.inputs.values())]
+    if unknown := sorted({kind_of(ref) for ref in references} - set(fetches)):
+        return Decline(f"this node does not fetch {unknown[0]}: references")
     if len(running) >= slots:
         return Decline(f"all {slots} slots are taken")
     return gpus.assign(dispatch, held)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import contextvars
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -85,6 +85,8 @@ class JobContext:
     #: An existing, empty directory.  Plain files directly in it are uploaded after the job has ended.
     output_dir: Path
     _report: Callable[[float | None, str], None] = attrs.field(repr=False, eq=False)
+    #: The job's input files by the names that its submitter gave them; they can be read, and not changed.
+    inputs: Mapping[str, Path] = attrs.Factory(dict)
 
     def progress(self, fraction: float | None, text: str = "") -> None:
         """Tell the submitter how far the job is.  Cheap, never blocks, callable from any thread.

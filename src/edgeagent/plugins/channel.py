@@ -38,6 +38,7 @@ class Start:
     job_id: uuid.UUID
     job_type: str
     payload: dict[str, Any]
+    inputs: str | None = None  # the directory that its input files are in
 
 
 @attrs.frozen(kw_only=True)
@@ -70,7 +71,7 @@ def one_line(text: str, max_chars: int = MAX_TEXT_CHARS) -> str:
     return line if len(line) <= max_chars else line[: max_chars - 1] + "…"
 
 
-def start_line(job_id: uuid.UUID | str, job_type: str, payload: dict[str, Any]) -> bytes:
+def start_line(job_id: uuid.UUID | str, job_type: str, payload: dict[str, Any], inputs: str | None = None) -> bytes:
     """Return the agent's one line.
 
     Raises:
@@ -78,7 +79,7 @@ def start_line(job_id: uuid.UUID | str, job_type: str, payload: dict[str, Any]) 
     """
     if nested_deeper(payload, MAX_DEPTH):
         raise ChannelError(f"the payload is nested deeper than {MAX_DEPTH} levels")
-    return _line("start", {"job_id": str(job_id), "job_type": job_type, "payload": payload})
+    return _line("start", {"job_id": str(job_id), "job_type": job_type, "payload": payload, "inputs": inputs})
 
 
 def progress_line(fraction: float | None, text: str = "") -> bytes:
@@ -235,7 +236,8 @@ def _start(body: dict[str, Any]) -> Start:
     payload = _field(body, "payload", dict)
     if nested_deeper(payload, MAX_DEPTH):
         raise ChannelError(f"payload is nested deeper than {MAX_DEPTH} levels")
-    return Start(job_id=job_id, job_type=_field(body, "job_type", str), payload=payload)
+    inputs = _field(body, "inputs", str, type(None))
+    return Start(job_id=job_id, job_type=_field(body, "job_type", str), payload=payload, inputs=inputs)
 
 
 def _progress(body: dict[str, Any]) -> Progress:

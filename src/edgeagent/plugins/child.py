@@ -111,7 +111,7 @@ async def _execute(start: Start, sender: _Sender) -> object:
         plugin = _plugin_class(start.job_type)()
         output_dir = Path.cwd() / "output"
         output_dir.mkdir(exist_ok=True)
-        enter_job(JobContext(start.job_id, output_dir, sender.progress))
+        enter_job(JobContext(start.job_id, output_dir, sender.progress, _inputs(start.inputs)))
         return await plugin.execute(start.job_id, start.payload)
     except PluginError as error:
         return WorkerResult(success=False, error=str(error))
@@ -119,6 +119,10 @@ async def _execute(start: Start, sender: _Sender) -> object:
         raise
     except BaseException as error:  # the plugin may raise anything, SystemExit included
         return _failure(error)
+
+
+def _inputs(directory: str | None) -> dict[str, Path]:
+    return {} if directory is None else {path.name: path for path in sorted(Path(directory).iterdir())}
 
 
 def _plugin_class(job_type: str) -> type[BaseWorkerPlugin]:

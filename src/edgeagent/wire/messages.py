@@ -33,6 +33,7 @@ class Outcome(enum.StrEnum):
     OUTPUT_LIMIT = "output_limit"
     CANCELLED = "cancelled"
     SETUP_FAILED = "setup_failed"  # the sandbox could not be built, or the outputs could not be delivered
+    FETCH_FAILED = "fetch_failed"  # payload or inputs could not be had; nobody's fault, and tried again elsewhere
     LOST = "lost"  # the node or the gateway lost track of the attempt
 
 

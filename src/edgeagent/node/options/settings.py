@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from edgeagent.node.options import sections as parts
+from edgeagent.node.options import storage
 from edgeagent.node.options.declare import Option, options, section, sections
 
 
@@ -23,6 +24,8 @@ class Settings:
     pause: parts.Pause = section(parts.Pause)
     shutdown: parts.Shutdown = section(parts.Shutdown)
     sandbox: parts.Sandbox = section(parts.Sandbox)
+    disk: storage.Disk = section(storage.Disk)
+    fetch: storage.Fetch = section(storage.Fetch)
     log: parts.Log = section(parts.Log)
     health: parts.Health = section(parts.Health)
 
