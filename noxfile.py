@@ -25,9 +25,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; those that need what this machine lacks skip and say what."""
+    """Run the tests, as many at once as there are processors; those that need what this machine lacks say what."""
     _install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--numprocesses=auto", "--maxprocesses=8", "--dist=worksteal", *session.posargs)
 
 
 @nox.session(reuse_venv=True)
