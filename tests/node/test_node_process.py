@@ -86,14 +86,14 @@ async def _running(gateway: Gateway, sleep_s: float) -> tuple[Connection, JobDis
 
 async def test_the_first_signal_drains_and_the_second_stops_at_once(gateway: Gateway, tmp_path: Path) -> None:
     """Exit code 1, since a job was cut off; its attempt is reported as lost at the next start."""
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         async with _node(gateway, tmp_path) as process:
             link, dispatch = await _running(gateway, 3600)
             process.send_signal(signal.SIGTERM)
             await link.get(Drain)
             assert process.returncode is None
             process.send_signal(signal.SIGTERM)
-            with trio.fail_after(10):
+            with trio.fail_after(60):
                 assert 1 == await process.wait()
         async with _node(gateway, tmp_path):
             link = await gateway.accept()
@@ -106,7 +106,7 @@ async def test_the_first_signal_drains_and_the_second_stops_at_once(gateway: Gat
 
 async def test_nothing_of_a_job_survives_the_agents_kill(gateway: Gateway, tmp_path: Path) -> None:
     """kill -9 of the agent takes the zygote, the namespaces and so the job with it."""
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         async with _node(gateway, tmp_path) as process:
             await _running(gateway, 3600)
             before = _processes_of(process.pid)
@@ -121,7 +121,7 @@ async def test_nothing_of_a_job_survives_the_agents_kill(gateway: Gateway, tmp_p
 
 async def test_a_finished_job_is_delivered_before_the_node_ends(gateway: Gateway, tmp_path: Path) -> None:
     """And what it saw of the environment holds neither token nor home."""
-    with trio.fail_after(60):
+    with trio.fail_after(300):
         async with _node(gateway, tmp_path) as process:
             link, _ = await _running(gateway, 1)
             process.send_signal(signal.SIGINT)

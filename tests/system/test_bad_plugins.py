@@ -8,7 +8,7 @@ import trio
 from edgeagent.rest import Rest
 from edgeagent.wire.units import UCR_PER_CREDIT
 
-LIMIT_S = 120.0
+LIMIT_S = 300.0
 
 #: Job type -> (what its execute does, what the job's error has to say).
 BAD = {

@@ -18,7 +18,7 @@ from edgeagent.demo.network import Program, program
 from edgeagent.gateway.accounts import create_token
 from edgeagent.wire.units import UCR_PER_CREDIT
 
-LIMIT_S = 90.0
+LIMIT_S = 300.0
 QUIET = {
     name: value for name, value in os.environ.items() if not name.startswith(("GATEWAY_URL", "NODE_", "EDGEAGENT_"))
 }

@@ -17,7 +17,7 @@ def test_the_demo_completes_and_credits_all_four_jobs(tmp_path: Path) -> None:
     """One JSON document on stdout: four jobs COMPLETED and paid, files kept, the node's earnings their sum."""
     command = [sys.executable, "-m", "edgeagent", "demo", "--json", "--output", str(tmp_path / "out")]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
@@ -42,7 +42,7 @@ def test_the_demo_says_what_it_shows(tmp_path: Path) -> None:
     """Without a terminal: plain progress lines on stderr, the table and where the files lie on stdout."""
     command = [sys.executable, "-m", "edgeagent", "demo", "--data", str(tmp_path / "data")]
 
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
 
     assert done.returncode == 0, done.stderr
     assert "render         RUNNING" in done.stderr

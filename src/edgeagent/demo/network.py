@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import trio
@@ -21,8 +22,8 @@ from edgeagent.node import enrol
 from edgeagent.rest import Rest
 from edgeagent.wire.urls import GatewayUrl
 
-#: Seconds that the gateway and the node each have to come up; both take about one here.
-START_S = 30.0
+#: Seconds that the gateway and the node each have to come up; both take about one, but on a machine that is busy.
+START_S = 120.0
 #: Seconds that each has to stop by itself before it is killed.
 STOP_S = 10.0
 #: Lines of a program's log that are worth showing when it has failed.
@@ -49,19 +50,30 @@ class Program:
     log: Path
 
     async def first_line(self) -> str:
-        """Return the first line it prints on stdout; empty when it ends or stays silent for ``START_S``."""
+        """Return the first line it prints on stdout.
+
+        Raises:
+            EdgeAgentError: it ended without one, or stayed silent for ``START_S``; the text has the end of its log.
+        """
         assert self.process.stdout is not None
         received = b""
         with trio.move_on_after(START_S):
-            while b"\n" not in received and (chunk := await self.process.stdout.receive_some()):
+            while b"\n" not in received:
+                chunk = await self.process.stdout.receive_some()
+                if not chunk:
+                    await self.watch()
                 received += chunk
-        line, newline, _ = received.partition(b"\n")
-        return line.decode().strip() if newline else ""
+            return received.partition(b"\n")[0].decode().strip()
+        raise EdgeAgentError(f"{self._name} said nothing in {START_S:.0f} s:\n{self.tail()}")
 
-    async def watch(self) -> None:
+    @property
+    def _name(self) -> str:
+        return f"`edgeagent {' '.join(self.command)}`"
+
+    async def watch(self) -> NoReturn:
         """Raise EdgeAgentError, with the end of its log, as soon as it has ended."""
         code = await self.process.wait()
-        raise EdgeAgentError(f"`edgeagent {' '.join(self.command)}` ended with {code}:\n{self.tail()}")
+        raise EdgeAgentError(f"{self._name} ended with {code}:\n{self.tail()}")
 
     def tail(self) -> str:
         """Return the end of what it logged."""
@@ -105,11 +117,8 @@ async def running(
     data, home = directory / "gateway", directory / "node"
     serve = ("gateway", "run", "--data", str(data), "--port", "0", *gateway_options)
     async with program(*serve, log=directory / "gateway.log") as gateway_program, trio.open_nursery() as nursery:
-        address = await gateway_program.first_line()
-        if not address:
-            await gateway_program.watch()
+        gateway = GatewayUrl.parse(await gateway_program.first_line())
         nursery.start_soon(gateway_program.watch)
-        gateway = GatewayUrl.parse(address)
         token = await trio.to_thread.run_sync(create_token, data, "demo", grant_ucr)
         node = await enrol.register(home, gateway, "demo-node", capabilities, force=False)
         environ = {"EDGEAGENT_HOME": str(home), "HEALTH_PORT": "0"}
