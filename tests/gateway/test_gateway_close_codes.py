@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 import trio_websocket
 from scripted import Operator, PortGateway, on_a_port
 
@@ -36,7 +37,7 @@ async def stop(gateway: PortGateway, operator: Operator) -> None:
 
 
 async def wait(gateway: PortGateway, operator: Operator) -> None:
-    """Three intervals of 0.5 s without a heartbeat pass by themselves."""
+    """Three intervals without a heartbeat pass by themselves."""
 
 
 CAUSES: dict[CloseCode, Cause] = {
@@ -47,10 +48,29 @@ CAUSES: dict[CloseCode, Cause] = {
 }
 
 
+def pace(code: CloseCode) -> dict[str, float]:
+    """Return settings by which silence closes the link soon where that is the cause, and never elsewhere."""
+    return {"heartbeat_s": 0.5, "lease_s": 2.0} if code is CloseCode.HEARTBEAT_TIMEOUT else {}
+
+
+@pytest.fixture
+def given_up(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
+    """Set once the gateway has waited in vain for a node to answer its close, which it soon has."""
+    event, real = trio.Event(), relay._until_gone
+
+    async def until_gone(receive: relay.Receive) -> None:
+        await real(receive)
+        event.set()
+
+    monkeypatch.setattr(relay, "CLOSE_S", 0.3)
+    monkeypatch.setattr(relay, "_until_gone", until_gone)
+    return event
+
+
 @pytest.mark.parametrize("code", CAUSES)
 async def test_a_close_code_reaches_the_node(tmp_path: Path, code: CloseCode) -> None:
     """One that reads as it comes."""
-    async with on_a_port(tmp_path, heartbeat_s=0.5, lease_s=2.0) as gateway:
+    async with on_a_port(tmp_path, **pace(code)) as gateway:
         operator = await gateway.enlist()
         async with gateway.as_node(operator) as node:
             await node.ready()
@@ -104,9 +124,9 @@ class SlowLine(PortGateway):
 
 
 @pytest.mark.parametrize("code", CAUSES)
-async def test_a_close_code_reaches_a_node_that_is_slow(tmp_path: Path, code: CloseCode) -> None:
+async def test_a_close_code_reaches_a_node_that_is_slow(tmp_path: Path, code: CloseCode, given_up: trio.Event) -> None:
     """One that does not read, nor answer the close, until the gateway has long let go of the connection."""
-    async with on_a_port(tmp_path, heartbeat_s=0.5, lease_s=2.0) as gateway:
+    async with on_a_port(tmp_path, **pace(code)) as gateway:
         operator = await gateway.enlist()
         slow = SlowLine(gateway.data_dir, gateway.url)
         async with slow.as_node(operator) as node:
@@ -114,7 +134,8 @@ async def test_a_close_code_reaches_a_node_that_is_slow(tmp_path: Path, code: Cl
             assert slow.line is not None
             slow.line.held = True
             await CAUSES[code](gateway, operator)
-            await trio.sleep(4 * 0.5 + relay.CLOSE_S)  # real: the other side's patience is what is tested
+            await given_up.wait()
+            await trio.testing.wait_all_tasks_blocked(0.05)  # it has also let go of the connection
             slow.line.let_go()
             assert (await node.closed()).code == code
 
