@@ -48,7 +48,7 @@ def harass(channel: socket.socket) -> None:
         fcntl.fcntl(read, fcntl.F_SETOWN, pid)
 
     def priority() -> None:
-        os.setpriority(os.PRIO_PROCESS, pid, 1)
+        os.setpriority(os.PRIO_PROCESS, pid, 19)  # which everybody may who is not there already
 
     def io_priority() -> None:
         if libc.syscall(251 if os.uname().machine == "x86_64" else 30, 1, pid, 2 << 13 | 5) < 0:
