@@ -31,7 +31,7 @@ SHIPPED = (
     "--security-opt=systempaths=unconfined",
     "--security-opt=apparmor=unconfined",
 )
-DAEMON_TIMEOUT_S = 60
+DAEMON_TIMEOUT_S = 300
 #: What the profile is there to refuse: calls (x86-64), and how they end where no profile is in the way.
 REFUSED = {
     "io_uring_setup": (425, "EFAULT"),
@@ -55,7 +55,7 @@ def main() -> int:
     """Run the containers and return 0 when all went well."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True, help="folder for what is kept between runs")
-    parser.add_argument("--timeout", type=float, default=600, metavar="S", help="for each container")
+    parser.add_argument("--timeout", type=float, default=1800, metavar="S", help="for each container")
     asked, for_pytest = parser.parse_known_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up first
     ingredients.need(PROGRAMS)

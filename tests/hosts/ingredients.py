@@ -34,7 +34,7 @@ USER = "agent"  # uid and gid 1000
 INIT = "#!/bin/sh\nmount -o ro /dev/vdb /project\nexec /bin/sh /project/tests/hosts/guest.sh\n"
 #: In bytes; the file is sparse.
 DISK_BYTES = 1 << 30
-BUILD_TIMEOUT_S = 900
+BUILD_TIMEOUT_S = 1800
 #: Starts what ``inside.py`` says how one run went.
 MARK = "@@ "
 

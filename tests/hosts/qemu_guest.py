@@ -62,9 +62,9 @@ def main() -> int:
     parser.add_argument("--cache", type=Path, required=True, help="folder for what is kept between runs")
     parser.add_argument("--accel", default="tcg,thread=multi", help="qemu's -accel")
     parser.add_argument("--all", action="store_true", help="run every test of the sandbox, which takes an hour")
-    parser.add_argument("--timeout", type=float, metavar="S", help="for the guest, from power-on (900; --all: 7200)")
+    parser.add_argument("--timeout", type=float, metavar="S", help="for the guest, from power-on (2700; --all: 10800)")
     asked, for_pytest = parser.parse_known_args()
-    timeout_s = asked.timeout or (7200 if asked.all else 900)
+    timeout_s = asked.timeout or (10800 if asked.all else 2700)
     tests = for_pytest or (ALL_TESTS if asked.all else TESTS)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up first
     ingredients.need(PROGRAMS)
