@@ -46,6 +46,7 @@ def simulate(
     import time
     from pathlib import Path
 
+    wanted = _faults(faults)  # before the imports: a name that is none is answered at once
     try:
         from edgeagent.simulation import world
         from edgeagent.simulation.scenario import Scenario
@@ -61,7 +62,7 @@ def simulate(
         seed=seed,
         jobs_per_hour=jobs_per_hour,
         heartbeat_s=heartbeat_s,
-        faults=_faults(faults),
+        faults=wanted,
     )
     began = time.process_time()
     with tempfile.TemporaryDirectory(prefix="edgeagent-simulation-") as directory:
