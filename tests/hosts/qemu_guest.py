@@ -52,7 +52,7 @@ TESTS = (
 )
 ALL_TESTS = ("tests/sandbox",)
 MEMORY = "2G"
-PROJECT_DISK = "128m"
+PROJECT_DISK = "512m"  # sparse
 KERNEL = "console=ttyS0 root=/dev/vda ro quiet panic=-1 init=/sbin/sandbox-tests cgroup_no_v1=all mitigations=off"
 
 
