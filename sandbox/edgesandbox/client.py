@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
-from edgesandbox import launcher, linux, networks, passing, probe, tierc_files
+from edgesandbox import disks, launcher, linux, networks, passing, probe
 from edgesandbox import shelf as shelves
 from edgesandbox.binds import Bind
 from edgesandbox.box import Box, Go
@@ -351,7 +351,7 @@ class Zygote:
                 self._process.wait()
             self._process = None
         if self._base is not None:
-            tierc_files.remove_base(Path(self._base))  # the zygote does so as well, unless it was killed
+            disks.remove_base(self._base)  # the zygote does so as well, unless it was killed
             self._base = None
 
     def __enter__(self) -> Self:

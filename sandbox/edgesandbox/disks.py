@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import errno
 import fcntl
+import itertools
 import os
 import secrets
 import select
@@ -38,8 +39,13 @@ class Base:
 
     def remove(self) -> None:
         """Remove it with all that is in it."""
-        with contextlib.suppress(OSError), _opened(os.path.dirname(self.path)) as where:
-            remove_tree(where, os.path.basename(self.path))
+        remove_base(self.path)
+
+
+def remove_base(path: str) -> None:
+    """Remove a zygote's directory with all that is in it, if it is there."""
+    with contextlib.suppress(OSError), _opened(os.path.dirname(path)) as where:
+        remove_tree(where, os.path.basename(path))
 
 
 def make_base(where: str, owner: int) -> Base:
@@ -91,6 +97,7 @@ def remove_tree(where: int, name: str) -> None:
     """Remove a directory that a stranger has filled, whatever it holds and however deep it is.
 
     No link is followed, and no path is longer than a name: a directory that is not empty is moved up to the top first.
+    One that its owner has closed to himself is opened, where that is who we are.
 
     Args:
         where: descriptor of the directory that it is in, where no other name begins with ``name`` and a dot.
@@ -100,10 +107,11 @@ def remove_tree(where: int, name: str) -> None:
         OSError: it cannot be removed.
     """
     todo = [name]
-    moved = tries = 0
+    fresh = (f"{name}.{secrets.token_hex(8)}-{number}" for number in itertools.count())  # another may be at it too
+    tries = 0
     while todo:
         current = todo.pop()
-        with _opened(current, where) as directory:
+        with _opened_up(current, where) as directory:
             for each, is_directory in _entries(directory):
                 if not is_directory:
                     os.unlink(each, dir_fd=directory)
@@ -111,9 +119,9 @@ def remove_tree(where: int, name: str) -> None:
                 try:
                     os.rmdir(each, dir_fd=directory)
                 except OSError:
-                    moved += 1
-                    os.rename(each, f"{name}.{moved}", src_dir_fd=directory, dst_dir_fd=where)
-                    todo.append(f"{name}.{moved}")
+                    with _opened_up(each, directory):  # to be moved, it has to be writable
+                        todo.append(next(fresh))
+                        os.rename(each, todo[-1], src_dir_fd=directory, dst_dir_fd=where)
         try:
             os.rmdir(current, dir_fd=where)
         except OSError as problem:
@@ -121,6 +129,16 @@ def remove_tree(where: int, name: str) -> None:
             if problem.errno != errno.ENOTEMPTY or tries > _TRIES:
                 raise
             todo.append(current)
+
+
+@contextlib.contextmanager
+def _opened_up(name: str, where: int) -> Iterator[int]:
+    """Open a directory of which we may be the owner, but without a right to it."""
+    if os.stat(name, dir_fd=where, follow_symlinks=False).st_mode & 0o700 != 0o700:
+        with contextlib.suppress(PermissionError):  # not ours, but root has no need of that
+            os.chmod(name, 0o700, dir_fd=where)
+    with _opened(name, where) as directory:
+        yield directory
 
 
 def _entries(directory: int) -> Iterator[tuple[str, bool]]:

@@ -135,7 +135,7 @@ def _needs_own_id(visible: root.Plan, lender: Lender, shelf: str | None) -> str:
     """Return why an ordinary user's jobs have to be himself to the kernel; empty where nothing says so."""
     if visible.asked:
         return "jobs read and write the files of the host that were asked for (--ro, --rw) as their owner"
-    path = subids.closed(visible.binds, 0o4) or subids.closed(lender.devices, 0o6)
+    path = subids.closed(visible.binds, 0o4, below=True) or subids.closed(lender.devices, 0o6)
     if path is None and shelf is not None:
         path = subids.closed([shelf], 0o1)
     if path is not None:

@@ -19,6 +19,8 @@ from edgesandbox.identity import Ids, Range, choose_block, next_free, ranges_of
 
 FILES = ("/etc/subuid", "/etc/subgid")
 _PR_GET_NO_NEW_PRIVS = 39
+# More than any virtual environment has; a tree that has more is taken for closed.
+MOST_DIRECTORIES = 20_000
 _PACKAGE = "type: sudo apt install uidmap (where there is no apt: the package of newuidmap, such as shadow-utils)"
 _NO_NEW_PRIVILEGES = (
     "newuidmap has no effect where the sandbox was started with no_new_privs: "
@@ -115,19 +117,29 @@ def _map(grant: Grant, pid: int, uid: int, gid: int) -> None:
     os._exit(0)
 
 
-def closed(paths: Iterable[str], right: int) -> str | None:
+def closed(paths: Iterable[str], right: int, *, below: bool = False) -> str | None:
     """Return the first of these on which users other than its owner have not this right, in bits of the mode.
 
-    To enter a directory is part of it.
+    To enter a directory is part of it.  ``below`` looks into the caller's own directories, at most
+    ``MOST_DIRECTORIES``: nobody but him could have closed something in there to others and not to him.
     """
+    left = MOST_DIRECTORIES
     for path in paths:
-        try:
-            status = os.stat(path)
-        except OSError:  # whoever opens it says so
-            continue
-        wanted = right | (0o1 if stat.S_ISDIR(status.st_mode) else 0)
-        if status.st_mode & wanted != wanted:
-            return path
+        todo = [path]
+        while todo:
+            one = todo.pop()
+            try:
+                status = os.stat(one)
+                directory = stat.S_ISDIR(status.st_mode)
+                wanted = right | (0o1 if directory else 0)
+                if status.st_mode & wanted != wanted or left == 0:
+                    return path
+                if below and directory and status.st_uid == os.getuid():
+                    with os.scandir(one) as entries:
+                        todo += [entry.path for entry in entries if not entry.is_symlink()]
+                    left -= 1
+            except OSError:  # whoever opens it says so
+                continue
     return None
 
 

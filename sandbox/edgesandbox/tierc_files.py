@@ -10,11 +10,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import shutil
-import stat
 from pathlib import Path
 
-from edgesandbox import footprint
+from edgesandbox import disks, footprint
 
 PARTS = ("scratch", "tmp")
 # A tree that is deeper than this is taken for one that is too large: each level takes a descriptor to walk.
@@ -68,44 +66,10 @@ def _entries(directory: int, most: int) -> list[os.DirEntry[str]]:
 
 
 def remove(home: Path) -> None:
-    """Remove a directory whose job is dead.
-
-    A directory in it is moved up to the top before it is looked into, so that no depth is too deep; one that was closed
-    to its owner is opened.  What is gone meanwhile is fine: several of us may be at it.
-    """
+    """Remove a directory whose job is dead; what is gone meanwhile is fine, for several of us may be at it."""
     with contextlib.suppress(OSError):
-        _empty(home)
-        home.rmdir()
-
-
-def _empty(home: Path) -> None:
-    top = os.open(home, _DIRECTORY)
-    try:
-        fresh = (f".{os.urandom(8).hex()}-{number}" for number in itertools.count())
-        while names := os.listdir(top):  # by its descriptor
-            for name in names:
-                if not stat.S_ISDIR(os.stat(name, dir_fd=top, follow_symlinks=False).st_mode):
-                    os.unlink(name, dir_fd=top)
-                    continue
-                os.chmod(name, 0o700, dir_fd=top)
-                fd = os.open(name, _DIRECTORY, dir_fd=top)
-                try:
-                    for below in os.listdir(fd):
-                        if stat.S_ISDIR(os.stat(below, dir_fd=fd, follow_symlinks=False).st_mode):
-                            os.chmod(below, 0o700, dir_fd=fd)  # to be moved, it has to be writable
-                            os.rename(below, next(fresh), src_dir_fd=fd, dst_dir_fd=top)
-                        else:
-                            os.unlink(below, dir_fd=fd)
-                finally:
-                    os.close(fd)
-                os.rmdir(name, dir_fd=top)
-    finally:
-        os.close(top)
-
-
-def remove_base(base: Path) -> None:
-    """Remove the zygote's directory and whatever jobs have left in there."""
-    with contextlib.suppress(OSError):
-        for home in list(base.iterdir()):
-            remove(home)
-    shutil.rmtree(base, ignore_errors=True)
+        base = os.open(home.parent, _DIRECTORY)
+        try:
+            disks.remove_tree(base, home.name)
+        finally:
+            os.close(base)

@@ -9,7 +9,7 @@ import contextlib
 import os
 import signal
 
-from edgesandbox import tierc_files, tree
+from edgesandbox import footprint, tierc_files, tree
 from edgesandbox.report import Outcome
 from edgesandbox.spec import Limits
 from edgesandbox.tree import Usage
@@ -37,8 +37,8 @@ class ProcessGroup:
             os.killpg(self._group, number)
 
     def over(self, limits: Limits) -> Outcome | None:
-        """Say whether there are too many of them, or too much in the job's directories."""
-        if tierc_files.too_large(self._scratch, limits.scratch_bytes):
+        """Say whether there are too many of them, too much in the job's directories, or too little room beside them."""
+        if footprint.free_bytes(self._scratch) < 0 or tierc_files.too_large(self._scratch, limits.scratch_bytes):
             return Outcome.DISK_LIMIT
         if tierc_files.too_large(self._tmp, limits.tmp_bytes):
             return Outcome.DISK_LIMIT

@@ -75,7 +75,7 @@ def main(fd: int) -> NoReturn:
     os.close(null)
     passing.send(control, {"ready": True, "base": base.path, "shelf": str(host.shelf) if host.shelf else None})
     Nursery(control, entry, host, Path(base.path)).serve()
-    tierc_files.remove_base(Path(base.path))
+    base.remove()
     os._exit(0)
 
 

@@ -14,6 +14,7 @@ from sandboxing import HERE, LIMITS, as_nobody, descendants, hear, report_of, ru
 
 from edgesandbox import SandboxUnavailable, SetupFailed, Spec, Zygote, footprint
 from edgesandbox.disks import remove_tree
+from edgesandbox.tierc_tree import ProcessGroup
 
 pytestmark = pytest.mark.needs("sandbox")
 CAP = 8 << 20
@@ -196,6 +197,33 @@ def test_a_short_file_system_ends_the_job(tmp_path, monkeypatch):
         assert footprint.is_over(fd, LIMITS)
     finally:
         os.close(fd)
+
+
+def test_a_short_file_system_ends_the_job_in_tier_c_too(tmp_path, monkeypatch):
+    """There nothing but the floor bounds what was deleted and is still open."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        group = ProcessGroup(os.getpgrp(), fd, fd)
+        assert group.over(LIMITS) is None
+        monkeypatch.setattr(footprint, "FLOOR_BYTES", 1 << 60)
+        monkeypatch.setattr(footprint, "FLOOR_SHARE", 1)
+        assert "disk_limit" == group.over(LIMITS)
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.needs("root", "setpriv")
+def test_a_tree_that_its_owner_closed_is_removed_by_him(place):
+    """In tier C nobody has more rights than the user that the jobs are, too."""
+    place.chmod(0o777)
+    code = (
+        "import os; from edgesandbox.disks import remove_tree; os.makedirs('1/a/b/c'); open('1/a/b/file', 'w').close();"
+        "[os.chmod(one, 0) for one in ('1/a/b/c', '1/a/b', '1/a')]; remove_tree(os.open('.', os.O_RDONLY), '1')"
+    )
+    done = subprocess.run(as_nobody(sys.executable, "-c", code), cwd=place, capture_output=True, text=True, check=False)
+
+    assert "" == done.stderr
+    assert [] == list(place.iterdir())
 
 
 def test_a_tree_is_removed_by_its_own_name_only(tmp_path):

@@ -158,3 +158,20 @@ def test_the_advice_names_ids_that_nobody_has():
     """Past the last of any file."""
     assert 100_000 == identity.next_free(["", "x:1:2"])
     assert 165_536 == identity.next_free(["a:100000:100\n", "b:100000:65536\n"])
+
+
+def test_a_closed_file_deep_in_a_directory_is_seen(tmp_path):
+    """A job with an id of its own could not import it; links lead elsewhere, and are not followed."""
+    deep = tmp_path / "plugins" / "package"
+    deep.mkdir(parents=True)
+    (deep / "module.py").touch(0o644)
+    (deep / "link").symlink_to("/root")
+    top = str(tmp_path / "plugins")
+    for directory in (tmp_path / "plugins", deep):
+        directory.chmod(0o755)
+    assert subids.closed([top], 0o4, below=True) is None
+
+    (deep / "module.py").chmod(0o600)
+
+    assert subids.closed([top], 0o4, below=True) == top
+    assert subids.closed([top], 0o4) is None
