@@ -18,6 +18,9 @@ from edgeagent.gateway.config import GatewaySettings, Registration
 from edgeagent.gateway.store.orders import Kind
 from edgeagent.node import enrol, files, pending, proving, service
 from edgeagent.node.config import load
+from edgeagent.node.options.sections import Health
+from edgeagent.node.options.settings import Settings
+from edgeagent.node.stopping import Stop
 from edgeagent.rest import Rest
 from edgeagent.wire import identity
 from edgeagent.wire.urls import GatewayUrl
@@ -131,10 +134,14 @@ async def test_a_key_is_rotated(port_gateway: PortGateway, tmp_path: Path) -> No
         await proving.rotate(tmp_path / "elsewhere")
 
 
+SETTINGS = Settings(health=Health(port=0))
+
+
 class NoJobs:
     """Stands in for the sandbox: no job is ever sent here."""
 
     tier = "none"
+    shows_inputs = False
 
     async def run(self, *args: Any, **kwargs: Any) -> Any:
         raise AssertionError("no job was sent")
@@ -153,7 +160,7 @@ async def test_a_running_node_gets_over_void_tokens_by_itself(port_gateway: Port
 
     async def refused() -> None:
         with pytest.raises(RefusedError, match=r"4001.*revoked: enough"):
-            await service.run(load(home, {"HEALTH_PORT": "0"}), NoJobs(), ("echo",), stop=trio.Event())
+            await service.run(load(home, {}), SETTINGS, NoJobs(), ("echo",), stop=Stop())
         nursery.cancel_scope.cancel()
 
     with trio.fail_after(3 * PATIENCE_S), capture_logs() as logs:

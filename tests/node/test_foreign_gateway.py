@@ -19,6 +19,7 @@ from edgeagent.node.dialect import Jobs, Translator
 from edgeagent.node.executor import Finished
 from edgeagent.node.options.sections import Health
 from edgeagent.node.options.settings import Settings
+from edgeagent.node.stopping import Stop
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.dialect import HeartbeatPing, JobAssign, decode
 from edgeagent.wire.messages import JobDispatch, JobProgress, JobResult, JobResultAck, NodeState, Outcome
@@ -32,6 +33,7 @@ class Echo:
     """Stands in for the sandbox: gives the payload back once it may, or fails."""
 
     tier = "stand-in"
+    shows_inputs = False
 
     def __init__(self) -> None:
         self.let_go = trio.Event()
@@ -65,7 +67,7 @@ async def test_the_node_works_for_such_a_gateway(tmp_path: Path) -> None:
         async with serving() as gateway, trio.open_nursery() as nursery:
             registered = await enrol.register(tmp_path, gateway.url, "n", ("echo",), force=False)
             assert set(gateway.bodies[0]) == {"name", "public_key", "capabilities"}
-            executor, stop = Echo(), trio.Event()
+            executor, stop = Echo(), Stop()
             config = load(tmp_path, {})
 
             async def run() -> None:
@@ -101,7 +103,7 @@ async def test_the_node_works_for_such_a_gateway(tmp_path: Path) -> None:
             await line.say("heartbeat_ping", payload={})
             await until(line, type="heartbeat_pong")
             assert registered.node_id in gateway.tokens
-            stop.set()
+            stop.request(60)
             await trio.lowlevel.checkpoint()
             nursery.start_soon(_hang_up, line)
 
@@ -121,7 +123,7 @@ async def test_403_at_the_handshake_ends_the_node(tmp_path: Path) -> None:
             await enrol.register(tmp_path, gateway.url, "n", ("echo",), force=False)
             gateway.tokens.clear()
             with pytest.raises(RefusedError, match=r"4001.*HTTP 403.*register --force"):
-                await service.run(load(tmp_path, {}), SETTINGS, Echo(), ("echo",), stop=trio.Event())
+                await service.run(load(tmp_path, {}), SETTINGS, Echo(), ("echo",), stop=Stop())
     assert gateway.handshakes == [403, 403]
 
 

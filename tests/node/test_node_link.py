@@ -53,6 +53,9 @@ class RecordingNode:
     def heartbeat(self, seq: int) -> Heartbeat:
         return Heartbeat(seq=seq, load=0.0, free_slots=1)
 
+    async def changed(self) -> None:
+        await trio.sleep_forever()
+
     def dispatched(self, dispatch: JobDispatch) -> None:
         self.calls.append(dispatch)
 

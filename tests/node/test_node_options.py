@@ -27,10 +27,7 @@ from edgeagent.wire.identity import issue_node_token, new_private_key
 #: Three different values for each option, as a variable or a flag holds them: for the file, the variable and the flag.
 VALUES: dict[str, tuple[str, str, str]] = {
     "share.slots": ("3", "5", "7"),
-    "share.cores": ("1.5", "2", "all"),
     "share.memory": ("4G", "512M", "1T"),
-    "share.upload": ("1M", "2M", "unlimited"),
-    "share.download": ("1M", "2M", "3M"),
     "gpu.lend": ("GPU-1", "GPU-1,GPU-2", "[]"),
     "gpu.exclude": ("GPU-1", "GPU-2", "GPU-3,GPU-4"),
     "gpu.jobs_each": ("2", "3", "4"),
@@ -49,10 +46,6 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "schedule.windows": ("mon-fri 18:00-08:00; sat,sun", "daily", "always"),
     "schedule.by_type": ('{ render = ["22:00-06:00"] }', '{ echo = ["daily"] }', "{ render = [] }"),
     "schedule.timezone": ("Europe/Berlin", "America/New_York", "UTC"),
-    "pause.on_battery": ("true", "0", "true"),
-    "pause.on_user": ("true", "0", "true"),
-    "pause.above_cpu": ("50", "25.5", "75"),
-    "pause.settle": ("5s", "2m", "0"),
     "shutdown.grace": ("1m", "1h", "30s"),
     "sandbox.allow_tier_c": ("true", "0", "true"),
     "sandbox.warm": ("1", "0", "64"),
@@ -126,7 +119,7 @@ def test_the_command_hands_every_source_to_the_node(
     """``edgeagent run`` itself: with the flag, the variable and the file, the node is given the flag's value."""
     given: list[tuple[Settings, config.Identity]] = []
 
-    def run(settings: Settings, home: Path, identify: Callable[[], config.Identity]) -> int:
+    def run(settings: Settings, home: Path, identify: Callable[[], config.Identity], check: object) -> int:
         assert tmp_path == home
         given.append((settings, identify()))
         return 0

@@ -17,7 +17,17 @@ import trio
 from loopback_gateway import Connection, Gateway, serve
 
 from edgeagent.wire import identity
-from edgeagent.wire.messages import Drain, JobAccept, JobDispatch, JobProgress, JobResult, JobResultAck, Outcome
+from edgeagent.wire.messages import (
+    Bye,
+    Drain,
+    Heartbeat,
+    JobAccept,
+    JobDispatch,
+    JobProgress,
+    JobResult,
+    JobResultAck,
+    Outcome,
+)
 
 pytestmark = pytest.mark.needs("sandbox")
 
@@ -132,6 +142,70 @@ async def test_a_finished_job_is_delivered_before_the_node_ends(gateway: Gateway
 
     assert Outcome.COMPLETED is result.outcome
     assert not {"NODE_JWT", "GATEWAY_URL", "EDGEAGENT_HOME"} & set(result.value)
+
+
+async def _order(home: Path, *command: str) -> str:
+    """Run one of the owner's commands against the node in ``home``, and return what it prints."""
+    environ = {**os.environ, "EDGEAGENT_HOME": str(home)}
+    done = await trio.run_process([sys.executable, "-m", "edgeagent", *command], env=environ, capture_stdout=True)
+    return done.stdout.decode()
+
+
+async def test_the_owner_drains_a_node_and_waits_for_its_end(gateway: Gateway, tmp_path: Path) -> None:
+    """``edgeagent drain --wait`` comes back when the job was given back at the deadline, and the node has ended."""
+    with trio.fail_after(60):
+        async with _node(gateway, tmp_path) as process, trio.open_nursery() as nursery:
+            link, dispatch = await _running(gateway, 3600)
+            nursery.start_soon(_order, tmp_path, "drain", "--deadline", "1s", "--wait")
+            await link.get(Drain)
+            result = await link.get(JobResult)
+            await link.say(JobResultAck(attempt_id=result.attempt_id))
+            await link.get(Bye)
+            await link.say(Bye(reason="goodbye"))
+            assert 0 == await process.wait()
+
+    assert (dispatch.attempt_id, Outcome.LOST) == (result.attempt_id, result.outcome)
+
+
+async def test_a_paused_node_is_paused_after_a_restart(gateway: Gateway, tmp_path: Path) -> None:
+    """Until its owner resumes it."""
+    with trio.fail_after(90):
+        async with _node(gateway, tmp_path) as process:
+            link = await gateway.accept()
+            await link.welcome()
+            await link.get(Heartbeat)
+            said = await _order(tmp_path, "pause", "--for", "2h")
+            process.kill()
+        async with _node(gateway, tmp_path):
+            link = await gateway.accept()
+            await link.welcome()
+            paused = await link.get(Heartbeat)
+            await _order(tmp_path, "resume")
+            resumed = await link.get(Heartbeat)
+
+    assert "The node is paused until" in said
+    assert (0, {"stubborn", "echo", "cpu_benchmark"}) == (paused.free_slots, set(paused.not_now))
+    assert ((), True) == (resumed.not_now, resumed.free_slots > 0)
+
+
+async def test_a_reload_starts_the_same_process_with_new_options(gateway: Gateway, tmp_path: Path) -> None:
+    """What is wrong with the options is said instead, and the node goes on with the old ones."""
+    with trio.fail_after(90):
+        async with _node(gateway, tmp_path) as process:
+            link = await gateway.accept()
+            first = await link.welcome()
+            (tmp_path / "config.toml").write_text("[share]\nslots = 0\n")
+            process.send_signal(signal.SIGHUP)
+            while b"Not reloaded" not in await process.stderr.receive_some():
+                pass
+            (tmp_path / "config.toml").write_text("[share]\nslots = 7\n")
+            process.send_signal(signal.SIGHUP)
+            await link.get(Drain)
+            await link.get(Bye)
+            await link.say(Bye(reason="goodbye"))
+            second = await (await gateway.accept()).welcome()
+
+    assert (7, True) == (second.slots, first.slots != 7)
 
 
 def _processes_of(pid: int) -> list[int]:

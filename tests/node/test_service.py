@@ -20,15 +20,18 @@ from loopback_gateway import Gateway, serve
 from edgeagent.errors import EdgeAgentError, RefusedError
 from edgeagent.node import service
 from edgeagent.node.config import Identity, load
+from edgeagent.node.controller import Controller
 from edgeagent.node.executor import Finished
 from edgeagent.node.options import sections
 from edgeagent.node.options.settings import Settings
 from edgeagent.node.slots import GpuRules
+from edgeagent.node.stopping import Stop
 from edgeagent.wire import identity
 from edgeagent.wire.messages import (
     Bye,
     Drain,
     Heartbeat,
+    HeartbeatAck,
     JobAccept,
     JobDecline,
     JobDispatch,
@@ -36,6 +39,7 @@ from edgeagent.wire.messages import (
     JobResult,
     JobResultAck,
     Limits,
+    NodeState,
     Outcome,
 )
 from edgeagent.wire.urls import GatewayUrl
@@ -98,7 +102,7 @@ class Node:
     def __init__(self, config: Identity) -> None:
         self.config = config
         self.executor = StandIn()
-        self.stop = trio.Event()
+        self.stop = Stop()
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
         self.health_url = ""
@@ -200,7 +204,7 @@ async def test_draining_lets_jobs_finish_and_leaves_in_order(gateway: Gateway, n
         await link.welcome()
         await link.say(_dispatch())
         await link.get(JobAccept)
-        node.stop.set()
+        node.stop.request(node.grace_s)
         await link.get(Drain)
         await link.say(_dispatch())
         declined = await link.get(JobDecline)
@@ -230,7 +234,7 @@ async def test_jobs_that_outlast_the_grace_are_given_back(
         await link.welcome()
         await link.say(_dispatch())
         await link.get(JobAccept)
-        node.stop.set()
+        node.stop.request(node.grace_s)
         result = await link.get(JobResult)
         await link.say(JobResultAck(attempt_id=result.attempt_id))
         await link.get(Bye)
@@ -274,7 +278,7 @@ async def test_a_stopped_node_ends_although_no_gateway_is_there(
     node.health_url = await nursery.start(node.run)
     with _in_time():
         health = await node.health()
-        node.stop.set()
+        node.stop.request(node.grace_s)
         await node.ended.wait()
 
     assert ("degraded", False) == (health["status"], health["relay_connected"])
@@ -289,7 +293,7 @@ async def test_a_refused_token_ends_the_node_with_one_fault(gateway: Gateway, co
 
         nursery.start_soon(refuse)
         with _in_time(), pytest.raises(RefusedError, match=r"4001.*token expired.*edgeagent register --force"):
-            await service.run(config, _settings(), StandIn(), ("echo",), stop=trio.Event())
+            await service.run(config, _settings(), StandIn(), ("echo",), stop=Stop())
 
 
 async def test_a_health_port_in_use_ends_the_node_with_one_fault(gateway: Gateway, node: Node, tmp_path: Path) -> None:
@@ -298,7 +302,7 @@ async def test_a_health_port_in_use_ends_the_node_with_one_fault(gateway: Gatewa
     other = attrs.evolve(node.config, home=tmp_path / "other")
 
     with _in_time(), pytest.raises(EdgeAgentError, match=f"port {port}"):
-        await service.run(other, _settings(port=port), StandIn(), ("echo",), stop=trio.Event())
+        await service.run(other, _settings(port=port), StandIn(), ("echo",), stop=Stop())
 
 
 async def test_a_fresh_token_is_used_and_stored(gateway: Gateway, nursery: trio.Nursery, tmp_path: Path) -> None:
@@ -337,3 +341,108 @@ async def test_gpus_are_announced_and_given_out(gateway: Gateway, nursery: trio.
 
     assert ("GPU-1",) == hello.gpus
     assert (second.attempt_id, "the job needs 1 GPUs, and 0 are free") == (declined.attempt_id, declined.reason)
+
+
+async def _state(config: Identity) -> dict[str, Any]:
+    def ask() -> dict[str, Any]:
+        with Controller(config.home) as controller:
+            state: dict[str, Any] = controller.ask("state")["state"]
+            return state
+
+    return await trio.to_thread.run_sync(ask)
+
+
+async def _order(config: Identity, do: str, **details: Any) -> dict[str, Any]:
+    def ask() -> dict[str, Any]:
+        with Controller(config.home) as controller:
+            return controller.ask(do, **details)
+
+    return await trio.to_thread.run_sync(ask)
+
+
+async def test_the_owner_sees_what_runs_and_how_the_gateway_sees_the_node(
+    gateway: Gateway, node: Node, config: Identity
+) -> None:
+    """One document, with a schema."""
+    with _in_time():
+        link = await gateway.accept()
+        await link.welcome()
+        beat = await link.get(Heartbeat)
+        await link.say(HeartbeatAck(seq=beat.seq, state=NodeState.HEALTHY, probation=True, no_work="on probation"))
+        dispatch = _dispatch()
+        await link.say(dispatch)
+        await link.get(JobAccept)
+        await node.executor.started.wait()
+        state = await _state(config)
+        while state["link"]["state"] is None:
+            state = await _state(config)
+
+    (running,) = state["running"]
+    assert ("edgeagent.node-state/1", NODE_ID) == (state["schema"], state["node_id"])
+    assert (True, "HEALTHY", True, "on probation") == tuple(
+        state["link"][key] for key in ("up", "state", "probation", "no_work")
+    )
+    assert (dispatch.attempt_id, dispatch.job_id, "echo") == tuple(
+        running[key] for key in ("attempt_id", "job_id", "job_type")
+    )
+    assert (2, 1, [{"job_type": "echo", "against": []}]) == (state["slots"], state["free_slots"], state["job_types"])
+    assert state["spool"]["size_bytes"] > 0
+
+
+async def test_a_paused_node_takes_nothing_and_says_so_at_once(gateway: Gateway, node: Node, config: Identity) -> None:
+    """What runs goes on, the link stays, and after resume jobs are taken again."""
+    with _in_time():
+        link = await gateway.accept()
+        await link.welcome(heartbeat_s=3600)
+        assert () == (await link.get(Heartbeat)).not_now
+        await link.say(first := _dispatch())
+        await link.get(JobAccept)
+        await _order(config, "pause")
+        told = await link.get(Heartbeat)
+        await link.say(_dispatch())
+        declined = await link.get(JobDecline)
+        state = await _state(config)
+        assert (await _order(config, "resume"))["was_paused"]
+        again = await link.get(Heartbeat)
+        node.executor.let_go.set()
+        result = await link.get(JobResult)
+
+    assert (("echo",), 0, (first.attempt_id,)) == (told.not_now, told.free_slots, told.running)
+    assert "paused by its owner" in declined.reason
+    assert ["paused"] == [reason["code"] for reason in state["against"]]
+    assert ((), 1) == (again.not_now, again.free_slots)
+    assert (first.attempt_id, Outcome.COMPLETED) == (result.attempt_id, result.outcome)
+
+
+async def test_a_drain_by_the_owner_ends_the_node(gateway: Gateway, node: Node, config: Identity) -> None:
+    """With a deadline of his own, which another order can only bring nearer."""
+    with _in_time():
+        link = await gateway.accept()
+        await link.welcome()
+        await link.say(_dispatch())
+        await link.get(JobAccept)
+        first = await _order(config, "drain", deadline_s=3600)
+        later = await _order(config, "drain", deadline_s=7200)
+        drain = await link.get(Drain)
+        state = await _state(config)
+        assert not node.ended.is_set()
+        await _order(config, "drain", deadline_s=0)
+        result = await link.get(JobResult)
+        await link.say(JobResultAck(attempt_id=result.attempt_id))
+        await link.get(Bye)
+        await link.say(Bye(reason="goodbye"))
+        await node.ended.wait()
+
+    assert (1, 3600) == (first["running"], pytest.approx(first["left_s"], abs=20))
+    assert later["left_s"] <= first["left_s"]
+    assert "drained by its owner" in drain.reason
+    assert drain.reason == state["draining"]
+    assert Outcome.LOST is result.outcome
+
+
+@pytest.mark.parametrize("value", [-1, "1h", True, 1e12])
+async def test_an_order_that_makes_no_sense_is_refused(node: Node, config: Identity, value: object) -> None:
+    """The node goes on as before."""
+    with _in_time(), pytest.raises(EdgeAgentError, match="deadline_s must be seconds from 0"):
+        await _order(config, "drain", deadline_s=value)
+    assert not node.stop.asked

@@ -14,6 +14,9 @@ from edgeagent.errors import EdgeAgentError
 _COMMANDS = {
     "register": ("node", "register", "Register this machine with a gateway."),
     "run": ("node", "run", "Run the node agent until SIGTERM."),
+    "pause": ("control", "pause", "Have the node take no new jobs."),
+    "resume": ("control", "resume", "Have the node take jobs again."),
+    "drain": ("control", "drain", "Let the running jobs end, and stop the node."),
     "config": ("config", "config", "Look at the node's options, and set them."),
     "keys": ("node", "keys", "Show the node's key, or give it a new one."),
     "job": ("job", "job", "Submit jobs and look at them."),

@@ -84,7 +84,8 @@ def run(flags: dict[str, str]) -> None:
     """Run the node agent until SIGTERM.
 
     Takes its identity from ~/.edgeagent (or EDGEAGENT_HOME), or from the environment alone: GATEWAY_URL and NODE_JWT.
-    The first SIGTERM or Ctrl-C lets running jobs finish, a second one stops at once.
+    The first SIGTERM or Ctrl-C lets running jobs finish, a second one stops at once.  SIGHUP lets them finish, too, and
+    starts anew with the options as they are by then.
 
     Every option can also be set by a variable, or for good in config.toml (edgeagent config set); a flag wins over
     the variable, and that over the file.
@@ -101,7 +102,10 @@ def run(flags: dict[str, str]) -> None:
         proving.settle(home)
         return config.load(home, os.environ, flags)
 
-    sys.exit(service.main(settings, home, identify))
+    code = service.main(settings, home, identify, lambda: load(home, os.environ, flags))
+    if code is None:  # a reload: the same process, so that whoever supervises it sees no end
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (ourselves)
+    sys.exit(code)
 
 
 @click.group()

@@ -46,6 +46,23 @@ class SizeParam(click.ParamType[int]):
             self.fail(str(error), param, ctx)
 
 
+class DurationParam(click.ParamType[float]):
+    """A duration in seconds, as people write it."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the seconds, or fail with a line that shows how to write a duration."""
+        from edgeagent.wire.units import parse_duration
+
+        if isinstance(value, float):
+            return value
+        try:
+            return parse_duration(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 

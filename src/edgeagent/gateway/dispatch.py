@@ -28,13 +28,15 @@ _Entry = tuple[int, int, str, int]  # load step, turn, node, version
 class Seat:
     """What dispatch knows of one linked node.
 
-    ``limit`` is how many attempts it may have at once: its slots, 1 on probation, 0 while it may get none.  ``taken``
-    is what of it is in use; ``reported`` the load it last told, ``busy_then`` how many slots were taken at that moment.
+    ``limit`` is how many attempts it may have at once: its slots, 1 on probation, 0 while it may get none; ``closed``
+    are job types that it does not take at present.  ``taken`` is what of it is in use; ``reported`` the load it last
+    told, ``busy_then`` how many slots were taken at that moment.
     """
 
     node_id: str
     offer: Offer
     limit: int = 0
+    closed: frozenset[str] = frozenset()
     taken: Taken = attrs.Factory(Taken)
     reported: float = 0.0
     busy_then: int = 0
@@ -45,6 +47,10 @@ class Seat:
     def free(self) -> int:
         """How many more attempts it may get."""
         return max(0, self.limit - self.taken.slots)
+
+    def has_room(self, need: Need) -> bool:
+        """Whether a job that the node suits would be taken there now."""
+        return need.job_type not in self.closed and fits(self.offer, self.taken, self.limit, need)
 
     @property
     def load(self) -> float:
@@ -81,14 +87,22 @@ class Pool:
             for need, order in self._orders.items():
                 order.members -= seat.offer.suits(need)
 
-    def update(self, node_id: str, *, limit: int, taken: Taken, reported: float | None = None) -> None:
+    def update(
+        self,
+        node_id: str,
+        *,
+        limit: int,
+        taken: Taken,
+        reported: float | None = None,
+        closed: frozenset[str] = frozenset(),
+    ) -> None:
         """Say how a seated node stands now; None leaves what it reported last."""
         seat = self._seats[node_id]
-        before = (seat.limit, seat.taken, _step(seat.load))
-        seat.limit, seat.taken = limit, taken
+        before = (seat.limit, seat.taken, seat.closed, _step(seat.load))
+        seat.limit, seat.taken, seat.closed = limit, taken, closed
         if reported is not None:
             seat.reported, seat.busy_then = reported, taken.slots
-        if (limit, taken, _step(seat.load)) != before:
+        if (limit, taken, closed, _step(seat.load)) != before:
             self._moved(seat)
 
     def can(self, need: Need) -> bool:
@@ -129,7 +143,7 @@ class Pool:
         order = self._orders.get(need)
         if order is None:
             suited = [seat for seat in self._seats.values() if seat.offer.suits(need)]
-            heap = [_entry(seat) for seat in suited if fits(seat.offer, seat.taken, seat.limit, need)]
+            heap = [_entry(seat) for seat in suited if seat.has_room(need)]
             heapq.heapify(heap)
             order = self._orders[need] = _Order(heap, len(suited))
             if len(self._orders) > MAX_NEEDS:
@@ -150,7 +164,7 @@ class Pool:
             return
         entry = _entry(seat)
         for need, order in self._orders.items():
-            if seat.offer.suits(need) and fits(seat.offer, seat.taken, seat.limit, need):
+            if seat.offer.suits(need) and seat.has_room(need):
                 heapq.heappush(order.heap, entry)
                 if len(order.heap) > 2 * order.members + 64:
                     order.heap[:] = [one for one in order.heap if self._current(one)]

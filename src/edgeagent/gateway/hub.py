@@ -163,13 +163,22 @@ class Hub:
 
     async def beat(self, node_id: str, beat: Heartbeat, session: Session, token: str | None) -> None:
         """A linked node is alive, and says how it is."""
-        free = self.network.pool[node_id].free
+        free, before = self.network.pool[node_id].free, self.network.pool[node_id].closed
         changes, strangers = self.network.beat(node_id, beat, trio.current_time())
         await self._record(changes)
         for attempt_id in sorted(strangers):
             session.send(JobCancel(attempt_id=attempt_id, reason="the job does not wait for this attempt any more"))
-        session.send(HeartbeatAck(seq=beat.seq, state=self.network.registry[node_id].state, token=token))
-        if self.network.pool[node_id].free > free:
+        health = self.network.registry[node_id]
+        session.send(
+            HeartbeatAck(
+                seq=beat.seq,
+                state=health.state,
+                token=token,
+                probation=health.probation,
+                no_work=self.network.no_work(node_id),
+            )
+        )
+        if self.network.pool[node_id].free > free or before - frozenset(beat.not_now):
             self.wake.now()
 
     async def accept(self, node_id: str, message: JobAccept, session: Session) -> None:

@@ -25,6 +25,12 @@ from edgeagent.wire.messages import Heartbeat, Hello, Message, NodeState
 #: Most attempts that one node gets at once, whatever it offers.
 MAX_SLOTS = 1024
 
+_STANDING = {
+    NodeState.PENDING: "it waits for the approval of the gateway's owner",
+    NodeState.REGISTERED: "it waits for its first heartbeat",
+    NodeState.UNHEALTHY: "its last jobs failed, or it was silent for too long",
+}
+
 
 class Session(Protocol):
     """A node's link, as the rest of the gateway sees it; both calls return at once."""
@@ -42,7 +48,8 @@ class Linked:
 
     ``taken`` is what its attempts in flight take.  ``strangers`` are attempts that it works on although the gateway
     wants them no more, with their needs where those are known; ``extra`` counts its slots that are taken by something
-    else.  Both are as its last heartbeat says, and no work is given for them.
+    else; ``closed`` are job types that it does not take at present.  All are as its last heartbeat says, and no work is
+    given for them.
     """
 
     session: Session
@@ -50,6 +57,7 @@ class Linked:
     taken: Taken
     strangers: dict[str, Need | None] = attrs.Factory(dict)
     extra: int = 0
+    closed: frozenset[str] = frozenset()
     draining: bool = False
 
 
@@ -119,8 +127,22 @@ class Network:
             self._leases.set(attempt_id, now + self._lease_s)
         linked.strangers = {attempt_id: linked.strangers.get(attempt_id) for attempt_id in running - own}
         linked.extra = max(0, linked.offer.slots - beat.free_slots - len(running))
+        linked.closed = frozenset(beat.not_now)
         self._seat(node_id, beat.load)
         return changes, set(linked.strangers)
+
+    def no_work(self, node_id: str) -> str:
+        """Return why a linked node gets nothing at present, in words for its owner; empty where it would."""
+        linked, health, seat = self._linked[node_id], self.registry[node_id], self.pool[node_id]
+        if health.state is not NodeState.HEALTHY:
+            return _STANDING.get(health.state, "")
+        if linked.draining:
+            return "it drains: by its own wish, or the gateway's owner wants no more work done there"
+        if seat.free:
+            return ""
+        if health.probation:
+            return "it is on probation: it gets one job at a time until one completes"
+        return "all its slots are taken, or it takes nothing at present"
 
     def succeeded(self, node_id: str) -> None:
         """An attempt completed on a node."""
@@ -228,7 +250,7 @@ class Network:
         for need in linked.strangers.values():
             taken = attrs.evolve(taken, slots=taken.slots + 1) if need is None else taken.plus(linked.offer, need)
         taken = attrs.evolve(taken, slots=taken.slots + linked.extra)
-        self.pool.update(node_id, limit=limit, taken=taken, reported=reported)
+        self.pool.update(node_id, limit=limit, taken=taken, reported=reported, closed=linked.closed)
 
 
 def _offer(hello: Hello) -> Offer:

@@ -9,6 +9,7 @@ from edgeagent import __version__
 from edgeagent.node import machine
 from edgeagent.node.attempts import Attempts
 from edgeagent.node.credentials import Credentials
+from edgeagent.node.gate import Gate
 from edgeagent.node.sender import Sender
 from edgeagent.wire.messages import Heartbeat, Hello, JobDispatch, JobResultAck
 
@@ -27,6 +28,7 @@ class Agent:
     announced: tuple[str, ...]
     slots: int
     sandbox_tier: str
+    gate: Gate
     gpus: tuple[str, ...] = ()
     fetches: tuple[str, ...] = ()
     memory_bytes: int = attrs.Factory(machine.memory_bytes)
@@ -51,7 +53,20 @@ class Agent:
 
     def heartbeat(self, seq: int) -> Heartbeat:
         """Return how the node is now."""
-        return Heartbeat(seq=seq, load=self.attempts.load, free_slots=self.attempts.free_slots, running=self.held)
+        closed = self.gate.closed(self.announced)
+        return Heartbeat(
+            seq=seq,
+            load=self.attempts.load,
+            free_slots=0 if len(closed) == len(self.announced) else self.attempts.free_slots,
+            running=self.held,
+            not_now=closed,
+        )
+
+    async def changed(self) -> None:
+        """Wait until other jobs are taken than before."""
+        before = self.gate.closed(self.announced)
+        while self.gate.closed(self.announced) == before:
+            await self.gate.changed.wait()
 
     def dispatched(self, dispatch: JobDispatch) -> None:
         """Pass a dispatch to the intake ring, or give it back where that is closed or cannot follow."""

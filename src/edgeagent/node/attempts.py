@@ -6,9 +6,10 @@ spool, then accepted, then run, then the result in the spool, then handed to the
 
 from __future__ import annotations
 
+import functools
 import sqlite3
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,15 +18,20 @@ import structlog
 import trio
 
 from edgeagent.node import slots as slot_rules
+from edgeagent.node.ceilings import Ceilings
 from edgeagent.node.executor import Executor, Finished
+from edgeagent.node.gate import Gate
 from edgeagent.node.outbox import Outbox
 from edgeagent.node.slots import NO_GPUS, Decline, GpuRules, Take
-from edgeagent.wire.messages import JobAccept, JobDecline, JobDispatch, JobResult, Outcome
+from edgeagent.node.snapshot import Failure, RunningAttempt
+from edgeagent.wire.messages import JobAccept, JobDecline, JobDispatch, JobProgress, JobResult, Outcome
 
 log = structlog.get_logger()
 
 #: Ended attempts that are remembered, so that a repeated dispatch is known for one.
 _REMEMBERED = 10_000
+#: Failures that are kept for the owner to see.
+_FAILURES = 10
 
 
 class Refuse(Protocol):
@@ -62,6 +68,8 @@ class Ledger(Protocol):
 class _Running:
     dispatch: JobDispatch
     gpus: tuple[str, ...] = ()
+    started: float = attrs.field(factory=trio.current_time)
+    progress: JobProgress | None = None
     stop: trio.Event = attrs.field(factory=trio.Event)
     stop_outcome: Outcome = Outcome.CANCELLED
     stop_reason: str = ""
@@ -85,6 +93,8 @@ class Attempts:
         fetches: tuple[str, ...] = (),
         refuse: Refuse = nothing_short,
         relieve: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+        ceilings: Ceilings | None = None,
+        gate: Gate | None = None,
     ) -> None:
         self._nursery = nursery
         self._executor = executor
@@ -100,6 +110,10 @@ class Attempts:
         self._running: dict[str, _Running] = {}
         self._change = trio.Event()  # set and replaced when an attempt ends
         self._ended: OrderedDict[str, None] = OrderedDict.fromkeys(ended)
+        self._ceilings = ceilings or Ceilings()
+        self._gate = gate or Gate()
+        self._failures: deque[tuple[float, JobResult, str]] = deque(maxlen=_FAILURES)
+        self.completed = self.failed = 0
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -128,6 +142,8 @@ class Attempts:
 
     def take(self, dispatch: JobDispatch) -> None:
         """Start an attempt, decline it, or ignore a repetition; returns at once."""
+        limits = self._ceilings.cap(dispatch.job_type, dispatch.limits, self._slots)
+        dispatch = attrs.evolve(dispatch, limits=limits)
         decision = slot_rules.decide(
             dispatch,
             running=self._running,
@@ -138,7 +154,7 @@ class Attempts:
             held=self.held_gpus,
             fetches=self._fetches,
         )
-        if isinstance(decision, Take) and (reason := self._refuse(dispatch)):
+        if isinstance(decision, Take) and (reason := self._forbidden(dispatch) or self._refuse(dispatch)):
             decision = Decline(reason)
         fields = {"job_id": dispatch.job_id, "attempt_id": dispatch.attempt_id, "job_type": dispatch.job_type}
         match decision:
@@ -150,6 +166,12 @@ class Attempts:
                 self.decline(dispatch, reason)
             case _:
                 log.debug("Repeated job_dispatch ignored", **fields)
+
+    def _forbidden(self, dispatch: JobDispatch) -> str | None:
+        against = self._gate.against(dispatch.job_type)
+        if against:
+            return "; ".join(reason.text for reason in against)
+        return self._ceilings.room(dispatch.limits, [one.dispatch.limits for one in self._running.values()])
 
     def decline(self, dispatch: JobDispatch, reason: str) -> None:
         """Give an attempt back to the gateway's queue."""
@@ -165,11 +187,52 @@ class Attempts:
 
     def stop_all(self, reason: str) -> None:
         """Ask everything that runs to end; the gateway will give these jobs to other nodes."""
+        self.stop_some(self.types, reason)
+
+    def stop_some(self, job_types: Collection[str], reason: str) -> None:
+        """Ask what runs of these job types to end; the gateway will give these jobs to other nodes."""
         for running in self._running.values():
-            if not running.stop.is_set():
+            if running.dispatch.job_type in job_types and not running.stop.is_set():
                 running.stop_outcome = Outcome.LOST
                 running.stop_reason = reason
                 running.stop.set()
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The job types of what runs, each once."""
+        return tuple(dict.fromkeys(running.dispatch.job_type for running in self._running.values()))
+
+    def shown(self) -> tuple[RunningAttempt, ...]:
+        """Return what runs, for its owner to see."""
+        now = trio.current_time()
+        return tuple(
+            RunningAttempt(
+                attempt_id=attempt_id,
+                job_id=running.dispatch.job_id,
+                job_type=running.dispatch.job_type,
+                running_s=now - running.started,
+                fraction=running.progress.fraction if running.progress else None,
+                text=running.progress.text if running.progress else "",
+                gpus=running.gpus,
+                memory_bytes=running.dispatch.limits.memory_bytes,
+            )
+            for attempt_id, running in self._running.items()
+        )
+
+    def failures(self) -> tuple[Failure, ...]:
+        """Return the last attempts that did not complete, the newest first."""
+        now = trio.current_time()
+        return tuple(
+            Failure(
+                attempt_id=result.attempt_id,
+                job_id=result.job_id,
+                job_type=job_type,
+                outcome=result.outcome.value,
+                detail=result.detail,
+                ago_s=now - ended,
+            )
+            for ended, result, job_type in reversed(self._failures)
+        )
 
     async def idle(self) -> None:
         """Wait until nothing runs."""
@@ -187,7 +250,7 @@ class Attempts:
             self._outbox.say(JobAccept(attempt_id=dispatch.attempt_id))
             finished = await self._executor.run(
                 dispatch,
-                progress=self._outbox.progress,
+                progress=functools.partial(self._progressed, running),
                 stop=running.stop,
                 outputs=self._ledger.outputs(dispatch.attempt_id),
                 gpus=running.gpus,
@@ -199,6 +262,7 @@ class Attempts:
             self._change.set()
             self._change = trio.Event()
         self._remember(dispatch.attempt_id)
+        self._note(dispatch, result)
         _report(dispatch, result)
         self._deliver(result)
 
@@ -213,6 +277,20 @@ class Attempts:
         except (OSError, sqlite3.Error) as error:
             # Better delivered from memory than not at all; only a crash before the acknowledgement loses it.
             log.warning("Spool not written", attempt_id=result.attempt_id, reason=str(error))
+
+    def _progressed(self, running: _Running, progress: JobProgress) -> None:
+        before = running.progress
+        fraction = progress.fraction if before is None or progress.fraction is not None else before.fraction
+        text = progress.text or (before.text if before else "")
+        running.progress = JobProgress(attempt_id=progress.attempt_id, fraction=fraction, text=text)
+        self._outbox.progress(progress)
+
+    def _note(self, dispatch: JobDispatch, result: JobResult) -> None:
+        if result.outcome is Outcome.COMPLETED:
+            self.completed += 1
+        elif result.outcome is not Outcome.CANCELLED:
+            self.failed += 1
+            self._failures.append((trio.current_time(), result, dispatch.job_type))
 
     def _remember(self, attempt_id: str) -> None:
         self._ended[attempt_id] = None

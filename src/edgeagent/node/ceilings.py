@@ -6,12 +6,13 @@ ceiling here, for a job gets the number that it asked for or goes back to the qu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
 
 from edgeagent.wire.messages import Limits
+from edgeagent.wire.units import format_size
 
 
 @attrs.frozen(kw_only=True)
@@ -40,15 +41,46 @@ class Ceiling:
 
 
 NO_CEILING = Ceiling()
+#: What a job may use that has asked for nothing in particular.
+USUAL = Limits()
 
 
-@attrs.frozen
+def share_out(asked: Limits, memory_bytes: int | None, slots: int) -> Limits:
+    """Return what a job may use of the memory that all jobs together have; None: the owner has said nothing of it.
+
+    A job that asks for no more than usual gets a slot's share, as the gateway counts it; one that asks for more gets
+    that, up to everything.  So what the jobs of all slots may use never comes to more than there is to share.
+    """
+    if memory_bytes is None:
+        return asked
+    most = memory_bytes // slots if asked.memory_bytes <= USUAL.memory_bytes else memory_bytes
+    return attrs.evolve(asked, memory_bytes=min(asked.memory_bytes, most))
+
+
+@attrs.frozen(kw_only=True)
 class Ceilings:
-    """One for all jobs, and others for some job types, which say only what differs."""
+    """What the owner allows: one ceiling for all jobs, others for some types, which say only what differs.
+
+    Attributes:
+        general: for all jobs.
+        by_type: what differs, by job type.
+        memory_bytes: for all running jobs together; None: not limited.
+    """
 
     general: Ceiling = NO_CEILING
     by_type: Mapping[str, Ceiling] = attrs.Factory(dict)
+    memory_bytes: int | None = None
 
-    def cap(self, job_type: str, asked: Limits) -> Limits:
-        """Return what a job of this type that asks for this may use."""
-        return self.by_type.get(job_type, NO_CEILING).over(self.general).cap(asked)
+    def cap(self, job_type: str, asked: Limits, slots: int) -> Limits:
+        """Return what a job of this type that asks for this may use on a node with so many slots."""
+        capped = self.by_type.get(job_type, NO_CEILING).over(self.general).cap(asked)
+        return share_out(capped, self.memory_bytes, slots)
+
+    def room(self, wanted: Limits, held: Iterable[Limits]) -> str | None:
+        """Return why there is no memory for a job with these limits beside the running ones; None: there is."""
+        if self.memory_bytes is None:
+            return None
+        free = self.memory_bytes - sum(limits.memory_bytes for limits in held)
+        if wanted.memory_bytes <= free:
+            return None
+        return f"the job may use {format_size(wanted.memory_bytes)} of memory, and {format_size(max(0, free))} is free"

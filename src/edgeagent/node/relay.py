@@ -92,6 +92,7 @@ class Relay:
             if lost is None:
                 self._left.set()
                 return
+            self._session.lost = lost.reason
             if self._session.welcomed:
                 self._backoff.reset()
                 self._proofs = 0

@@ -17,17 +17,21 @@ import structlog
 import trio
 
 from edgeagent import chance
+from edgeagent.node import windows
 from edgeagent.node.agent import STOPPING, Agent
 from edgeagent.node.attempts import Attempts, nothing_short
 from edgeagent.node.backoff import Backoff
+from edgeagent.node.ceilings import Ceilings
 from edgeagent.node.credentials import Credentials
 from edgeagent.node.executor import Executor
+from edgeagent.node.gate import Gate
 from edgeagent.node.outbox import Outbox
 from edgeagent.node.relay import Relay
 from edgeagent.node.sender import Sender, Upload
 from edgeagent.node.session import Session
 from edgeagent.node.slots import NO_GPUS, GpuRules
 from edgeagent.node.spool import Spool
+from edgeagent.node.stopping import Stop
 from edgeagent.node.transport import Connect
 from edgeagent.wire.messages import JobDispatch
 
@@ -65,6 +69,19 @@ class Health(Protocol):
         """Run."""
 
 
+@attrs.frozen
+class Parts:
+    """The parts of a running node, for those that show them or act on them from outside."""
+
+    agent: Agent
+    attempts: Attempts
+    sender: Sender
+    session: Session
+    gate: Gate
+    stop: Stop
+    spool: Spool
+
+
 @attrs.frozen(kw_only=True)
 class Surroundings:
     """What a node stands in: its line to the gateway, its disk, and who asks after its health."""
@@ -77,6 +94,7 @@ class Surroundings:
     prove: Callable[[], Awaitable[bool]] | None = None  # gets a fresh token by the node's key
     disk: Storage | None = None
     fetches: tuple[str, ...] = ()  # kinds of references that the executor has fetched
+    watches: tuple[Callable[[Parts], Awaitable[None]], ...] = ()  # run in the link ring until the end
 
 
 async def run(
@@ -85,21 +103,23 @@ async def run(
     *,
     announced: tuple[str, ...],
     slots: int,
-    stop: trio.Event,
+    stop: Stop,
     grace_s: float,
     gpus: GpuRules = NO_GPUS,
+    ceilings: Ceilings | None = None,
+    gate: Gate | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run a node until ``stop`` is set, then drain and return; ready with its health address.
+    """Run a node until ``stop`` is requested, then drain and return; ready with its health address.
 
-    Running jobs get ``grace_s`` seconds to end.  Cancelling stops at once: they are killed, and reported as lost at the
-    next start.
+    What a window's end forbids gets ``grace_s`` seconds.  Cancelling stops at once: what runs is killed, and reported
+    as lost at the next start.
 
     Raises:
         RefusedError: the gateway does not accept this node's token.
         EdgeAgentError: something else that a person has to put right.
     """
-    outbox = Outbox()
+    outbox, gate = Outbox(), gate or Gate()
     async with trio.open_nursery() as link_ring:
         sender = Sender(link_ring, outbox, around.spool, around.upload, chance.rng())
         unsent = await around.spool.recover()
@@ -119,6 +139,8 @@ async def run(
                 fetches=around.fetches,
                 refuse=nothing_short if around.disk is None else around.disk.refuse,
                 relieve=trio.lowlevel.checkpoint if around.disk is None else around.disk.relieve,
+                ceilings=ceilings,
+                gate=gate,
             )
             if around.disk is not None:
                 around.disk.count(lambda: attempts.dispatches, lambda: sender.unsent_bytes)
@@ -132,24 +154,33 @@ async def run(
                 announced=announced,
                 slots=slots,
                 sandbox_tier=executor.tier,
+                gate=gate,
                 gpus=gpus.uuids,
                 fetches=around.fetches,
+                **(
+                    {} if ceilings is None or ceilings.memory_bytes is None else {"memory_bytes": ceilings.memory_bytes}
+                ),
             )
-            link = Relay(around.connect, Session(agent, outbox), sender, Backoff(chance.rng()), prove=around.prove)
+            session = Session(agent, outbox)
+            link = Relay(around.connect, session, sender, Backoff(chance.rng()), prove=around.prove)
             link_ring.start_soon(around.credentials.run)
             health_url = await link_ring.start(around.health, link.is_up)
             link_ring.start_soon(link.run)
+            link_ring.start_soon(windows.run, gate, attempts, announced, grace_s)
+            for watch in around.watches:
+                link_ring.start_soon(watch, Parts(agent, attempts, sender, session, gate, stop, around.spool))
             log.info("Node started", health=health_url)
             task_status.started(health_url)
 
             async with trio.open_nursery() as intake_ring:
                 intake_ring.start_soon(_take_in, intake, attempts)
                 await stop.wait()
-                log.info("Draining", running=len(attempts.running), grace_s=grace_s)
-                link.drain("the node is being stopped")
+                log.info("Draining", running=len(attempts.running), grace_s=stop.left_s, reason=stop.reason)
+                gate.stop(stop.reason)
+                link.drain(stop.reason)
                 intake_ring.cancel_scope.cancel()
             _close_intake(intake, attempts)
-            with trio.move_on_after(grace_s):
+            with stop.patience():
                 await attempts.idle()
             attempts.stop_all("the node was stopped before the job ended")
             jobs_ring.cancel_scope.deadline = trio.current_time() + KILL_S

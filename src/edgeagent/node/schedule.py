@@ -107,10 +107,23 @@ class Plan:
     general: tuple[Window, ...] | None = None
     by_type: Mapping[str, tuple[Window, ...]] = attrs.Factory(dict)
 
+    @property
+    def limited(self) -> bool:
+        """Whether there is any window at all."""
+        return self.general is not None or bool(self.by_type)
+
+    def is_open(self, job_type: str, wall: Clock, now: float) -> bool:
+        """Return whether jobs of a type may run at ``now``, without looking ahead."""
+        windows = self.by_type.get(job_type, self.general)
+        return windows is None or is_open(windows, wall(now))
+
     def opening(self, job_type: str, wall: Clock, now: float) -> Opening:
         """Return whether jobs of a type may run at ``now``, and when that changes next."""
         windows = self.by_type.get(job_type, self.general)
         return Opening(True) if windows is None else opening(windows, wall, now)
+
+
+ALWAYS = Plan()
 
 
 def _minute(text: str, hours: str, minutes: str) -> int:

@@ -61,6 +61,7 @@ class Sender:
         self._pending: dict[str, _Delivery] = {}
         self._empty = trio.Event()
         self._empty.set()
+        self.credited_ucr = 0  # for what was acknowledged since the start
 
     def __iter__(self) -> Iterator[str]:
         """The attempt ids whose results are not acknowledged."""
@@ -82,6 +83,8 @@ class Sender:
         """The gateway has a result on its own disk."""
         delivery = self._pending.get(ack.attempt_id)
         if delivery is not None:
+            if delivery.ack is None:
+                self.credited_ucr += ack.credited_ucr
             delivery.ack = ack
             delivery.news.set()
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
-import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import trio
 
 from edgeagent import chance
 from edgeagent.errors import EdgeAgentError
-from edgeagent.node import gpus, health, proving, rings
+from edgeagent.node import control, gpus, health, proving, rings, signals, terms
 from edgeagent.node.api import Api
 from edgeagent.node.cache import Cache, make_shelf
 from edgeagent.node.capabilities import announce, lacking_gpus
@@ -30,12 +29,15 @@ from edgeagent.node.fetch.https import Https
 from edgeagent.node.fetch.places import Places, kinds
 from edgeagent.node.fetch.s3 import S3, read_keys
 from edgeagent.node.foreign import speaking
+from edgeagent.node.gate import Gate
 from edgeagent.node.inputs import Inputs
 from edgeagent.node.options import storage
 from edgeagent.node.options.settings import Settings
+from edgeagent.node.owner import Owner
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.node.slots import NO_GPUS, GpuRules, default_slots
 from edgeagent.node.spool import open_spool
+from edgeagent.node.stopping import Stop
 from edgeagent.node.supplied import Confined, Supplied
 from edgeagent.node.transport import Transport, connect
 from edgeagent.plugins.loading import discover
@@ -54,7 +56,8 @@ async def run(
     executor: Confined,
     announced: tuple[str, ...],
     *,
-    stop: trio.Event,
+    stop: Stop,
+    not_enforced: Mapping[str, str] | None = None,
     lent: GpuRules = NO_GPUS,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -96,6 +99,19 @@ async def run(
                     credentials.renew(token)
                 return token is not None
 
+            async def obey(parts: rings.Parts) -> None:
+                listener = control.listen(identity.home)
+                owner = Owner(
+                    parts=parts,
+                    identity=identity,
+                    grace_s=settings.shutdown.grace_s,
+                    not_enforced=dict(not_enforced or {}),
+                    cache=lambda: {"used_bytes": cache.used_bytes, "evictable_bytes": cache.evictable_bytes},
+                    warnings=lambda: tuple(filter(None, [disk.warning])),
+                )
+                if listener is not None:
+                    await control.run(listener, owner.orders())
+
             log.info("Node starts", node_id=identity.node_id, gateway=str(identity.gateway))
             await rings.run(
                 rings.Surroundings(
@@ -107,6 +123,7 @@ async def run(
                     prove=prove if identity.token_in_file else None,
                     disk=disk,
                     fetches=kinds() if executor.shows_inputs else (),
+                    watches=(obey,),
                 ),
                 Supplied(executor, inputs, fetch_s=settings.fetch.time_s),
                 announced=announced,
@@ -114,6 +131,8 @@ async def run(
                 stop=stop,
                 grace_s=settings.shutdown.grace_s,
                 gpus=lent,
+                ceilings=terms.ceilings(settings),
+                gate=Gate(terms.circumstances(settings), home=identity.home),
                 task_status=task_status,
             )
 
@@ -138,15 +157,17 @@ def _one_fault() -> Iterator[None]:
         raise fault
 
 
-def main(settings: Settings, home: Path, identify: Callable[[], Identity]) -> int:
-    """Run the node that lives in ``home`` until a signal ends it; return the exit code.
-
-    The first SIGTERM or SIGINT drains, the second one stops at once.
+def main(settings: Settings, home: Path, identify: Callable[[], Identity], check: Callable[[], object]) -> int | None:
+    """Run the node that lives in ``home`` until a signal or its owner ends it.
 
     Args:
         settings: what the owner wants.
         home: the node's directory, with the operator's own plugins in ``plugins``, which need not exist.
         identify: reads the secrets, and so is called after the sandbox's zygote has been started.
+        check: raises ``EdgeAgentError`` where the options, as they are by then, are no good.
+
+    Returns:
+        The exit code; None where the node is to be started anew, with its options as they are by then.
 
     Raises:
         EdgeAgentError: what a person has to put right.
@@ -173,26 +194,25 @@ def main(settings: Settings, home: Path, identify: Callable[[], Identity]) -> in
         announced, missing = announce(named, found.plugins, reasons)
         for reason in missing:
             log.warning("Capability not offered", reason=reason)
-        return trio.run(_run_until_signal, identity, settings, SandboxExecutor(zygote, lent), announced, rules)
+
+        async def serve(stop: Stop) -> None:
+            executor = SandboxExecutor(zygote, lent)
+            missing = zygote.not_enforced
+            await run(identity, settings, executor, announced, stop=stop, lent=rules, not_enforced=missing)
+
+        return trio.run(_run_until_told, serve, settings.shutdown.grace_s, check)
 
 
-async def _run_until_signal(
-    identity: Identity, settings: Settings, executor: Confined, announced: tuple[str, ...], lent: GpuRules
-) -> int:
-    stop = trio.Event()
-    with _one_fault(), trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+async def _run_until_told(
+    serve: Callable[[Stop], Awaitable[None]], grace_s: float, check: Callable[[], object]
+) -> int | None:
+    stop = Stop()
+    with _one_fault(), trio.open_signal_receiver(*signals.SIGNALS) as received:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(_obey, signals, stop, nursery.cancel_scope)
-            await run(identity, settings, executor, announced, stop=stop, lent=lent)
+            obey = functools.partial(signals.obey, grace_s=grace_s, check=check)
+            nursery.start_soon(obey, received, stop, nursery.cancel_scope)
+            await serve(stop)
             nursery.cancel_scope.cancel()
-            return 0
+            return None if stop.restart else 0
     log.warning("Stopped at once")
     return 1
-
-
-async def _obey(signals: AsyncIterator[int], stop: trio.Event, everything: trio.CancelScope) -> None:
-    async for number in signals:
-        log.info("Signal received", signal=signal.Signals(number).name)
-        if stop.is_set():
-            everything.cancel()
-        stop.set()

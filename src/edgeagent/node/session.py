@@ -44,6 +44,9 @@ class Node(Protocol):
         """Return how the node is now."""
         ...
 
+    async def changed(self) -> None:
+        """Wait until the gateway should hear of the node before the next heartbeat is due."""
+
     def dispatched(self, dispatch: JobDispatch) -> None:
         """The gateway wants this run."""
 
@@ -66,6 +69,10 @@ class Session:
     draining: str | None = None  # why, once the node takes no more work
     leaving: str | None = None  # why, once Bye is to be said
     connected: bool = False  # Welcome was said, and the link stands
+    turned_at: float = attrs.field(factory=trio.current_time)  # when the link came up, or was lost, last
+    lost: str = ""  # why it was lost last
+    acknowledged: HeartbeatAck | None = None  # the last one
+    acknowledged_at: float | None = None  # seconds on trio's clock
     welcomed: bool = False  # Welcome was said on this link, or the last one
 
     def drain(self, reason: str) -> None:
@@ -98,6 +105,8 @@ class Session:
         except* LinkLost as group:
             lost = most_telling(group)
         finally:
+            if self.connected:
+                self.turned_at = trio.current_time()
             self.connected = False
             self.outbox.close()
         if lost is not None:
@@ -111,6 +120,7 @@ class Session:
                 if isinstance(message, Welcome):
                     log.info("Connected to relay server", heartbeat_s=message.heartbeat_s, lease_s=message.lease_s)
                     self.connected = self.welcomed = True
+                    self.turned_at = trio.current_time()
                     self.outbox.open()
                     self._settle(message)
                 else:
@@ -135,6 +145,7 @@ class Session:
         match message:
             case HeartbeatAck():
                 log.info("Heartbeat acknowledged", seq=message.seq, state=message.state.value)
+                self.acknowledged, self.acknowledged_at = message, trio.current_time()
                 if message.token is not None:
                     self.node.renewed(message.token)
             case JobDispatch():
@@ -162,7 +173,8 @@ class Session:
         while True:
             seq += 1
             self.outbox.say(self.node.heartbeat(seq))
-            await trio.sleep(link.heartbeat_s)
+            with trio.move_on_after(link.heartbeat_s):
+                await self.node.changed()
 
     async def _watch(self, link: Link) -> None:
         now = trio.current_time()

@@ -115,6 +115,15 @@ class Spool:
                 await self.finish(result)
         return results
 
+    async def size_bytes(self) -> int:
+        """Return what the spool takes on disk."""
+
+        def add_up() -> int:
+            files_here = [path for path in self._outputs.parent.rglob("*") if path.is_file()]
+            return sum(_size(path) for path in files_here)
+
+        return await self._do(add_up)
+
     async def _do(self, work: Callable[[], T]) -> T:
         if self._inline:
             await trio.lowlevel.checkpoint()
@@ -179,6 +188,13 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0  # delivered meanwhile
 
 
 def _sync_file(path: Path) -> None:

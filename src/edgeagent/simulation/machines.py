@@ -14,6 +14,7 @@ from edgeagent.errors import RefusedError, UnreachableError
 from edgeagent.node import rings
 from edgeagent.node.credentials import Credentials
 from edgeagent.node.spool import Spool, open_spool
+from edgeagent.node.stopping import Stop
 from edgeagent.node.transport import ABNORMAL, LinkLost, Transport
 from edgeagent.simulation.house import GatewayHouse
 from edgeagent.simulation.lines import Line, NodeEnd, Weather
@@ -41,7 +42,7 @@ class Machine:
     weather: Weather = attrs.Factory(Weather)
     line: Line | None = None
     undelivered: int = 0  # results in the spool when it last ended
-    _stop: trio.Event = attrs.Factory(trio.Event)
+    _stop: Stop = attrs.Factory(Stop)
     _process: trio.CancelScope = attrs.Factory(trio.CancelScope)
     _away_s: float = 0.0
 
@@ -49,7 +50,7 @@ class Machine:
         """Be there until cancelled, or until ``retire``."""
         while self._away_s < math.inf:
             await trio.sleep(self._away_s)
-            self._away_s, self._stop = 0.0, trio.Event()
+            self._away_s, self._stop = 0.0, Stop()
             with trio.CancelScope() as self._process:
                 try:
                     await self._live()
@@ -66,7 +67,7 @@ class Machine:
     def stop(self, away_s: float) -> None:
         """Have the process end in order, and start it again."""
         self._away_s = away_s
-        self._stop.set()
+        self._stop.request(GRACE_S)
 
     def retire(self) -> None:
         """Have the process end in order, for good."""

@@ -122,6 +122,7 @@ class Heartbeat:
     load: float = attrs.field(validator=_SHARE)
     free_slots: int = attrs.field(validator=_NOT_NEGATIVE)
     running: tuple[str, ...] = ()  # attempt ids
+    not_now: tuple[str, ...] = ()  # job types of Hello that are not taken at present: paused, or no window is open
 
 
 @attrs.frozen(kw_only=True)
@@ -131,6 +132,8 @@ class HeartbeatAck:
     seq: int = attrs.field(validator=_NOT_NEGATIVE)
     state: NodeState
     token: str | None = None
+    probation: bool = False  # one job at a time until one completes
+    no_work: str = ""  # why the gateway gives this node nothing at present, one line; empty where it would
 
 
 @attrs.frozen(kw_only=True)

@@ -19,7 +19,6 @@ from edgeagent.node.options.kinds import (
     Kind,
     Maybe,
     Names,
-    Number,
     Record,
     Size,
     Span,
@@ -78,20 +77,8 @@ class Share:
     slots: int | None = option(
         Maybe(Whole(1, 1024), "auto"), None, "Jobs at one time.", default_said="auto: one for each core, at most 4"
     )
-    cores: float | None = option(
-        Maybe(Number(0.1, 4096), "all"), None, "Processor cores for all jobs together; parts of one count."
-    )
     memory_bytes: int | None = option(
         Maybe(Size(64 << 20), "all"), None, "Memory for all jobs together, by the limits that they have.", name="memory"
-    )
-    upload_bytes_s: int | None = option(
-        Maybe(Size(1024, "bytes per second"), "unlimited"), None, "Most bytes per second that are sent.", name="upload"
-    )
-    download_bytes_s: int | None = option(
-        Maybe(Size(1024, "bytes per second"), "unlimited"),
-        None,
-        "Most bytes per second that are fetched.",
-        name="download",
     )
 
 
@@ -155,20 +142,6 @@ class Schedule:
         Text("'local', or a time zone like Europe/Berlin that this machine knows", schedule.clock),
         "local",
         "Whose clock the windows go by; containers often have UTC.",
-    )
-
-
-@attrs.frozen(kw_only=True)
-class Pause:
-    """When the node takes no new jobs by itself; what runs goes on."""
-
-    on_battery: bool = option(Switch(), False, "While the machine runs on battery.")
-    on_user: bool = option(Switch(), False, "While somebody uses the machine (systemd-logind's idle hint).")
-    above_cpu: float | None = option(
-        Maybe(Number(1, 100), "never"), None, "While other programs use more than this percentage of the processors."
-    )
-    settle_s: float = option(
-        Span(0, 86400), 60.0, "How long the cause must be gone before jobs are taken again.", name="settle"
     )
 
 

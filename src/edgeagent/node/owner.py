@@ -1,0 +1,114 @@
+"""What the owner's commands see of a running node and can have it do: the orders behind the control socket."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import trio
+
+from edgeagent import __version__
+from edgeagent.errors import EdgeAgentError, UsageError
+from edgeagent.node.config import Identity
+from edgeagent.node.control import Json, Order
+from edgeagent.node.rings import Parts
+from edgeagent.node.snapshot import LinkState, SandboxState, Snapshot, SpoolState, TypeState, document
+
+#: Longest pause and drain that can be asked for: a year.
+MOST_S = 366 * 86400.0
+DRAINED = "the node is being drained by its owner"
+
+
+@attrs.frozen(kw_only=True)
+class Owner:
+    """One running node in its owner's hands.
+
+    Attributes:
+        cache: what the input cache says of itself; None where there is none.
+        warnings: lines for the owner about this host, as they are at the moment.
+    """
+
+    parts: Parts
+    identity: Identity
+    grace_s: float
+    not_enforced: dict[str, str] = attrs.Factory(dict)
+    cache: Callable[[], dict[str, Any]] | None = None
+    warnings: Callable[[], tuple[str, ...]] = tuple
+    started: float = attrs.field(factory=trio.current_time)
+
+    def orders(self) -> dict[str, Order]:
+        """Return what can be asked for, by name."""
+        return {"state": self._state, "pause": self._pause, "resume": self._resume, "drain": self._drain}
+
+    async def snapshot(self) -> Snapshot:
+        """Return how everything is now."""
+        parts, now = self.parts, trio.current_time()
+        agent, attempts, session, gate = parts.agent, parts.attempts, parts.session, parts.gate
+        said, heard = session.acknowledged, session.acknowledged_at
+        return Snapshot(
+            version=__version__,
+            node_id=self.identity.node_id,
+            name=self.identity.name,
+            gateway=str(self.identity.gateway),
+            uptime_s=now - self.started,
+            link=LinkState(
+                up=session.connected,
+                since_s=now - session.turned_at,
+                last_ack_s=None if heard is None else now - heard,
+                lost=session.lost,
+                state=said.state.value if said else None,
+                probation=said is not None and said.probation,
+                no_work=said.no_work if said else "",
+            ),
+            slots=agent.slots,
+            free_slots=attempts.free_slots,
+            load=attempts.load,
+            gpus=agent.gpus,
+            sandbox=SandboxState(tier=agent.sandbox_tier, not_enforced=self.not_enforced),
+            job_types=tuple(TypeState(job_type=one, against=gate.against(one)) for one in agent.announced),
+            against=gate.general(),
+            draining=parts.stop.reason if parts.stop.asked else None,
+            drain_left_s=parts.stop.left_s,
+            running=attempts.shown(),
+            completed=attempts.completed,
+            failed=attempts.failed,
+            credited_ucr=parts.sender.credited_ucr,
+            failures=attempts.failures(),
+            spool=SpoolState(undelivered=len(tuple(parts.sender)), size_bytes=await parts.spool.size_bytes()),
+            cache=None if self.cache is None else self.cache(),
+            warnings=self.warnings(),
+        )
+
+    async def _state(self, request: Json) -> Json:
+        return {"state": document(await self.snapshot())}
+
+    async def _pause(self, request: Json) -> Json:
+        for_s = _seconds(request, "for_s")
+        try:
+            pause = self.parts.gate.pause(for_s)
+        except OSError as error:
+            raise EdgeAgentError(f"the pause cannot be kept: {error.strerror}") from None
+        return {"until": pause.until, "running": len(self.parts.attempts.running)}
+
+    async def _resume(self, request: Json) -> Json:
+        try:
+            paused = self.parts.gate.resume()
+        except OSError as error:
+            raise EdgeAgentError(f"the pause cannot be ended: {error.strerror}") from None
+        return {"was_paused": paused}
+
+    async def _drain(self, request: Json) -> Json:
+        deadline_s = _seconds(request, "deadline_s")
+        self.parts.stop.request(self.grace_s if deadline_s is None else deadline_s, DRAINED)
+        return {"left_s": self.parts.stop.left_s, "running": len(self.parts.attempts.running)}
+
+
+def _seconds(request: Json, key: str) -> float | None:
+    value = request.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MOST_S or math.isnan(value):
+        raise UsageError(f"{key} must be seconds from 0 to {MOST_S:.0f}")
+    return float(value)
