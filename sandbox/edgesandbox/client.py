@@ -38,6 +38,8 @@ CLONES_AHEAD = 2
 TIER_C = ("refuse", "allow", "force")
 START_TIMEOUT_S = 120.0
 SPAWN_TIMEOUT_S = 30.0
+# What a launcher has to end its jobs and remove what they left on disk: a million files take some.
+BURIAL_TIMEOUT_S = 30.0
 _OR_TIER_C = "or allow the weaker tier C (edgesandbox: --allow-tier-c; edgeagent: EDGEAGENT_ALLOW_TIER_C=1)"
 # Directories of most hosts that no job has any business in.
 HOST_PATHS = ("/boot", "/home", "/root/.ssh", "/run", "/srv", "/sys", "/var")
@@ -50,7 +52,6 @@ ENVIRONMENT = {
     "USER": "job",
     **HIDDEN,
 }
-
 
 class Zygote:
     """Starts the zygote process and asks it for sandboxes.
@@ -345,7 +346,7 @@ class Zygote:
             self._opener = None
         if self._process is not None:
             try:
-                self._process.wait(timeout=5)
+                self._process.wait(timeout=BURIAL_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()

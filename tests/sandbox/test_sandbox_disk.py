@@ -28,9 +28,11 @@ def place():
     path = Path(tempfile.mkdtemp(dir="/var/tmp"))
     path.chmod(0o711)
     yield path
-    # A launcher that was killed at its work may have left what is too deep for Python, and closed.
+    left = list(path.iterdir())
+    # What a test that failed has left may be too deep for Python, and closed.
     subprocess.run(["chmod", "-R", "u+rwx", path], check=False)
     subprocess.run(["rm", "-rf", path], check=False)
+    assert [] == left
 
 
 @pytest.fixture
