@@ -232,6 +232,8 @@ async def test_a_rest_heartbeat_makes_a_node_healthy(port_gateway: PortGateway) 
         ("GET", "/jobs/x/outputs/y"),
         ("GET", "/account"),
         ("GET", "/nodes/me"),
+        ("GET", "/nodes/me/standing"),
+        ("GET", "/nodes/me/earnings"),
         ("POST", "/nodes/heartbeat"),
         ("PUT", "/attempts/x/outputs/y?sha256=0"),
     ],

@@ -120,6 +120,10 @@ class Backlog:
         account = self._accounts.get(account_id)
         return account is not None and need in account.lanes
 
+    def needs(self) -> list[Need]:
+        """Return what waiting jobs need, each need once, in no order that matters."""
+        return list(dict.fromkeys(need for account in self._accounts.values() for need in account.lanes))
+
     def add(self, job: Waiting) -> None:
         """A job was queued and may start at once."""
         self._lane(job.account_id, job.need).add(job)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import attrs
 
 from edgeagent.wire.messages import Limits
+from edgeagent.wire.units import format_size
 
 #: Sandbox tiers, the strongest first (docs/sandbox.md).
 TIERS = ("A", "B", "C")
@@ -67,6 +68,20 @@ class Offer:
             and need.memory_bytes <= self.memory_bytes
             and self.fetches.issuperset(need.fetches)
         )
+
+    def lacks(self, need: Need) -> str:
+        """Return why the job could not run here, in words for the node's operator; empty where ``suits``."""
+        if need.job_type not in self.capabilities:
+            return "the node does not offer this job type"
+        if not _strong_enough(self.tier, need.tier):
+            return f"jobs ask for sandbox tier {need.tier}, and the node has {self.tier or 'none'}"
+        if need.gpus > self.gpus:
+            return f"jobs ask for {need.gpus} GPUs, and the node lends {self.gpus}"
+        if need.memory_bytes > self.memory_bytes:
+            asked, there = format_size(need.memory_bytes), format_size(self.memory_bytes)
+            return f"jobs ask for {asked} of memory, and the node has {there}"
+        missing = sorted(set(need.fetches) - self.fetches)
+        return f"jobs have inputs that the node cannot fetch: {', '.join(missing)}" if missing else ""
 
 
 @attrs.frozen

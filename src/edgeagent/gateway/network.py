@@ -18,6 +18,7 @@ from edgeagent.gateway.deadlines import Deadlines
 from edgeagent.gateway.dispatch import Pool
 from edgeagent.gateway.needs import Need, Offer, Taken
 from edgeagent.gateway.registry import Changed, Registry
+from edgeagent.gateway.standing import Seated
 from edgeagent.gateway.store.jobs import Flight, Progress
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import Heartbeat, Hello, Message, NodeState
@@ -111,6 +112,26 @@ class Network:
         if linked is not None:
             linked.draining = draining
             self._seat(node_id)
+
+    def offer(self, node_id: str) -> Offer | None:
+        """Return what a linked node has."""
+        linked = self._linked.get(node_id)
+        return None if linked is None else linked.offer
+
+    def seated(self, node_id: str) -> Seated | None:
+        """Return what dispatch knows of a linked node."""
+        linked = self._linked.get(node_id)
+        if linked is None:
+            return None
+        seat = self.pool[node_id]
+        return Seated(
+            slots=linked.offer.slots,
+            limit=seat.limit,
+            taken=seat.taken.slots,
+            load=seat.load,
+            draining=linked.draining,
+            closed=tuple(sorted(linked.closed)),
+        )
 
     # Health
 

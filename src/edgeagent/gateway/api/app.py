@@ -23,6 +23,7 @@ from edgeagent.gateway.api import (
     guards,
     jobs,
     nodes,
+    own,
     public,
     submissions,
     throttles,
@@ -50,6 +51,8 @@ def application(hub: Hub) -> App:
             events.events,
             jobs.account,
             attempts.put_output,
+            own.standing_of,
+            own.earnings_of,
         ],
     )
     litestar = Litestar(

@@ -255,3 +255,12 @@ ledger_postings = Table(
     Column("account", String(60), primary_key=True),
     Column("amount_ucr", _Big, nullable=False),
 )
+#: Which postings are of nodes' accounts: few of all, and looked for by node.  The query spells this out, too.
+OF_NODES = "substr(account, 1, 5) = 'node:'"
+Index(
+    "ix_ledger_postings_nodes",
+    ledger_postings.c.account,
+    ledger_postings.c.entry_seq,
+    sqlite_where=sa.text(OF_NODES),
+    postgresql_where=sa.text(OF_NODES),
+)

@@ -18,6 +18,8 @@ _PARTIAL: tuple[tuple[str, list[str | sa.TextClause], str], ...] = (
     ("ix_jobs_resting", ["rests_until"], "state = 'QUEUED' AND rests_until IS NOT NULL"),
     ("ix_jobs_deadline", ["deadline_at"], "finished_at IS NULL AND deadline_at IS NOT NULL"),
 )
+#: Postings to nodes' accounts, for what a node has earned.
+_OF_NODES = "substr(account, 1, 5) = 'node:'"
 
 
 #: What keeps the audit log append-only, on each database.
@@ -200,6 +202,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["entry_seq"], ["ledger_entries.seq"], name=op.f("fk_ledger_postings_entry_seq")),
         sa.PrimaryKeyConstraint("entry_seq", "account", name=op.f("pk_ledger_postings")),
     )
+    op.create_index(
+        "ix_ledger_postings_nodes",
+        "ledger_postings",
+        ["account", "entry_seq"],
+        unique=False,
+        sqlite_where=sa.text(_OF_NODES),
+        postgresql_where=sa.text(_OF_NODES),
+    )
     op.create_table(
         "node_states",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -273,6 +283,8 @@ def downgrade() -> None:
     op.drop_table("node_orders")
     op.drop_index(op.f("ix_node_states_node_id_until"), table_name="node_states")
     op.drop_table("node_states")
+    where = sa.text(_OF_NODES)
+    op.drop_index("ix_ledger_postings_nodes", table_name="ledger_postings", sqlite_where=where, postgresql_where=where)
     op.drop_table("ledger_postings")
     op.drop_index(op.f("ix_idempotency_keys_created_at"), table_name="idempotency_keys")
     op.drop_table("idempotency_keys")

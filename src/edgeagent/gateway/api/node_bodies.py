@@ -1,0 +1,88 @@
+"""What a node is answered that asks after itself: how it stands, and what it has earned."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class NodeFailure(Struct):
+    """An attempt that counts against a node."""
+
+    job_id: str
+    job_type: str
+    outcome: str
+    detail: str
+    ago_s: float
+
+
+class Waiting(Struct):
+    """A job type of which jobs wait; ``lacks`` is why this node cannot run them, empty where it can."""
+
+    job_type: str
+    lacks: str
+
+
+class Seat(Struct):
+    """What dispatch knows of a linked node.
+
+    ``limit`` is how many jobs it may have now, ``taken`` how many it has, ``closed`` what it does not take at present.
+    """
+
+    slots: int
+    limit: int
+    taken: int
+    load: float
+    draining: bool
+    closed: list[str]
+
+
+class Given(Struct):
+    """Jobs that this node could have run and that were given out within ``within_s`` seconds, to it and to others."""
+
+    within_s: float
+    to_this: int
+    to_others: int
+
+
+class NodeStanding(Struct):
+    """Why a node gets work, or none, as the gateway sees it.
+
+    ``cause`` is why it came into its status ``since_s`` seconds ago; ``drained``: by the gateway's owner; ``seat`` is
+    null where it has no link, and ``waiting`` and ``given`` tell nothing then.
+    """
+
+    node_id: str
+    status: str
+    cause: str
+    since_s: float
+    probation: bool
+    drained: bool
+    failures: list[NodeFailure]
+    seat: Seat | None
+    waiting: list[Waiting]
+    given: Given
+
+
+class EarnedSum(Struct):
+    """What one day (2026-10-31), month (2026-10) or job type has brought; an empty name is what no job has caused.
+
+    ``jobs`` counts those that were paid for.
+    """
+
+    name: str
+    jobs: int
+    earned_ucr: int
+    paid_out_ucr: int
+
+
+class NodeEarnings(Struct):
+    """What a node has earned, in UTC's months and days; ``days`` and ``job_types`` are of ``month``."""
+
+    node_id: str
+    month: str
+    total: EarnedSum
+    today: EarnedSum
+    days: list[EarnedSum]
+    job_types: list[EarnedSum]
+    months: list[EarnedSum]
+    balance_ucr: int
