@@ -7,8 +7,8 @@ import trio
 from scripted import MemoryGateway
 from trio.testing import MockClock
 
-from edgeagent.gateway import leaderboard
-from edgeagent.gateway.store import nodes, orders, views
+from edgeagent.gateway import auth, leaderboard
+from edgeagent.gateway.store import accounts, admission, nodes, orders, views
 from edgeagent.wire.messages import NodeState
 
 DAY_S = 24 * 3600.0
@@ -82,3 +82,24 @@ async def test_uptime_outlives_a_clock_that_is_set_back(
     assert 90 < ranked.uptime_percent <= 100
     _, history = await memory_gateway.hub.store.read(orders.show_member, operator.node_id)
     assert [state for state, *_ in history] == ["REGISTERED", "HEALTHY", "UNHEALTHY", "HEALTHY"]
+
+
+@pytest.mark.parametrize("jump_s", [-DAY_S, DAY_S])
+async def test_what_the_owner_lists_keeps_its_order(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, jump_s: float
+) -> None:
+    """Tokens, join tokens and nodes are listed in the order in which they were made."""
+    store = memory_gateway.hub.store
+    tokens, tickets, enlisted = [], [], []
+    for number in range(4):
+        token, ticket = auth.token_sha256(auth.new_account_token()), auth.token_sha256(auth.new_join_token())
+        await store.write(accounts.add_token, "studio", token, 0)
+        await store.write(admission.add_join_token, ticket, None, None)
+        enlisted.append((await memory_gateway.enlist(f"node {number}")).node_id)
+        tokens.append(token[:12])
+        tickets.append(ticket[:12])
+        memory_gateway.wall.ahead_s += jump_s * (-1) ** number
+
+    assert [token.name for token in await store.read(accounts.all_tokens)] == tokens
+    assert [ticket.name for ticket in await store.read(admission.all_join_tokens)] == tickets
+    assert [node.node_id for node in await store.read(orders.list_members)] == enlisted

@@ -90,9 +90,7 @@ def of_token(tx: Tx, token_sha256: str) -> str | None:
 def all_tokens(tx: Tx, name: str | None = None) -> list[Token]:
     """Return every token, or those of the account of that name, oldest first; revoked ones too."""
     wanted = (
-        sa.select(account_tokens, accounts.c.name)
-        .join_from(account_tokens, accounts)
-        .order_by(account_tokens.c.created_at, account_tokens.c.token_sha256)
+        sa.select(account_tokens, accounts.c.name).join_from(account_tokens, accounts).order_by(account_tokens.c.seq)
     )
     if name is not None:
         wanted = wanted.where(accounts.c.name == name)

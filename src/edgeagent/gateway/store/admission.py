@@ -42,7 +42,7 @@ def use_join_token(tx: Tx, token_sha256: str) -> bool:
 
 def all_join_tokens(tx: Tx) -> list[JoinToken]:
     """Return every join token, oldest first."""
-    rows = tx.connection.execute(sa.select(join_tokens).order_by(join_tokens.c.created_at, join_tokens.c.token_sha256))
+    rows = tx.connection.execute(sa.select(join_tokens).order_by(join_tokens.c.seq))
     return [JoinToken(row.token_sha256[:12], row.uses_left, row.created_at, row.expires_at) for row in rows]
 
 

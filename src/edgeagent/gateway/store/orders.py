@@ -108,7 +108,7 @@ def find(tx: Tx, wanted: str) -> str:
 def list_members(tx: Tx, state: NodeState | None = None) -> list[Member]:
     """Return every node, or those in one state, oldest first."""
     query = _MEMBERS if state is None else _MEMBERS.where(nodes.c.state == state.value)
-    rows = tx.connection.execute(query.order_by(nodes.c.created_at, nodes.c.node_id)).all()
+    rows = tx.connection.execute(query.order_by(nodes.c.seq)).all()
     balances: dict[str, int] = {}
     for start in range(0, len(rows), _BATCH):  # a statement has room for so many parameters
         batch = rows[start : start + _BATCH]

@@ -35,7 +35,8 @@ accounts = Table(
 account_tokens = Table(
     "account_tokens",
     metadata,
-    Column("token_sha256", String(64), primary_key=True),
+    Column("seq", _Serial, primary_key=True),
+    Column("token_sha256", String(64), nullable=False, unique=True),
     Column("account_id", ForeignKey("accounts.account_id"), nullable=False),
     Column("scopes", String(40), nullable=False),  # see gateway.scopes
     Column("created_at", Double, nullable=False),
@@ -57,7 +58,8 @@ audit_entries = Table(
 nodes = Table(
     "nodes",
     metadata,
-    Column("node_id", String(36), primary_key=True),
+    Column("seq", _Serial, primary_key=True),
+    Column("node_id", String(36), nullable=False, unique=True),
     Column("name", String(100), nullable=False),
     Column("name_key", Text, nullable=False, unique=True),  # what makes two names the same
     Column("public_key", Text, nullable=False, unique=True),
@@ -100,7 +102,8 @@ node_orders = Table(
 join_tokens = Table(
     "join_tokens",
     metadata,
-    Column("token_sha256", String(64), primary_key=True),
+    Column("seq", _Serial, primary_key=True),
+    Column("token_sha256", String(64), nullable=False, unique=True),
     Column("uses_left", Integer),  # null: any number
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double),  # null: never

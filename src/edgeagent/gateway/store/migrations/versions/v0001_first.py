@@ -89,11 +89,13 @@ def upgrade() -> None:
     )
     op.create_table(
         "join_tokens",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("uses_left", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=True),
-        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_join_tokens")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_join_tokens")),
+        sa.UniqueConstraint("token_sha256", name=op.f("uq_join_tokens_token_sha256")),
     )
     op.create_table(
         "used_challenges",
@@ -104,6 +106,7 @@ def upgrade() -> None:
     op.create_index(op.f("ix_used_challenges_until"), "used_challenges", ["until"], unique=False)
     op.create_table(
         "nodes",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("node_id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("name_key", sa.Text(), nullable=False),
@@ -117,19 +120,22 @@ def upgrade() -> None:
         sa.Column("jobs_completed", sa.BigInteger(), nullable=False),
         sa.Column("earned_ucr", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
-        sa.PrimaryKeyConstraint("node_id", name=op.f("pk_nodes")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_nodes")),
+        sa.UniqueConstraint("node_id", name=op.f("uq_nodes_node_id")),
         sa.UniqueConstraint("name_key", name=op.f("uq_nodes_name_key")),
         sa.UniqueConstraint("public_key", name=op.f("uq_nodes_public_key")),
     )
     op.create_table(
         "account_tokens",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
         sa.Column("token_sha256", sa.String(length=64), nullable=False),
         sa.Column("account_id", sa.String(length=36), nullable=False),
         sa.Column("scopes", sa.String(length=40), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("revoked_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_account_tokens_account_id")),
-        sa.PrimaryKeyConstraint("token_sha256", name=op.f("pk_account_tokens")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_account_tokens")),
+        sa.UniqueConstraint("token_sha256", name=op.f("uq_account_tokens_token_sha256")),
     )
     op.create_table(
         "audit_entries",
