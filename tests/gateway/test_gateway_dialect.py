@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
+import re
+import sys
 import uuid
 from pathlib import Path
 
+import attrs
 import httpx2
 import pytest
 import trio
@@ -14,8 +18,11 @@ from edgekit import Edgekit, linked
 from scripted import MemoryGateway, PortGateway, in_memory, raw, submit
 from trio.testing import MockClock
 
+from edgeagent.gateway import ownership
+from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.dialect import GRACE_S, Interpreter, Late
 from edgeagent.gateway.jobs import JobState
+from edgeagent.gateway.store.orders import Kind
 from edgeagent.wire import identity
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.dialect import SILENT_S
@@ -263,6 +270,62 @@ async def test_a_restarted_gateway_waits_for_what_may_still_run(autojump_clock: 
         await kit.complete(message, "done")
         await completed(gateway, account, job_id)
         await kit.assigned()
+
+
+async def test_a_link_ends_with_its_token(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
+    """A day after it was issued, with 4001 and what to do; the wall clock, set meanwhile, has no say."""
+    operator = await memory_gateway.enlist()
+    memory_gateway.wall.ahead_s += identity.TOKEN_LIFE_S - 45
+    async with linked(memory_gateway, operator) as kit:
+        opened = trio.current_time()
+        memory_gateway.wall.ahead_s += 10 * identity.TOKEN_LIFE_S
+        closed = await kit.closed()
+    assert closed.code == CloseCode.AUTHENTICATION_FAILED
+    assert "has expired; get a fresh one" in closed.reason
+    assert 45 <= trio.current_time() - opened < SILENT_S
+
+
+async def test_a_job_outlives_its_nodes_token_and_no_other_follows(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """What runs when the token expires is finished and paid; what waits goes to another node without a retry."""
+    gateway = memory_gateway
+    operator, account = await gateway.enlist("kit"), await gateway.account()
+    gateway.wall.ahead_s += identity.TOKEN_LIFE_S - 100
+    async with linked(gateway, operator) as kit:
+        first = await gateway.submit(account)
+        message = await kit.accept()
+        second = await gateway.submit(account)
+        await trio.sleep(200)
+        await kit.complete(message)
+        assert (await kit.closed()).code == CloseCode.AUTHENTICATION_FAILED
+        await completed(gateway, account, first)
+    other = await gateway.enlist("other")
+    async with gateway.at_work(other) as node:
+        await node.finish(await node.accept())
+    assert [one.state for one in (await gateway.job(account, second)).attempts] == ["DECLINED", "COMPLETED"]
+
+
+async def test_the_operator_gets_a_fresh_token_as_the_docs_say(port_gateway: PortGateway, tmp_path: Path) -> None:
+    """Their script, run on the files that edgekit leaves, after the first token was made void."""
+    operator = await port_gateway.enlist("kit")
+    config = {"node_id": operator.node_id, "gateway_url": port_gateway.url, "jwt_token": operator.token}
+    home = tmp_path / "edgekit"
+    home.mkdir()
+    (home / "config.json").write_text(json.dumps(config))
+    (home / "node_key").write_bytes(operator.private_key)
+    (home / "node_key.pub").write_text(operator.public_key)
+    place = GatewaySettings(data_dir=port_gateway.data_dir)
+    await trio.to_thread.run_sync(ownership.order, place, Kind.VOID_TOKENS, operator.node_id)
+    page = Path(__file__).parents[2] / "docs" / "link.md"
+    (script,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+    await trio.run_process([sys.executable, "-c", script], env={**os.environ, "EDGEKIT_HOME": str(home)})
+
+    fresh = json.loads((home / "config.json").read_text())
+    assert {**fresh, "jwt_token": ""} == {**config, "jwt_token": ""}
+    async with linked(port_gateway, attrs.evolve(operator, token=fresh["jwt_token"])) as kit:
+        assert (await kit.hear())["type"] == "heartbeat_ping"
 
 
 def test_a_link_may_be_silent_while_a_job_runs() -> None:

@@ -1,7 +1,8 @@
 """The link of a node that speaks the other dialect: ``dialect`` says what its frames mean, this sends and hears them.
 
 The open link renews the lease of the job that was given over it, because the node cannot; of a job from an earlier link
-nobody knows whether it still runs, so its lease is let run out, and the node gets nothing else until then.
+nobody knows whether it still runs, so its lease is let run out, and the node gets nothing else until then.  The link
+ends with the node's token, which cannot be renewed over it; a job that runs then may end first.
 """
 
 from __future__ import annotations
@@ -21,16 +22,20 @@ from edgeagent.wire.messages import Hello, JobDecline, JobDispatch, JobResult, L
 
 log = structlog.get_logger()
 
+_EXPIRED = "the token has expired; get a fresh one by proving the node's key, and start again"
+
 
 class ForeignSession(Session):
     """One link in the other dialect."""
 
     _interpreter: Interpreter
+    _token_until: float  # on trio's clock: a wall clock that is set later neither ends nor prolongs a link
 
     async def _greet(self) -> None:
         """Nobody says hello: the node is what its token says, with one slot, and holds what it was given before."""
         node_id, network, now = self._claims.node_id, self._hub.network, trio.current_time()
         self._interpreter = Interpreter(now)
+        self._token_until = now + self._claims.expires_at - self._hub.store.clock()
         flights = network.flights_of(node_id)
         for flight in flights:
             self._hub.unfinished.begin(node_id, flight.job_id, latest(now, Limits()))
@@ -78,12 +83,21 @@ class ForeignSession(Session):
             await self._send({"type": "websocket.send", "text": encode(HeartbeatPing())})
             await trio.sleep(min(PING_S, self._hub.settings.lease_s / 2))
             attempt_id = self._interpreter.attempt_id
+            if attempt_id is None and self._expired():
+                self.close(CloseCode.AUTHENTICATION_FAILED, _EXPIRED)
             if attempt_id is not None:
                 self._hub.network.renew([attempt_id], trio.current_time())
                 await self._hub.heard(self._claims.node_id)  # it answers no ping while it works
 
+    def _expired(self) -> bool:
+        return self._token_until <= trio.current_time()
+
     async def _assign(self, dispatch: JobDispatch) -> None:
         hub, node_id, now = self._hub, self._claims.node_id, trio.current_time()
+        if self._expired():
+            await self._decline(dispatch, "the node's token has expired")
+            self.close(CloseCode.AUTHENTICATION_FAILED, _EXPIRED)
+            return
         if hub.unfinished.has(node_id, dispatch.job_id, now):
             await self._decline(dispatch, "the node may still be working on the job")
             return
