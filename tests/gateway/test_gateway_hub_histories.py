@@ -189,7 +189,7 @@ class History:
         assert set(welcome.keep) | set(welcome.drop) == set(hello.held)
         await self.beat(node)
         for result in list(node.spooled.values()):
-            await self.hub.result(node.node_id, result, link)
+            await self.hub.result(node.node_id, [result], link)
 
     async def beat(self, node: Node) -> None:
         node.seq += 1
@@ -203,7 +203,7 @@ class History:
         if what == "beat":
             await self.beat(node)
         elif what == "again" and node.told:
-            await self.hub.result(node.node_id, node.told[number % len(node.told)], link)
+            await self.hub.result(node.node_id, [node.told[number % len(node.told)]], link)
         elif node.working:
             dispatch = list(node.working.values())[number % len(node.working)]
             await self.about(what, node, dispatch, link)
@@ -211,7 +211,7 @@ class History:
     async def about(self, what: str, node: Node, dispatch: JobDispatch, link: Link) -> None:
         attempt_id = dispatch.attempt_id
         if what == "accept":
-            await self.hub.accept(node.node_id, JobAccept(attempt_id=attempt_id), link)
+            await self.hub.accept(node.node_id, [JobAccept(attempt_id=attempt_id)], link)
         elif what == "decline":
             node.working.pop(attempt_id)
             await self.hub.decline(node.node_id, JobDecline(attempt_id=attempt_id, reason="no"))
@@ -223,7 +223,7 @@ class History:
             node.working.pop(attempt_id)
             node.spooled[attempt_id] = result
             node.told.append(result)
-            await self.hub.result(node.node_id, result, link)
+            await self.hub.result(node.node_id, [result], link)
             assert attempt_id not in node.spooled  # it is acknowledged, whatever it was
 
     async def check(self) -> Snapshot:

@@ -30,7 +30,7 @@ from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, tables
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.engine import migrate, open_engine
-from edgeagent.gateway.store.jobs import Flight, Progress
+from edgeagent.gateway.store.jobs import Flight, Start, Told
 from edgeagent.gateway.store.submissions import Key, KeyReusedError, New, NotDeadError
 from edgeagent.wire.messages import JobResult, Outcome
 from postgres_server import Server
@@ -125,7 +125,8 @@ class Histories(RuleBasedStateMachine):
     def accept(self, number: int) -> None:
         flight = self.flights[number % len(self.flights)]
         before = self.attempt(flight).state
-        assert self.do(jobs.accept, flight.attempt_id, flight.node_id) == (AttemptState(before) in OPEN_ATTEMPTS)
+        (should,) = self.do(jobs.accept, [Start(flight.attempt_id, flight.node_id)])
+        assert should == (AttemptState(before) in OPEN_ATTEMPTS)
 
     @precondition(has_flown)
     @rule(number=NUMBERS)
@@ -146,7 +147,7 @@ class Histories(RuleBasedStateMachine):
         flight = self.flights[number % len(self.flights)]
         before = self.job(flight.job_id)
         result = JobResult(job_id=flight.job_id, attempt_id=flight.attempt_id, outcome=outcome, value=1)
-        answer = self.do(jobs.finish, flight.node_id, result, Progress())
+        (answer,) = self.do(jobs.finish, [Told(flight.node_id, result)])
         after = self.job(flight.job_id)
         won = after.state == JobState.COMPLETED and after.current_attempt == flight.attempt_id
         assert answer.credited_ucr == (after.credited_ucr if won else 0)
@@ -154,16 +155,27 @@ class Histories(RuleBasedStateMachine):
             assert before == after
             assert answer.applied is None
 
-        assert self.do(jobs.finish, flight.node_id, result, Progress()) == jobs.Answer(answer.credited_ucr)
+        assert self.do(jobs.finish, [Told(flight.node_id, result)]) == [jobs.Answer(answer.credited_ucr)]
         assert self.job(flight.job_id) == after
 
     @rule(order=st.randoms(use_true_random=False))
     def everybody_completes(self, order: random.Random) -> None:
-        """After a long cut of all links every node has finished everything it was ever given."""
-        numbers = list(range(len(self.flights)))
-        order.shuffle(numbers)
-        for number in numbers:
-            self.finish(number, Outcome.COMPLETED)
+        """After a long cut of all links every node says at once how everything ended that it was ever given."""
+        told = [
+            Told(one.node_id, JobResult(job_id=one.job_id, attempt_id=one.attempt_id, outcome=Outcome.COMPLETED))
+            for one in self.flights
+        ]
+        order.shuffle(told)
+        before = {one.job_id: self.job(one.job_id) for one in self.flights}
+        answers = self.do(jobs.finish, told)
+        assert len(answers) == len(told)
+        for one, answer in zip(told, answers, strict=True):
+            job = self.job(one.result.job_id)
+            assert JobState(job.state) not in OPEN_JOBS
+            won = job.state == JobState.COMPLETED and job.current_attempt == one.result.attempt_id
+            assert answer.credited_ucr == (job.credited_ucr if won else 0)
+            assert (answer.applied is not None) == (won and JobState(before[job.job_id].state) in OPEN_JOBS)
+        assert self.do(jobs.finish, told) == [jobs.Answer(answer.credited_ucr) for answer in answers]
 
     @precondition(has_flown)
     @rule(number=NUMBERS, outcome=st.sampled_from(list(Outcome)))
@@ -172,7 +184,7 @@ class Histories(RuleBasedStateMachine):
         flight = self.flights[number % len(self.flights)]
         other = self.nodes[(self.nodes.index(flight.node_id) + 1) % NODES]
         result = JobResult(job_id=flight.job_id, attempt_id=flight.attempt_id, outcome=outcome)
-        assert self.do(jobs.finish, other, result, Progress()) is None
+        assert self.do(jobs.finish, [Told(other, result)]) == [None]
 
     @precondition(lambda self: self.jobs)
     @rule(number=NUMBERS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from stored import add, names
 
 from edgeagent.gateway.store import Store, StoreUnavailableError, Tx, tables
 from edgeagent.gateway.store.engine import Database
+from edgeagent.gateway.store.writer import MAX_TOGETHER
 
 
 def add_and_fail(tx: Tx, name: str) -> None:
@@ -96,6 +97,92 @@ async def test_waiting_requests_are_committed_together(database: Database) -> No
     store.close()
 
     assert commits == 2
+
+
+async def test_the_same_work_is_done_for_all_by_one_call(database: Database) -> None:
+    """What waits while another commit is under way; everybody gets the results of their own items."""
+    store = Store(database)
+    calls: list[int] = []
+    results: dict[int, list[str]] = {}
+    entered, go = threading.Event(), threading.Event()
+
+    def hold(_: Tx) -> None:
+        entered.set()
+        go.wait(10)
+
+    def add_all(tx: Tx, items: Sequence[str]) -> list[str]:
+        calls.append(len(items))
+        return [add(tx, item).upper() for item in items]
+
+    async def write(number: int) -> None:
+        results[number] = await store.write_all(add_all, [f"{number}{letter}" for letter in "ab"])
+
+    async with trio.open_nursery() as writing:
+        await writing.start(store.run)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(store.write, hold)
+            await trio.to_thread.run_sync(entered.wait, 10)
+            for number in range(20):
+                nursery.start_soon(write, number)
+                nursery.start_soon(store.write, add, str(number))
+            await trio.testing.wait_all_tasks_blocked()
+            go.set()
+        assert len(await store.read(names)) == 60
+        writing.cancel_scope.cancel()
+    store.close()
+
+    assert calls == [40]
+    assert results == {number: [f"{number}A", f"{number}B"] for number in range(20)}
+
+
+async def test_work_for_many_that_raises_is_undone_for_its_own_caller_alone(store: Store) -> None:
+    """The others' items are done without it."""
+    outcomes: dict[str, object] = {}
+
+    def add_all(tx: Tx, items: Sequence[str]) -> list[str]:
+        done = [add(tx, item) for item in items]
+        if "bad" in items:
+            raise LookupError("bad")
+        return done
+
+    async def write(*items: str) -> None:
+        try:
+            outcomes[items[0]] = await store.write_all(add_all, items)
+        except LookupError as error:
+            outcomes[items[0]] = str(error)
+
+    async with trio.open_nursery() as nursery:
+        for items in (("a", "b"), ("c", "bad"), ("d",)):
+            nursery.start_soon(write, *items)
+
+    assert outcomes == {"a": ["a", "b"], "c": "bad", "d": ["d"]}
+    assert await store.read(names) == ["a", "b", "d"]
+
+
+async def test_work_for_many_has_an_end(store: Store) -> None:
+    """One call gets no more items than a statement may have parameters, but for one caller's own."""
+    sizes: list[int] = []
+
+    def note(_: Tx, items: Sequence[int]) -> Sequence[int]:
+        sizes.append(len(items))
+        return items
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(30):
+            nursery.start_soon(store.write_all, note, range(100))
+    await store.write_all(note, range(2 * MAX_TOGETHER))
+
+    assert sum(sizes[:-1]) == 3000
+    assert max(sizes[:-1]) <= MAX_TOGETHER
+    assert sizes[-1] == 2 * MAX_TOGETHER
+
+
+async def test_nothing_to_do_is_done_without_a_commit(database: Database) -> None:
+    """No items, no request: the store need not even run."""
+    store = Store(database)
+
+    assert await store.write_all(lambda _, items: items, []) == []
+    store.close()
 
 
 async def test_a_caller_that_waits_when_the_store_stops_is_told(database: Database) -> None:

@@ -27,7 +27,8 @@ from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import Store, Tx, audit, jobs, nodes, queue, submissions, views
-from edgeagent.gateway.store.jobs import Applied, Flight, Progress
+from edgeagent.gateway.store.changes import keep_lines
+from edgeagent.gateway.store.jobs import Applied, Flight, Progress, Start, Told
 from edgeagent.gateway.store.queue import Started
 from edgeagent.gateway.store.submissions import Key, New, Submitted
 from edgeagent.gateway.store.views import JobView
@@ -145,9 +146,8 @@ class Hub:
         if older is not None:
             older.close(CloseCode.REPLACED, "a newer link of the same node")
         self.network.renew(keep, trio.current_time())
-        for attempt_id in keep:
-            if not flights[attempt_id].accepted:  # the JobAccept was lost with the last link
-                await self._accept(node_id, attempt_id)
+        # What is not accepted yet: the JobAccept was lost with the last link.
+        await self._accept(node_id, [attempt_id for attempt_id in keep if not flights[attempt_id].accepted])
         for attempt_id, flight in flights.items():
             if attempt_id not in keep:
                 await self._forgotten(flight)
@@ -181,10 +181,10 @@ class Hub:
         if self.network.pool[node_id].free > free or before - frozenset(beat.not_now):
             self.wake.now()
 
-    async def accept(self, node_id: str, message: JobAccept, session: Session) -> None:
-        """A node starts an attempt."""
-        if not await self._accept(node_id, message.attempt_id):
-            session.send(JobCancel(attempt_id=message.attempt_id, reason="the job does not wait for this attempt"))
+    async def accept(self, node_id: str, messages: Sequence[JobAccept], session: Session) -> None:
+        """A node starts attempts."""
+        for attempt_id in await self._accept(node_id, [message.attempt_id for message in messages]):
+            session.send(JobCancel(attempt_id=attempt_id, reason="the job does not wait for this attempt"))
 
     async def decline(self, node_id: str, message: JobDecline) -> None:
         """A node does not start an attempt."""
@@ -202,19 +202,26 @@ class Hub:
             self.feeds.progressed(flight.job_id, message.attempt_id, message.fraction, text)
             self.feeds.printed(flight.job_id, message.attempt_id, message.log)
 
-    async def result(self, node_id: str, message: JobResult, session: Session) -> None:
-        """A node says how an attempt ended; it is acknowledged whatever it was, so that the node can forget it."""
-        said = self.network.progress.get(message.attempt_id, Progress())
-        progress = attrs.evolve(said, lines=self.feeds.tail(message.job_id, message.attempt_id))
-        answer = await self.store.write(jobs.finish, node_id, message, progress)
-        self.network.land(message.attempt_id, node_id)
-        if answer is None:
-            log.warning("Result of an attempt that the node never had", node_id=node_id, attempt_id=message.attempt_id)
-        session.send(JobResultAck(attempt_id=message.attempt_id, credited_ucr=answer.credited_ucr if answer else 0))
-        if answer is not None and answer.applied is not None:
-            await self._applied(answer.applied)
-            await self._judge(node_id, answer.applied)
+    async def result(self, node_id: str, messages: Sequence[JobResult], session: Session) -> None:
+        """A node says how attempts ended; each is acknowledged whatever it was, so that the node can forget it."""
+        told = [Told(node_id, message, self._progress(message)) for message in messages]
+        answers = await self.store.write_all(jobs.finish, told)
+        for message, answer in zip(messages, answers, strict=True):
+            self.network.land(message.attempt_id, node_id)
+            if answer is None:
+                log.warning(
+                    "Result of an attempt that the node never had", node_id=node_id, attempt_id=message.attempt_id
+                )
+            session.send(JobResultAck(attempt_id=message.attempt_id, credited_ucr=answer.credited_ucr if answer else 0))
+        for answer in answers:
+            if answer is not None and answer.applied is not None:
+                await self._applied(answer.applied)
+                await self._judge(node_id, answer.applied)
         self.wake.now()
+
+    def _progress(self, message: JobResult) -> Progress:
+        said = self.network.progress.get(message.attempt_id, Progress())
+        return attrs.evolve(said, lines=self.feeds.tail(message.job_id, message.attempt_id))
 
     # Time
 
@@ -251,13 +258,16 @@ class Hub:
         if submitted.waiting:
             self.wake.now()
 
-    async def _accept(self, node_id: str, attempt_id: str) -> bool:
-        accepted = await self.store.write(jobs.accept, attempt_id, node_id)
-        flight = self.network.flight(attempt_id)
-        if accepted and flight is not None:
-            self.network.accepted(attempt_id, trio.current_time())
-            self.feeds.changed(flight.job_id)
-        return accepted
+    async def _accept(self, node_id: str, attempt_ids: Sequence[str]) -> list[str]:
+        """Store that a node starts attempts; return those that it should not start."""
+        starts = [Start(attempt_id, node_id) for attempt_id in attempt_ids]
+        accepted = await self.store.write_all(jobs.accept, starts)
+        for attempt_id, should in zip(attempt_ids, accepted, strict=True):
+            flight = self.network.flight(attempt_id)
+            if should and flight is not None:
+                self.network.accepted(attempt_id, trio.current_time())
+                self.feeds.changed(flight.job_id)
+        return [attempt_id for attempt_id, should in zip(attempt_ids, accepted, strict=True) if not should]
 
     async def _forgotten(self, flight: Flight) -> None:
         """The node does not hold the attempt: it never got it, or lost it."""
@@ -301,7 +311,7 @@ class Hub:
             lines = self.feeds.tail(applied.job_id, applied.stop.attempt_id)
             self._stop(applied.stop.attempt_id, applied.stop.node_id, applied.stop.reason)
             if lines:
-                await self.store.write(jobs.keep_lines, applied.stop.attempt_id, lines)
+                await self.store.write(keep_lines, applied.stop.attempt_id, lines)
         if applied.pause_s is not None:
             self._dispatcher.rest(applied.pause_s)
             self.wake.after(applied.pause_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, unquote
 
 import structlog
@@ -173,8 +173,8 @@ class Session:
                 raise Ended(CloseCode.FLOOD, "the node says too much that it was not asked for")
             # Shielded: what reached the store must reach memory too.  Both take milliseconds.
             with trio.CancelScope(shield=True):
-                for kind, run in itertools.groupby(messages, type):
-                    await self._act_all(kind, list(run))
+                for _, run in itertools.groupby(messages, type):
+                    await self._act_all(list(run))
 
     def _asked(self, message: Message) -> bool:
         """Return whether the message answers a dispatch, for the first time: of those there are as many as we sent."""
@@ -185,15 +185,23 @@ class Session:
             return False
         return not (flight.accepted and isinstance(message, JobAccept))
 
-    async def _act_all(self, kind: type[Message], run: list[Message]) -> None:
+    async def _act_all(self, run: list[Message]) -> None:
         """Act on messages of one kind that came together; a burst of answers shares one commit."""
-        if kind not in {JobAccept, JobResult} or len(run) == 1:
-            for message in run:
-                await self._act(message)
-            return
-        async with trio.open_nursery() as nursery:
-            for message in run:
-                nursery.start_soon(self._act, message)
+        for start in range(0, len(run), MAX_BATCH):
+            some = run[start : start + MAX_BATCH]  # their answers must find room
+            match some[0]:
+                case JobAccept() if self._is_current:
+                    await self._hub.accept(self._claims.node_id, cast(list[JobAccept], some), self)
+                case JobResult():
+                    await self._hub.result(self._claims.node_id, cast(list[JobResult], some), self)
+                case _:
+                    for message in some:
+                        await self._act(message)
+
+    @property
+    def _is_current(self) -> bool:
+        """Whether no newer link of the node has replaced this one; the newer one says how the node is."""
+        return self._hub.network.session(self._claims.node_id) is self
 
     async def _hear(self) -> tuple[Message, ...]:
         frame = await self._frame()
@@ -224,19 +232,15 @@ class Session:
 
     async def _act(self, message: Message) -> None:
         hub, node_id = self._hub, self._claims.node_id
-        if hub.network.session(node_id) is not self and not isinstance(message, JobResult | JobDecline):
-            return  # replaced meanwhile: the newer link says how the node is
+        if not self._is_current and not isinstance(message, JobDecline):
+            return
         match message:
             case Heartbeat():
                 await hub.beat(node_id, message, self, self._renewal())
-            case JobAccept():
-                await hub.accept(node_id, message, self)
             case JobDecline():
                 await hub.decline(node_id, message)
             case JobProgress():
                 hub.progress(node_id, message)
-            case JobResult():
-                await hub.result(node_id, message, self)
             case Drain():
                 log.info("Node drains", node_id=node_id, reason=one_line(message.reason))
                 hub.network.drain(node_id)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 import attrs
 import outcome
@@ -20,13 +20,14 @@ import trio
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.store.engine import Database, migrate, open_engine
 from edgeagent.gateway.store.faults import DATABASE_FAULTS, StoreUnavailableError, unavailable
-from edgeagent.gateway.store.writer import Outcomes, Tx, Writer
+from edgeagent.gateway.store.writer import Outcomes, Request, Tx, Writer
 
 #: The one wall clock of the gateway; everything else counts on trio's.
 wall_clock = time.time
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 #: Most requests in one commit, so that the first of them does not wait long.
 MAX_BATCH = 256
@@ -41,9 +42,9 @@ _STOPPED = "the gateway is shutting down"
 
 
 @attrs.define(eq=False)
-class _Request(Generic[T]):
-    work: Callable[[Tx], T]
-    result: outcome.Outcome[T] | None = None
+class _Waiting:
+    request: Request
+    result: outcome.Outcome[list[Any]] | None = None
     done: trio.Event = attrs.field(factory=trio.Event)
 
 
@@ -80,7 +81,7 @@ class Store:
             self._reading = open_engine(database, writer=False)
             undo.pop_all()
         self._readers = trio.CapacityLimiter(READERS)
-        self._waiting, self._requests = trio.open_memory_channel[_Request[Any]](MAX_WAITING)
+        self._waiting, self._requests = trio.open_memory_channel[_Waiting](MAX_WAITING)
 
     def close(self) -> None:
         """Let go of the database.  What still waits is never run, and its callers are told so."""
@@ -93,17 +94,17 @@ class Store:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit requests until cancelled."""
         task_status.started()
-        batch: list[_Request[Any]] = []
+        batch: list[_Waiting] = []
         try:
             while True:
                 batch = [await self._requests.receive(), *self._take_waiting(MAX_BATCH - 1)]
                 await self._commit(batch)
         finally:
             # Closing the channel would throw away what waits in it, and leave its callers waiting for ever.
-            for request in [*batch, *self._take_waiting(None)]:
-                if request.result is None:
-                    request.result = outcome.Error(StoreUnavailableError(_STOPPED))
-                request.done.set()
+            for waiting in [*batch, *self._take_waiting(None)]:
+                if waiting.result is None:
+                    waiting.result = outcome.Error(StoreUnavailableError(_STOPPED))
+                waiting.done.set()
             self._requests.close()
 
     async def write(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -115,17 +116,30 @@ class Store:
             StoreUnavailableError: nothing was stored.
             Exception: whatever ``work`` raised; nothing of it was stored.
         """
-        request: _Request[T] = _Request(lambda tx: work(tx, *args, **kwargs))
+        (result,) = await self._write(Request(lambda tx, _: [work(tx, *args, **kwargs)], [None]))
+        return cast(T, result)
+
+    async def write_all(self, work: Callable[[Tx, Sequence[Item]], Sequence[T]], items: Sequence[Item]) -> list[T]:
+        """Run ``work`` on items as ``write`` does, and return what it returned for each.
+
+        What others ask of the same work at the same time is done by the same call: ``work`` is a function, not made for
+        the call, and its items are independent of each other.
+        """
+        return await self._write(Request(work, items)) if items else []
+
+    async def _write(self, request: Request) -> list[Any]:
+        waiting = _Waiting(request)
         if self._inline:
             await trio.lowlevel.checkpoint()
-            await self._commit([request])
+            await self._commit([waiting])
         else:
             try:
-                await self._waiting.send(request)
+                await self._waiting.send(waiting)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 raise StoreUnavailableError(_STOPPED) from None
-            await request.done.wait()
-        return cast(outcome.Outcome[T], request.result).unwrap()
+            await waiting.done.wait()
+        assert waiting.result is not None
+        return waiting.result.unwrap()
 
     async def read(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work``, which changes nothing, on what is committed now, and return what it returned.
@@ -157,26 +171,26 @@ class Store:
         except DATABASE_FAULTS as error:
             raise unavailable(error) from error
 
-    def _take_waiting(self, most: int | None) -> list[_Request[Any]]:
-        taken: list[_Request[Any]] = []
+    def _take_waiting(self, most: int | None) -> list[_Waiting]:
+        taken: list[_Waiting] = []
         with contextlib.suppress(trio.WouldBlock):
             while most is None or len(taken) < most:
                 taken.append(self._requests.receive_nowait())
         return taken
 
-    async def _commit(self, batch: list[_Request[Any]]) -> None:
+    async def _commit(self, batch: list[_Waiting]) -> None:
         """Run a batch and tell every caller how its request ended."""
         self.batches.observe(len(batch))
         outcomes: Outcomes | None = None
         # Shielded: a commit takes milliseconds, and its callers must hear what became of it.
         with trio.CancelScope(shield=True):
-            outcomes = await self._call(self._writer.commit, [request.work for request in batch])
+            outcomes = await self._call(self._writer.commit, [waiting.request for waiting in batch])
         while outcomes is None:
             await trio.sleep(DOUBT_S)
             outcomes = await self._call(self._writer.settle)
-        for request, result in zip(batch, outcomes, strict=True):
-            request.result = result
-            request.done.set()
+        for waiting, result in zip(batch, outcomes, strict=True):
+            waiting.result = result
+            waiting.done.set()
 
     async def _call(self, blocking: Callable[..., Outcomes | None], *args: Any) -> Outcomes | None:
         if self._closed:

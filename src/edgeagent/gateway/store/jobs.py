@@ -13,9 +13,8 @@ from edgeagent.gateway import jobs as rules
 from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_JOBS, AttemptState, Change, JobState, Money, Standing
 from edgeagent.gateway.needs import Need
-from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store import nodes
-from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs, outputs
+from edgeagent.gateway.store.changes import Changes
+from edgeagent.gateway.store.tables import attempts, jobs, outputs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.gateway.texts import one_line
 from edgeagent.wire.codec import converter
@@ -31,8 +30,6 @@ MAX_CONFINEMENT_BYTES = 16 << 10
 _Row = Any
 
 
-_SET_JOB = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"))
-_SET_ATTEMPT = sa.update(attempts).where(attempts.c.attempt_id == sa.bindparam("id"))
 _JOB = sa.select(
     jobs.c.job_id,
     jobs.c.account_id,
@@ -57,10 +54,8 @@ _FIND = (
         attempts.c.state.label("attempt_state"),
     )
     .join_from(attempts, jobs)
-    .where(attempts.c.attempt_id == sa.bindparam("attempt"), attempts.c.node_id == sa.bindparam("node"))
+    .where(attempts.c.attempt_id.in_(sa.bindparam("attempts", expanding=True)))
 )
-_DROP_LINES = sa.delete(attempt_logs).where(attempt_logs.c.attempt_id == sa.bindparam("id"))
-_ADD_LINES = sa.insert(attempt_logs)
 _HOLDER = sa.select(attempts.c.node_id).where(attempts.c.attempt_id == sa.bindparam("attempt"))
 _OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
 _DECLINES = sa.select(sa.func.count()).where(
@@ -118,6 +113,28 @@ class Applied:
 
 
 @attrs.frozen
+class Start:
+    """An attempt, as the node that says something about it names it."""
+
+    attempt_id: str
+    node_id: str
+
+
+@attrs.frozen
+class Told:
+    """A result that a node gives, and how far the attempt said it was."""
+
+    node_id: str
+    result: JobResult
+    progress: Progress = attrs.Factory(Progress)
+
+    @property
+    def start(self) -> Start:
+        """Which attempt it is of."""
+        return Start(self.result.attempt_id, self.node_id)
+
+
+@attrs.frozen
 class Answer:
     """What a result led to: the credits for it, and what it changed, if anything."""
 
@@ -125,43 +142,70 @@ class Answer:
     applied: Applied | None = None
 
 
-def accept(tx: Tx, attempt_id: str, node_id: str) -> bool:
-    """The node starts the attempt; return whether it should."""
-    row = _find(tx, attempt_id, node_id)
-    if row is None:
-        return False
-    change = rules.accepted(_standing(row))
-    if change is None:
-        return AttemptState(row.attempt_state) is AttemptState.RUNNING
-    _change_attempt(tx, attempt_id, state=change.attempt.value)
-    _change_job(tx, row.job_id, state=change.job.value, started_at=tx.now)
-    return True
+def accept(tx: Tx, starts: Sequence[Start]) -> list[bool]:
+    """Nodes start attempts; return of each whether it should."""
+    rows = _find_all(tx, starts)
+    changes, should = Changes(), []
+    for start in starts:
+        row = rows.get(start)
+        change = None if row is None else rules.accepted(_standing(row))
+        if row is not None and change is not None:
+            changes.attempt(start.attempt_id, state=change.attempt.value)
+            changes.job(row.job_id, state=change.job.value, started_at=tx.now)
+        should.append(change is not None or (row is not None and row.attempt_state == AttemptState.RUNNING.value))
+    changes.write(tx)
+    return should
 
 
 def give_back(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | None:
     """The attempt never started; None if it is over already."""
     row = _find(tx, attempt_id, node_id)
     change = None if row is None else rules.declined(_standing(row), _declines(tx, row.job_id))
-    return None if change is None else _apply(tx, row, change, None, reason)
+    if row is None or change is None:
+        return None
+    changes = Changes()
+    applied = _apply(tx, changes, row, change, None, reason)
+    changes.write(tx)
+    return applied
 
 
 def lose(tx: Tx, attempt_id: str, node_id: str, reason: str, lines: Sequence[str] = ()) -> Applied | None:
     """The attempt, which printed these last lines, is lost; None if it is over already."""
     row = _find(tx, attempt_id, node_id)
     change = None if row is None else rules.lost(_standing(row))
-    if change is None:
+    if row is None or change is None:
         return None
+    changes = Changes()
     if lines:
-        keep_lines(tx, attempt_id, lines)
-    return _apply(tx, row, change, Outcome.LOST, reason)
+        changes.lines(attempt_id, lines)
+    applied = _apply(tx, changes, row, change, Outcome.LOST, reason)
+    changes.write(tx)
+    return applied
 
 
-def finish(tx: Tx, node_id: str, result: JobResult, progress: Progress) -> Answer | None:
-    """Take a node's result, and how far the attempt said it was; None if the node never had such an attempt."""
-    row = _find(tx, result.attempt_id, node_id)
-    if row is None or row.job_id != result.job_id:
-        return None
-    result = _checked(tx, result)
+def finish(tx: Tx, told: Sequence[Told]) -> list[Answer | None]:
+    """Take results of nodes; the answer to each is None if the node never had such an attempt.
+
+    One after the other, as far as they are about the same job; all others together.
+    """
+    answers: list[Answer | None] = [None] * len(told)
+    waiting = list(range(len(told)))
+    while waiting:
+        taken: dict[str, int] = {}
+        for place in waiting:
+            taken.setdefault(told[place].result.job_id, place)
+        rows, changes = _find_all(tx, [told[place].start for place in taken.values()]), Changes()
+        for job_id, place in taken.items():
+            row = rows.get(told[place].start)
+            if row is not None and row.job_id == job_id:
+                answers[place] = _finish(tx, changes, row, told[place])
+        changes.write(tx)
+        waiting = [place for place in waiting if taken[told[place].result.job_id] != place]
+    return answers
+
+
+def _finish(tx: Tx, changes: Changes, row: _Row, told: Told) -> Answer:
+    result, progress = _checked(tx, told.result), told.progress
     change = rules.ended(_standing(row), result.outcome)
     if change is None:
         won = row.current_attempt == result.attempt_id and row.attempt_state == AttemptState.COMPLETED.value
@@ -174,12 +218,12 @@ def finish(tx: Tx, node_id: str, result: JobResult, progress: Progress) -> Answe
     }
     if won:
         if row.price_ucr:
-            books.post(tx, ledger.settle(row.account_id, row.job_id, node_id, row.price_ucr))
-        nodes.credit(tx, node_id, row.price_ucr)
+            changes.post(ledger.settle(row.account_id, row.job_id, told.node_id, row.price_ucr))
+        changes.credit(told.node_id, row.price_ucr)
         gave |= {"credited_ucr": row.price_ucr, "value": _json(result.value), "result_ref": result.result_ref}
     if progress.lines:
-        keep_lines(tx, result.attempt_id, progress.lines)
-    applied = _apply(tx, row, change, result.outcome, result.detail, attempt=used, job=gave)
+        changes.lines(result.attempt_id, progress.lines)
+    applied = _apply(tx, changes, row, change, result.outcome, result.detail, attempt=used, job=gave)
     return Answer(row.price_ucr if won else 0, applied)
 
 
@@ -209,22 +253,25 @@ def expire(tx: Tx, job_ids: Iterable[str]) -> list[Applied]:
     return [one for one in applied if one is not None]
 
 
-def keep_lines(tx: Tx, attempt_id: str, lines: Sequence[str]) -> None:
-    """Store the last lines that an attempt printed, in place of any."""
-    tx.connection.execute(_DROP_LINES, {"id": attempt_id})
-    tx.connection.execute(_ADD_LINES, {"attempt_id": attempt_id, "lines": _json(lines)})
-
-
 def _give_up(tx: Tx, row: _Row, change: Change | None, reason: str, error: str | None) -> Applied | None:
     if change is None:
         return None
-    stop = _stop_current(tx, row, reason) if change.stop_current else None
-    _change_job(tx, row.job_id, error=error, rests_until=None, **_ended(tx, row, change))
+    changes = Changes()
+    stop = _stop_current(tx, changes, row, reason) if change.stop_current else None
+    changes.job(row.job_id, error=error, rests_until=None, **_ended(tx, changes, row, change))
+    changes.write(tx)
     return Applied(job_id=row.job_id, job=change.job, stop=stop)
 
 
 def _find(tx: Tx, attempt_id: str, node_id: str) -> _Row | None:
-    return tx.connection.execute(_FIND, {"attempt": attempt_id, "node": node_id}).one_or_none()
+    start = Start(attempt_id, node_id)
+    return _find_all(tx, [start]).get(start)
+
+
+def _find_all(tx: Tx, wanted: Sequence[Start]) -> dict[Start, _Row]:
+    """Return the attempts that were given to these nodes."""
+    rows = tx.connection.execute(_FIND, {"attempts": [start.attempt_id for start in wanted]})
+    return {Start(row.attempt_id, row.node_id): row for row in rows}
 
 
 def _declines(tx: Tx, job_id: str) -> int:
@@ -270,6 +317,7 @@ def _missing(tx: Tx, attempt_id: str, listed: Collection[Output]) -> list[str]:
 
 def _apply(
     tx: Tx,
+    changes: Changes,
     row: _Row,
     change: Change,
     outcome: Outcome | None,
@@ -278,22 +326,21 @@ def _apply(
     attempt: Mapping[str, Any] | None = None,
     job: Mapping[str, Any] | None = None,
 ) -> Applied:
-    """Write a change; ``attempt`` and ``job`` are further columns of the two rows."""
+    """Collect a change; ``attempt`` and ``job`` are further columns of the two rows."""
     detail = one_line(detail)
-    stop = _stop_current(tx, row, "another attempt settled the job") if change.stop_current else None
+    stop = _stop_current(tx, changes, row, "another attempt settled the job") if change.stop_current else None
     told = None if outcome is None else outcome.value
-    _change_attempt(
-        tx,
+    changes.attempt(
         row.attempt_id,
         **{"state": change.attempt.value, "outcome": told, "detail": detail, "ended_at": tx.now, **(attempt or {})},
     )
     if change.job in OPEN_JOBS:
         columns = _queued(tx, change)
     else:
-        columns = {"current_attempt": row.attempt_id, **_ended(tx, row, change)}
+        columns = {"current_attempt": row.attempt_id, **_ended(tx, changes, row, change)}
         if change.job is JobState.FAILED:
             columns["error"] = f"{outcome}: {detail}" if detail else str(outcome)
-    _change_job(tx, row.job_id, **columns, **(job or {}))
+    changes.job(row.job_id, **columns, **(job or {}))
     elsewhere = _failed_on(tx, row.job_id) - {row.node_id} if outcome in rules.BLAMED else frozenset()
     return Applied(
         job_id=row.job_id,
@@ -315,30 +362,22 @@ def _queued(tx: Tx, change: Change) -> dict[str, Any]:
     }
 
 
-def _ended(tx: Tx, row: _Row, change: Change) -> dict[str, Any]:
+def _ended(tx: Tx, changes: Changes, row: _Row, change: Change) -> dict[str, Any]:
     """Give the price back where it is to be, and return how the job's row ends."""
     if change.money is Money.RELEASE and row.price_ucr:
-        books.post(tx, ledger.release(row.account_id, row.job_id, row.price_ucr))
+        changes.post(ledger.release(row.account_id, row.job_id, row.price_ucr))
     return {"state": change.job.value, "retries": change.retries, "finished_at": tx.now}
 
 
-def _stop_current(tx: Tx, row: _Row, reason: str) -> Stop:
+def _stop_current(tx: Tx, changes: Changes, row: _Row, reason: str) -> Stop:
     holder = tx.connection.execute(_HOLDER, {"attempt": row.current_attempt}).scalar_one()
     ended = {"state": AttemptState.CANCELLED.value, "outcome": Outcome.CANCELLED.value, "ended_at": tx.now}
-    _change_attempt(tx, row.current_attempt, detail=reason, **ended)
+    changes.attempt(row.current_attempt, detail=reason, **ended)
     return Stop(row.current_attempt, holder, reason)
 
 
 def _failed_on(tx: Tx, job_id: str) -> frozenset[str]:
     return frozenset(tx.connection.scalars(_FAILED_ON, {"job": job_id}))
-
-
-def _change_job(tx: Tx, job_id: str, **columns: Any) -> None:
-    tx.connection.execute(_SET_JOB, {"id": job_id, **columns})
-
-
-def _change_attempt(tx: Tx, attempt_id: str, **columns: Any) -> None:
-    tx.connection.execute(_SET_ATTEMPT, {"id": attempt_id, **columns})
 
 
 def _json(value: Any) -> str:

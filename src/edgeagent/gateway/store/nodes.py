@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -21,7 +21,10 @@ from edgeagent.wire.messages import NodeState
 _CREDIT = (
     sa.update(nodes)
     .where(nodes.c.node_id == sa.bindparam("node"))
-    .values(jobs_completed=nodes.c.jobs_completed + 1, earned_ucr=nodes.c.earned_ucr + sa.bindparam("amount"))
+    .values(
+        jobs_completed=nodes.c.jobs_completed + sa.bindparam("jobs"),
+        earned_ucr=nodes.c.earned_ucr + sa.bindparam("amount"),
+    )
 )
 _HEALTH = sa.select(nodes.c.node_id, nodes.c.state, nodes.c.failures, nodes.c.token_epoch, nodes.c.drained)
 _EPOCH = sa.select(nodes.c.token_epoch).where(nodes.c.node_id == sa.bindparam("node"))
@@ -257,9 +260,11 @@ def standings(tx: Tx) -> list[Standing]:
     return [Standing(row.node_id, row.name, row.jobs_completed, row.earned_ucr, *times[row.node_id]) for row in rows]
 
 
-def credit(tx: Tx, node_id: str, amount_ucr: int) -> None:
-    """Count a completed job and what it earned; the money itself moves in the ledger."""
-    tx.connection.execute(_CREDIT, {"node": node_id, "amount": amount_ucr})
+def credit(tx: Tx, earned_ucr: Mapping[str, Collection[int]]) -> None:
+    """Count what nodes completed, with what each of the jobs earned; the money itself moves in the ledger."""
+    tx.connection.execute(
+        _CREDIT, [{"node": one, "jobs": len(each), "amount": sum(each)} for one, each in earned_ucr.items()]
+    )
 
 
 def adjust_earned(tx: Tx, node_id: str, amount_ucr: int) -> None:

@@ -1,5 +1,7 @@
 """The one connection that writes: many requests in one transaction, each undone alone if it raises.
 
+Requests for the same work are done by one call of it, with the items of all; should that raise, each is run alone.
+
 Blocking; ``store.base`` calls it from one thread at a time.  When the connection to a PostgreSQL server breaks while a
 commit is under way, nobody can say whether it happened: memory and database would go apart.  So the writer keeps what
 it was about to answer, and asks the server once it can be reached again.
@@ -7,8 +9,9 @@ it was about to answer, and asks the server once it can be reached again.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import outcome
@@ -18,7 +21,9 @@ from sqlalchemy.exc import DBAPIError
 from edgeagent.gateway.store import postgres
 from edgeagent.gateway.store.faults import DATABASE_FAULTS, StoreUnavailableError, unavailable
 
-T = TypeVar("T")
+#: Most items in one call of a work, but for one request that has more: databases limit a statement's parameters.
+MAX_TOGETHER = 500
+
 Outcomes = list[outcome.Outcome[Any]]
 
 
@@ -28,6 +33,14 @@ class Tx:
 
     connection: sa.Connection
     now: float
+
+
+@attrs.frozen(eq=False)
+class Request:
+    """``work`` gets items, in order, of this request and of others for the same work; it returns what comes of each."""
+
+    work: Callable[[Tx, Sequence[Any]], Sequence[Any]]
+    items: Sequence[Any]
 
 
 @attrs.frozen
@@ -53,8 +66,10 @@ class Writer:
         """Let go of the connection."""
         self._connection.close()
 
-    def commit(self, requests: Sequence[Callable[[Tx], Any]]) -> Outcomes | None:
+    def commit(self, requests: Sequence[Request]) -> Outcomes | None:
         """Run the requests and return how each ended, on disk; None if that is in doubt: then call ``settle``.
+
+        A request's outcome is a list of what came of its items, or what its work raised.
 
         A connection that breaks before the commit is opened again, once: the server may have been restarted long ago.
         """
@@ -67,13 +82,13 @@ class Writer:
         except _BrokenError as error:
             return [outcome.Error(StoreUnavailableError(str(error))) for _ in requests]
 
-    def _commit(self, requests: Sequence[Callable[[Tx], Any]]) -> Outcomes | None:
+    def _commit(self, requests: Sequence[Request]) -> Outcomes | None:
         outcomes: Outcomes = []
         transaction: str | None = None  # once it is being committed
         try:
             with self._connection.begin():
                 tx = Tx(self._connection, self._clock())
-                outcomes = [_run(tx, request) for request in requests]
+                outcomes = _run_all(tx, requests)
                 if self._connection.dialect.name == "postgresql":
                     transaction = postgres.transaction_id(self._connection)
         except DATABASE_FAULTS as error:
@@ -99,11 +114,41 @@ class Writer:
         return doubt.if_committed if committed else [outcome.Error(doubt.error) for _ in doubt.if_committed]
 
 
-def _run(tx: Tx, request: Callable[[Tx], T]) -> outcome.Outcome[T]:
+def _run_all(tx: Tx, requests: Sequence[Request]) -> Outcomes:
+    outcomes: dict[Request, outcome.Outcome[list[Any]]] = {}
+    for together in _grouped(requests):
+        done = _run(tx, together)
+        if isinstance(done, outcome.Error) and len(together) > 1:
+            outcomes |= {request: _run(tx, [request]) for request in together}
+        elif isinstance(done, outcome.Error):
+            outcomes[together[0]] = done
+        else:
+            results = iter(done.unwrap())
+            for request in together:
+                outcomes[request] = outcome.Value(list(itertools.islice(results, len(request.items))))
+    return [outcomes[request] for request in requests]
+
+
+def _grouped(requests: Sequence[Request]) -> list[list[Request]]:
+    """Return the requests by their work, in the order in which each work was asked for first."""
+    groups: list[list[Request]] = []
+    of_work: dict[Callable[..., Any], tuple[list[Request], int]] = {}
+    for request in requests:
+        group, size = of_work.get(request.work, ([], MAX_TOGETHER))
+        if size + len(request.items) > MAX_TOGETHER:
+            group, size = [], 0
+            groups.append(group)
+        group.append(request)
+        of_work[request.work] = (group, size + len(request.items))
+    return groups
+
+
+def _run(tx: Tx, together: Sequence[Request]) -> outcome.Outcome[list[Any]]:
     # Spelled out, because begin_nested() costs as much as four statements.
     tx.connection.exec_driver_sql("SAVEPOINT request")
     try:
-        result: outcome.Outcome[T] = outcome.Value(request(tx))
+        items = [item for request in together for item in request.items]
+        result: outcome.Outcome[list[Any]] = outcome.Value(list(together[0].work(tx, items)))
     except DATABASE_FAULTS:
         raise  # the database, not the request: it may have undone the whole transaction
     except Exception as error:
