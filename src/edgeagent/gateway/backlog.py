@@ -19,7 +19,7 @@ import attrs
 from edgeagent.gateway.needs import Need
 
 #: Most jobs of one lane that are kept here, and that one look into the store brings.
-WINDOW = 128
+WINDOW = 256
 
 _Rank = tuple[int, int]  # minus priority, seq
 _Entry = tuple[int, int, str, int]  # attempts in flight, turn, account, version

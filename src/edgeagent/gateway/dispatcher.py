@@ -13,14 +13,15 @@ from collections.abc import Sequence
 import trio
 
 from edgeagent import chance
-from edgeagent.gateway.backlog import Unread
+from edgeagent.gateway.backlog import WINDOW, Unread
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import Store, queue
 from edgeagent.gateway.store.jobs import Flight
 from edgeagent.gateway.store.queue import Started
 
-#: Most jobs dispatched in one transaction.
-MAX_ROUND = 64
+#: Most jobs dispatched in one transaction.  Fewer than one look into the store brings: that also brings those which the
+#: round has taken already, and the store does not know of yet.
+MAX_ROUND = WINDOW // 2
 #: Seconds between two looks for rested jobs that nobody has told of: those that rested when the gateway was restarted.
 ROUSE_S = 5.0
 #: Seconds between two looks for accounts with waiting jobs that nobody has told of.

@@ -347,7 +347,9 @@ def _submit(
     tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key: Key | None
 ) -> tuple[list[JobView], Submitted]:
     submitted = submissions.submit(tx, account_id, batch, steady_now, key)
-    return views.show_all(tx, account_id, submitted.job_ids), submitted
+    if submitted.replayed:
+        return views.show_all(tx, account_id, submitted.job_ids), submitted
+    return [views.fresh(new, tx.now) for new in batch], submitted
 
 
 def _requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None) -> Submitted:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import os
 import resource
 import socket
@@ -48,6 +49,8 @@ RETRY_S = 1.0
 #: Seconds that open requests get when the gateway stops.
 GRACE_S = 3.0
 BACKLOG = 1024
+#: New objects after which the youngest of them are looked through for cycles; a few MiB.
+NEW_OBJECTS = 20_000
 #: File descriptors that are not for connections: the database, files that come and go, threads.
 OWN_DESCRIPTORS = 256
 
@@ -113,6 +116,7 @@ async def _serve(
     task_status: trio.TaskStatus[str],
 ) -> None:
     listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening))
+    _collect_seldom()
     async with trio.open_nursery() as writing:
         await writing.start(hub.store.run)
         async with trio.open_nursery() as working:
@@ -177,6 +181,13 @@ async def _tidy(hub: Hub) -> None:
         except StoreUnavailableError as error:
             log.warning("Idempotency keys are kept for longer", reason=str(error))
         await trio.sleep(TIDY_S)
+
+
+def _collect_seldom() -> None:
+    """Look for reference cycles after more new objects than usual, and not in what is there already: it stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(NEW_OBJECTS)
 
 
 def _allow_many_links() -> int:

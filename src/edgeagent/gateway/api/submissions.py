@@ -25,7 +25,7 @@ from edgeagent.gateway.hub import MAX_LANES, Hub, TooManyNeedsError
 from edgeagent.gateway.ledger import CreditsShortError
 from edgeagent.gateway.store import views
 from edgeagent.gateway.store.submissions import Key, KeyReusedError, New, NotDeadError, UnknownJobTypeError
-from edgeagent.wire.codec import ProtocolError, decode, encode, structure
+from edgeagent.wire.codec import MAX_DEPTH, ProtocolError, depth_exceeds, encode, structure
 from edgeagent.wire.messages import JobDispatch, Limits, Reference
 
 #: Largest body of a batch, in bytes.
@@ -36,6 +36,8 @@ MAX_PAYLOAD_BYTES = 256 << 10
 MAX_FAULTS = 50
 #: Longest idempotency key, in characters.
 MAX_KEY = 255
+
+_USUAL_LIMITS = Limits()
 
 IdempotencyKey = Annotated[
     str | None,
@@ -196,14 +198,14 @@ def _new(data: Submission, account_id: str, sizes: dict[str, int]) -> New:
 
 def _limits(given: dict[str, Any], gpus: int) -> Limits:
     try:
-        limits = structure(given, Limits)
+        limits = structure(given, Limits) if given else _USUAL_LIMITS
     except ValueError as error:
         raise _Fault(f"limits: {error}") from None
     if unknown := given.keys() - {one.name for one in attrs.fields(Limits)}:
         raise _Fault(f"limits: there is no {', '.join(sorted(unknown)[:3])}")
     if gpus and limits.gpus not in (0, gpus):
         raise _Fault("requires.gpus and limits.gpus are the same thing; give one of them")
-    return attrs.evolve(limits, gpus=gpus or limits.gpus)
+    return attrs.evolve(limits, gpus=gpus) if gpus else limits
 
 
 def _payload_ref(data: Submission, sizes: dict[str, int]) -> str | None:
@@ -259,6 +261,8 @@ def _check_sendable(new: New) -> None:
         limits=new.limits,
     )
     try:
-        decode(encode(dispatch))
+        encode(dispatch)
     except (ProtocolError, TypeError) as error:
         raise _Fault(f"payload: {error}") from None
+    if depth_exceeds(new.payload, MAX_DEPTH - 1):  # the message is a level too
+        raise _Fault(f"payload: nested deeper than {MAX_DEPTH - 1} levels")

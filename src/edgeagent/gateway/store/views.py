@@ -10,7 +10,9 @@ import orjson
 import sqlalchemy as sa
 
 from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, JobState
+from edgeagent.gateway.ledger import price_ucr
 from edgeagent.gateway.needs import Need
+from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs, nodes, outputs
 from edgeagent.gateway.store.writer import Tx
 
@@ -142,6 +144,34 @@ def show_all(tx: Tx, account_id: str, job_ids: Sequence[str]) -> list[JobView]:
     """Return those of an account's jobs, in this order."""
     rows = {row.job_id: row for row in tx.connection.execute(_JOBS, {"jobs": job_ids, "account": account_id})}
     return _views(tx, [rows[job_id] for job_id in job_ids if job_id in rows])
+
+
+def fresh(new: New, now: float) -> JobView:
+    """Return a job as it is in the moment it was submitted, without a look at what was just written."""
+    return JobView(
+        job_id=new.job_id,
+        account_id=new.account_id,
+        job_type=new.job_type,
+        state=JobState.QUEUED,
+        need=new.need,
+        priority=new.priority,
+        max_attempts=new.max_attempts,
+        deadline_s=new.deadline_s,
+        payload_ref=new.payload_ref,
+        requeue_of=None,
+        requeued_as=None,
+        price_ucr=price_ucr(new.job_type),
+        credited_ucr=0,
+        created_at=now,
+        finished_at=None,
+        queued_s=0.0,
+        running_s=0.0,
+        progress_fraction=None,
+        progress_text="",
+        error=None,
+        current_attempt=None,
+        attempts=(),
+    )
 
 
 def lines(tx: Tx, account_id: str, job_id: str) -> list[tuple[str, list[str]]]:
