@@ -21,7 +21,7 @@ from benchmarks.harness import BenchmarkError
 JOB_TYPE = "cpu_benchmark"  # it has a price: each job is paid for
 SLOTS = 8
 #: Connections that are opened at the same time.
-_OPENING = 100
+_OPENING = 32
 _START_S = 120.0
 _BEAT_S = 15.0
 #: Most jobs in one request.

@@ -32,6 +32,8 @@ from edgeagent.gateway.store.submissions import New
 _GRANT_UCR = 10**15
 SUBMITTER = "bench"
 _SEEDED_AT_ONCE = 1000
+#: All nodes are at one address here, and one account submits everything.
+_LIMITS = [word for limit in ("connections-each=20000", "requests-each=1000000") for word in ("--limit", limit)]
 
 
 @attrs.frozen
@@ -77,7 +79,18 @@ class Stage:
         with tempfile.TemporaryDirectory(prefix="edgeagent-bench-", dir=self.data.parent) as folder:
             data, log = Path(folder) / "data", Path(folder) / "log"
             shutil.copytree(self.data, data)
-            command = [sys.executable, "-m", "edgeagent", "gateway", "run", "--data", str(data), "--port", "0"]
+            command = [
+                sys.executable,
+                "-m",
+                "edgeagent",
+                "gateway",
+                "run",
+                "--data",
+                str(data),
+                "--port",
+                "0",
+                *_LIMITS,
+            ]
             with log.open("wb") as stderr:
                 process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
             try:

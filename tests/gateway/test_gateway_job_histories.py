@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 
 from edgeagent.gateway import ledger
-from edgeagent.gateway.jobs import OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
+from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
 from edgeagent.gateway.ledger import FIRST_HASH, ISSUER, CreditsShortError, Kind
 from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, tables
@@ -166,15 +166,18 @@ class Histories(RuleBasedStateMachine):
             for one in self.flights
         ]
         order.shuffle(told)
-        before = {one.job_id: self.job(one.job_id) for one in self.flights}
+        before = {one.job_id: JobState(self.job(one.job_id).state) for one in self.flights}
+        counts = OPEN_ATTEMPTS | LATE_ATTEMPTS
+        ending = {one.job_id for one in self.flights if AttemptState(self.attempt(one).state) in counts}
         answers = self.do(jobs.finish, told)
         assert len(answers) == len(told)
         for one, answer in zip(told, answers, strict=True):
             job = self.job(one.result.job_id)
-            assert JobState(job.state) not in OPEN_JOBS
+            was_open = before[job.job_id] in OPEN_JOBS
+            assert (JobState(job.state) in OPEN_JOBS) == (was_open and job.job_id not in ending)
             won = job.state == JobState.COMPLETED and job.current_attempt == one.result.attempt_id
             assert answer.credited_ucr == (job.credited_ucr if won else 0)
-            assert (answer.applied is not None) == (won and JobState(before[job.job_id].state) in OPEN_JOBS)
+            assert (answer.applied is not None) == (won and was_open)
         assert self.do(jobs.finish, told) == [jobs.Answer(answer.credited_ucr) for answer in answers]
 
     @precondition(has_flown)
