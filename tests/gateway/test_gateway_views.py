@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from edgeagent.gateway.store import Store, accounts, nodes, submissions, views
+from edgeagent.gateway import hub
+from edgeagent.gateway.store import Store, accounts, nodes, prices, views
 from edgeagent.gateway.store.engine import Database
 from edgeagent.gateway.store.nodes import Applicant
 from edgeagent.gateway.store.submissions import New
@@ -31,8 +32,10 @@ async def test_a_submission_is_answered_with_what_is_stored(database: Database) 
         tier="A",
     )
 
-    await store.write(submissions.submit, account_id, [plain, full], 0.0)
+    await store.write(prices.change, "echo", 7, "owner")
 
-    stored = await store.read(views.show_all, account_id, ["1", "2"])
-    assert stored == [views.fresh(new, 1_000_000.5) for new in (plain, full)]
+    answered, _ = await store.write(hub._submit, account_id, [plain, full], 0.0, None)
+
+    assert answered == await store.read(views.show_all, account_id, ["1", "2"])
+    assert [7, 10_000_000] == [view.price_ucr for view in answered]
     store.close()

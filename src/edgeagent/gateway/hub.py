@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from edgeagent.gateway import jobs as rules
+from edgeagent.gateway import ledger
 from edgeagent.gateway.auth import NodeTokens
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.config import GatewaySettings
@@ -26,7 +27,7 @@ from edgeagent.gateway.members import Members
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.registry import Changed
-from edgeagent.gateway.store import Store, Tx, audit, jobs, nodes, queue, submissions, views
+from edgeagent.gateway.store import Store, Tx, audit, jobs, nodes, prices, queue, submissions, views
 from edgeagent.gateway.store.changes import keep_lines
 from edgeagent.gateway.store.jobs import Applied, Flight, Progress, Start, Told
 from edgeagent.gateway.store.queue import Started
@@ -349,7 +350,8 @@ def _submit(
     submitted = submissions.submit(tx, account_id, batch, steady_now, key)
     if submitted.replayed:
         return views.show_all(tx, account_id, submitted.job_ids), submitted
-    return [views.fresh(new, tx.now) for new in batch], submitted
+    set_ucr = prices.current(tx)
+    return [views.fresh(new, ledger.price_ucr(new.job_type, set_ucr), tx.now) for new in batch], submitted
 
 
 def _requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None) -> Submitted:

@@ -10,7 +10,6 @@ import orjson
 import sqlalchemy as sa
 
 from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, JobState
-from edgeagent.gateway.ledger import price_ucr
 from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs, nodes, outputs
@@ -146,7 +145,7 @@ def show_all(tx: Tx, account_id: str, job_ids: Sequence[str]) -> list[JobView]:
     return _views(tx, [rows[job_id] for job_id in job_ids if job_id in rows])
 
 
-def fresh(new: New, now: float) -> JobView:
+def fresh(new: New, price_ucr: int, now: float) -> JobView:
     """Return a job as it is in the moment it was submitted, without a look at what was just written."""
     return JobView(
         job_id=new.job_id,
@@ -160,7 +159,7 @@ def fresh(new: New, now: float) -> JobView:
         payload_ref=new.payload_ref,
         requeue_of=None,
         requeued_as=None,
-        price_ucr=price_ucr(new.job_type),
+        price_ucr=price_ucr,
         credited_ucr=0,
         created_at=now,
         finished_at=None,
