@@ -20,10 +20,12 @@ from edgeagent.node.attempts import Attempts
 from edgeagent.node.cache import Cache
 from edgeagent.node.disk import Disk
 from edgeagent.node.executor import Finished
+from edgeagent.node.gate import Gate
 from edgeagent.node.outbox import Outbox
 from edgeagent.node.room import Rules
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.node.spool import open_spool
+from edgeagent.node.willingness import Code
 from edgeagent.wire.messages import JobAccept, JobDecline, JobDispatch, JobResult, Limits, Outcome, Reference
 
 pytestmark = pytest.mark.needs("root")
@@ -117,7 +119,7 @@ async def test_the_cache_gives_way_to_other_programs(disk, home, cache, nursery)
     fill(home, 2 * MIB)
 
     with capture_logs() as logs:
-        nursery.start_soon(disk.run)
+        nursery.start_soon(disk.run, Gate())
         with trio.fail_after(30):
             while cache.used_bytes > 24 * MIB:  # noqa: ASYNC110 (a thread does it)
                 await trio.sleep(0.01)
@@ -131,19 +133,23 @@ async def test_the_cache_gives_way_to_other_programs(disk, home, cache, nursery)
 
 
 async def test_a_full_disk_is_said(disk, home, nursery, monkeypatch):
-    """Once when it fills, once when there is room again."""
+    """Once when it fills, once when there is room again; meanwhile it stands against every job."""
     monkeypatch.setattr("edgeagent.node.disk.LOOK_EVERY_S", 0.01)
+    gate = Gate()
     other = fill(home, MIB)
     with capture_logs() as logs, trio.fail_after(30):
-        nursery.start_soon(disk.run)
-        while disk.warning is None:  # noqa: ASYNC110
-            await trio.sleep(0.01)
-        assert "the disk is nearly full" in disk.warning
+        nursery.start_soon(disk.run, gate)
+        await gate.changed.wait()
+        (reason,) = gate.general()
+        assert (Code.DISK, disk.warning) == (reason.code, reason.text)
+        assert "the disk is nearly full" in reason.text
+        assert ("echo",) == gate.closed(("echo",))
         other.unlink()
-        while disk.warning is not None:  # noqa: ASYNC110
-            await trio.sleep(0.01)
+        await gate.changed.wait()
 
-    assert ["No jobs are taken", "The disk has room again: jobs are taken"] == [each["event"] for each in logs]
+    assert () == gate.general()
+    assert disk.warning is None
+    assert ["No jobs are taken", "Jobs are taken again"] == [each["event"] for each in logs]
 
 
 class StandIn:

@@ -122,7 +122,7 @@ async def test_a_pause_that_cannot_be_kept_is_not_in_force(tmp_path: Path) -> No
 
 
 async def test_every_change_wakes_who_waits(tmp_path: Path) -> None:
-    """A condition noted twice is no news."""
+    """A condition noted twice is no news, and neither are other words for it."""
     gate, woken = Gate(now=lambda: NOON, home=tmp_path), []
 
     for change in (
@@ -130,6 +130,7 @@ async def test_every_change_wakes_who_waits(tmp_path: Path) -> None:
         gate.resume,
         lambda: gate.note(Code.BATTERY, BATTERY),
         lambda: gate.note(Code.BATTERY, BATTERY),
+        lambda: gate.note(Code.BATTERY, attrs.evolve(BATTERY, text="still on battery")),
         lambda: gate.note(Code.BATTERY, None),
         lambda: gate.stop("so"),
     ):
@@ -137,4 +138,4 @@ async def test_every_change_wakes_who_waits(tmp_path: Path) -> None:
         change()
         woken.append(event.is_set())
 
-    assert [True, True, True, False, True, True] == woken
+    assert [True, True, True, False, False, True, True] == woken

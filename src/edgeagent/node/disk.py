@@ -13,7 +13,9 @@ import structlog
 import trio
 
 from edgeagent.node.cache import Cache
+from edgeagent.node.gate import Gate
 from edgeagent.node.room import Holdings, Rules, missing, refusal
+from edgeagent.node.willingness import Code, Reason
 from edgeagent.wire.messages import JobDispatch
 
 log = structlog.get_logger()
@@ -66,20 +68,13 @@ class Disk:
         """Drop from the cache enough for a result: a write has just failed."""
         await trio.to_thread.run_sync(self.make_room, RESULT_BYTES)
 
-    async def run(self) -> None:
-        """Keep the floor free until cancelled."""
+    async def run(self, gate: Gate) -> None:
+        """Keep the floor free until cancelled; while it is not, the gate is shut."""
         while True:
             await trio.to_thread.run_sync(self.make_room)
-            self._warn(self.refuse())
+            self.warning = self.refuse()
+            gate.note(Code.DISK, None if self.warning is None else Reason(code=Code.DISK, text=self.warning))
             await trio.sleep(LOOK_EVERY_S)
-
-    def _warn(self, why: str | None) -> None:
-        if (why is None) != (self.warning is None):
-            if why is None:
-                log.info("The disk has room again: jobs are taken")
-            else:
-                log.warning("No jobs are taken", reason=why)
-        self.warning = why
 
     def _look(self) -> Holdings:
         about = os.statvfs(self._home)

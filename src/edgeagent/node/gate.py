@@ -83,13 +83,16 @@ class Gate:
         return paused
 
     def note(self, code: Code, reason: Reason | None) -> None:
-        """Note what the node has noticed about its host, or that it is over; cheap where nothing is new."""
-        if self.around.conditions.get(code) == reason:
-            return
-        if (code in self.around.conditions) != (reason is not None):
-            log.info("Jobs not taken" if reason else "Jobs taken again", code=code.value, reason=reason and reason.text)
+        """Note what the node has noticed about its host, or that it is over; other words alone wake nobody."""
+        turned = (code in self.around.conditions) != (reason is not None)
         others = {one: said for one, said in self.around.conditions.items() if one is not code}
-        self._become(attrs.evolve(self.around, conditions=others if reason is None else {**others, code: reason}))
+        self.around = attrs.evolve(self.around, conditions=others if reason is None else {**others, code: reason})
+        if turned and reason is not None:
+            log.warning("No jobs are taken", code=code.value, reason=reason.text)
+        elif turned:
+            log.info("Jobs are taken again", code=code.value)
+        if turned:
+            self.tell()
 
     def tell(self) -> None:
         """Something has changed: let those who wait look again."""

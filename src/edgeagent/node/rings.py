@@ -58,8 +58,8 @@ class Storage(Protocol):
     async def relieve(self) -> None:
         """Give back what the node can do without."""
 
-    async def run(self) -> None:
-        """Look after the disk until cancelled."""
+    async def run(self, gate: Gate, /) -> None:
+        """Look after the disk until cancelled, and shut the gate while it is full."""
 
 
 class Health(Protocol):
@@ -144,7 +144,7 @@ async def run(
             )
             if around.disk is not None:
                 around.disk.count(lambda: attempts.dispatches, lambda: sender.unsent_bytes)
-                link_ring.start_soon(around.disk.run)
+                link_ring.start_soon(around.disk.run, gate)
             intake_in, intake = trio.open_memory_channel[JobDispatch](_INTAKE)
             agent = Agent(
                 attempts=attempts,
