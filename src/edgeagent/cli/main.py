@@ -14,6 +14,10 @@ from edgeagent.errors import EdgeAgentError
 _COMMANDS = {
     "register": ("node", "register", "Register this machine with a gateway."),
     "run": ("node", "run", "Run the node agent until SIGTERM."),
+    "status": ("status", "status", "Show how the node is."),
+    "why": ("status", "why", "Say why the node has no work now."),
+    "doctor": ("doctor", "doctor", "Look at everything that a node needs."),
+    "earnings": ("status", "earnings", "Show what the node has earned."),
     "pause": ("control", "pause", "Have the node take no new jobs."),
     "resume": ("control", "resume", "Have the node take jobs again."),
     "drain": ("control", "drain", "Let the running jobs end, and stop the node."),

@@ -1,0 +1,180 @@
+"""Why a node has no work now: one decision over what the node says of itself and what its gateway says of it.
+
+Pure: two documents in, reasons out, the deciding one first.  ``state`` is ``node.snapshot``'s, ``standing`` is that of
+``GET /nodes/me/standing``, None where the gateway could not be asked.  A reason further down the list only matters
+once those before it are gone.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from typing import Any
+
+import attrs
+
+from edgeagent.wire.units import format_duration
+
+Json = dict[str, Any]
+
+
+class Code(enum.StrEnum):
+    """Why there is no work; stable, for scripts."""
+
+    WORKING = "working"
+    NOT_LINKED = "not_linked"
+    PENDING = "pending"
+    REVOKED = "revoked"
+    REGISTERED = "registered"
+    UNHEALTHY = "unhealthy"
+    OFFLINE = "offline"
+    DRAINED = "drained"
+    NOTHING_OFFERED = "nothing_offered"
+    NOT_NOW = "not_now"
+    FULL = "full"
+    PROBATION = "probation"
+    UNSUITED = "unsuited"
+    OUTBID = "outbid"
+    NO_DEMAND = "no_demand"
+    ABOUT_TO = "about_to"
+    UNKNOWN = "unknown"
+
+
+@attrs.frozen(kw_only=True)
+class Reason:
+    """One reason.
+
+    Attributes:
+        side: who has it: ``node`` or ``gateway``.
+        detail: the code of a reason of the node's own (paused, window, battery ...), or a job type; else empty.
+        remedy: what to do about it; empty where nothing need be done.
+        until: seconds since the epoch; None where nobody can tell.
+    """
+
+    code: Code
+    side: str
+    text: str
+    remedy: str = ""
+    detail: str = ""
+    until: float | None = None
+
+
+def explain(state: Json, standing: Json | None) -> tuple[Reason, ...]:
+    """Return why the node has no (more) work; the first reason is the one that decides."""
+    found = [*_link(state), *_membership(standing), *_node(state), *_room(state, standing)]
+    if not found:
+        found = [*_demand(standing)]
+    if state["running"] and not any(one.code is Code.FULL for one in found):
+        count = len(state["running"])
+        working = f"it works on {count} {'job' if count == 1 else 'jobs'}, and could take {state['free_slots']} more"
+        found.insert(0, Reason(code=Code.WORKING, side="node", text=working))
+    return tuple(found)
+
+
+def _link(state: Json) -> Iterator[Reason]:
+    link = state["link"]
+    if not link["up"]:
+        lost = f": {link['lost']}" if link["lost"] else ""
+        text = f"it has had no link to {state['gateway']} for {format_duration(link['since_s'])}{lost}"
+        yield Reason(code=Code.NOT_LINKED, side="node", text=text, remedy="edgeagent doctor")
+
+
+_MEMBERSHIP = {
+    "PENDING": (Code.PENDING, "it waits for the approval of the gateway's owner", "ask the gateway's owner"),
+    "REVOKED": (Code.REVOKED, "the gateway's owner has revoked it", "ask the gateway's owner"),
+    "REGISTERED": (Code.REGISTERED, "the gateway has not heard its first heartbeat", "edgeagent logs"),
+    "OFFLINE": (Code.OFFLINE, "the gateway has not heard of it for long", "edgeagent doctor"),
+}
+
+
+def _membership(standing: Json | None) -> Iterator[Reason]:
+    if standing is None:
+        return
+    status = standing["status"]
+    if status in _MEMBERSHIP:
+        code, text, remedy = _MEMBERSHIP[status]
+        yield Reason(code=code, side="gateway", text=text, remedy=remedy)
+    elif status == "UNHEALTHY":
+        yield Reason(code=Code.UNHEALTHY, side="gateway", text=_unhealthy(standing), remedy="edgeagent jobs --failed")
+    if standing["drained"]:
+        text = "the gateway's owner wants no more work done here"
+        yield Reason(code=Code.DRAINED, side="gateway", text=text, remedy="ask the gateway's owner")
+
+
+def _unhealthy(standing: Json) -> str:
+    said = f"the gateway found it UNHEALTHY {format_duration(standing['since_s'])} ago: {standing['cause']}"
+    failures = [
+        f"job {one['job_id']} ({one['job_type']}) {one['outcome']}{': ' if one['detail'] else ''}{one['detail']}"
+        for one in standing["failures"][:3]
+    ]
+    return said + "".join(f"; {one}" for one in failures)
+
+
+def _node(state: Json) -> Iterator[Reason]:
+    if not state["job_types"]:
+        text = "no job type can be run here"
+        yield Reason(code=Code.NOTHING_OFFERED, side="node", text=text, remedy="edgeagent plugins list")
+        return
+    general = [(one["code"], one["text"]) for one in state["against"]]
+    for one in state["against"]:
+        yield _not_now(one, "edgeagent resume" if one["code"] == "paused" else "")
+    if general:
+        return
+    if all(job_type["against"] for job_type in state["job_types"]):
+        for job_type in state["job_types"]:
+            for one in job_type["against"]:
+                yield _not_now(one, "edgeagent config show schedule.windows" if one["code"] == "window" else "")
+
+
+def _not_now(reason: Json, remedy: str) -> Reason:
+    return Reason(
+        code=Code.NOT_NOW,
+        side="node",
+        text=reason["text"],
+        detail=reason["code"],
+        until=reason["until"],
+        remedy=remedy,
+    )
+
+
+def _room(state: Json, standing: Json | None) -> Iterator[Reason]:
+    seat = None if standing is None else standing["seat"]
+    if not state["free_slots"] and state["slots"]:
+        text = f"all its {state['slots']} slots are taken"
+        yield Reason(code=Code.FULL, side="node", text=text, remedy="edgeagent config set share.slots N, for more")
+    elif seat is not None and standing is not None and standing["status"] == "HEALTHY" and seat["limit"]:
+        if seat["taken"] >= seat["limit"] and standing["probation"]:
+            text = "it is on probation after failed jobs: one at a time until one completes"
+            yield Reason(code=Code.PROBATION, side="gateway", text=text, remedy="edgeagent jobs --failed")
+        elif seat["taken"] >= seat["limit"]:
+            text = f"the gateway counts {seat['taken']} of {seat['slots']} slots as taken"
+            yield Reason(code=Code.FULL, side="gateway", text=text)
+
+
+def _demand(standing: Json | None) -> Iterator[Reason]:
+    if standing is None:
+        text = "nothing here speaks against work, and the gateway could not be asked what it has"
+        yield Reason(code=Code.UNKNOWN, side="node", text=text, remedy="edgeagent doctor")
+        return
+    closed = set(standing["seat"]["closed"]) if standing["seat"] else set()
+    suited = [one["job_type"] for one in standing["waiting"] if not one["lacks"] and one["job_type"] not in closed]
+    if suited:
+        text = (
+            f"jobs wait that it can run ({', '.join(suited)}); one comes within seconds, or they rest after a failure"
+        )
+        yield Reason(code=Code.ABOUT_TO, side="gateway", text=text, detail=suited[0])
+        return
+    given = standing["given"]
+    if given["to_others"]:
+        total = given["to_this"] + given["to_others"]
+        text = (
+            f"nothing waits that it could run: of {total} such jobs in the last {format_duration(given['within_s'])}, "
+            f"{given['to_others']} went to other nodes, which were less loaded"
+        )
+        yield Reason(code=Code.OUTBID, side="gateway", text=text, remedy="more job types or less load bring more jobs")
+    for one in standing["waiting"]:
+        if one["lacks"]:
+            text = f"{one['job_type']} is waited for: {one['lacks']}"
+            yield Reason(code=Code.UNSUITED, side="gateway", text=text, detail=one["job_type"])
+    if not given["to_others"]:
+        yield Reason(code=Code.NO_DEMAND, side="gateway", text="no job waits that it could run")
