@@ -9,6 +9,7 @@ import attrs
 from edgeagent.node import schedule
 from edgeagent.node.ceilings import Ceiling, Ceilings
 from edgeagent.node.options.settings import Settings
+from edgeagent.node.pauses import Wishes
 from edgeagent.node.schedule import Plan, Window
 from edgeagent.node.willingness import Circumstances
 
@@ -28,6 +29,13 @@ def circumstances(settings: Settings) -> Circumstances:
         by_type={job_type: _windows(lines) for job_type, lines in wanted.by_type.items()},
     )
     return Circumstances(plan=plan, wall=schedule.clock(wanted.timezone))
+
+
+def wishes(settings: Settings) -> Wishes:
+    """Return during what the owner wants no jobs."""
+    wanted = settings.pause
+    load = None if wanted.load_percent is None else wanted.load_percent / 100
+    return Wishes(battery=wanted.battery, activity_s=wanted.activity_s, load=load)
 
 
 def _windows(lines: Iterable[str]) -> tuple[Window, ...]:

@@ -146,6 +146,25 @@ class Schedule:
 
 
 @attrs.frozen(kw_only=True)
+class Pause:
+    """When the machine's other use keeps new jobs away; running ones go on."""
+
+    battery: bool = option(Switch(), False, "Take no jobs while the machine runs on battery.")
+    activity_s: float | None = option(
+        Maybe(Span(1), "off"),
+        None,
+        "Take no jobs until nobody has used the machine for so long, as systemd-logind sees it.",
+        name="activity",
+    )
+    load_percent: int | None = option(
+        Maybe(Whole(1, 99), "off"),
+        None,
+        "Take no jobs while other programs use more than this percentage of all processors.",
+        name="load",
+    )
+
+
+@attrs.frozen(kw_only=True)
 class Shutdown:
     """How the node stops."""
 

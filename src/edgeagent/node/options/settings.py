@@ -21,6 +21,7 @@ class Settings:
     capabilities: parts.Capabilities = section(parts.Capabilities)
     limits: parts.Limits = section(parts.Limits)
     schedule: parts.Schedule = section(parts.Schedule)
+    pause: parts.Pause = section(parts.Pause)
     shutdown: parts.Shutdown = section(parts.Shutdown)
     sandbox: parts.Sandbox = section(parts.Sandbox)
     disk: storage.Disk = section(storage.Disk)
