@@ -323,8 +323,8 @@ async def in_memory(data_dir: Path, **settings: Any) -> AsyncIterator[MemoryGate
 
 
 @asynccontextmanager
-async def on_a_port(data_dir: Path, **settings: Any) -> AsyncIterator[PortGateway]:
-    """Run a gateway as its command does; leaving stops it in order."""
+async def on_a_port(data_dir: Path, *, limit_s: float = 5 * PATIENCE_S, **settings: Any) -> AsyncIterator[PortGateway]:
+    """Run a gateway as its command does, for at most ``limit_s``; leaving stops it in order."""
     given = GatewaySettings(data_dir=data_dir, **{"port": 0, **settings})
     gateway = PortGateway(data_dir, "", given.postgres)
 
@@ -332,7 +332,7 @@ async def on_a_port(data_dir: Path, **settings: Any) -> AsyncIterator[PortGatewa
         await service.run(given, stop=gateway.stop, task_status=task_status)
         gateway.stopped.set()
 
-    with trio.fail_after(5 * PATIENCE_S):
+    with trio.fail_after(limit_s):
         async with trio.open_nursery() as nursery:
             gateway.url = await nursery.start(run)
             try:

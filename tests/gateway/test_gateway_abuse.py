@@ -33,8 +33,8 @@ def encoded(document: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(json.dumps(document).encode()).rstrip(b"=").decode()
 
 
-def forgeries(good: str, node_id: str, now: float) -> dict[str, str]:
-    """Return tokens that look like ``good`` and prove nothing."""
+def forgeries(good: str, node_id: str, now: float, signing: bytes) -> dict[str, str]:
+    """Return tokens that look like ``good`` and prove nothing; ``signing`` is the gateway's key, misused by itself."""
     header, claims = jwt.get_unverified_header(good), jwt.decode(good, options={"verify_signature": False})
     head, body, signature = good.split(".")
     other = identity.new_private_key()
@@ -50,6 +50,8 @@ def forgeries(good: str, node_id: str, now: float) -> dict[str, str]:
         "key inside": jwt.encode(claims, other, algorithm="EdDSA", headers={"jwk": identity.jwk(public)}),
         "changed claims": f"{head}.{encoded({**claims, 'sub': str(uuid.uuid4())})}.{signature}",
         "signature cut": good[:-10],
+        "expired": identity.issue_node_token(signing, header["kid"], node_id, [], now - identity.TOKEN_LIFE_S),
+        "not a node's": jwt.encode({**claims, "token_type": "user"}, signing, algorithm="EdDSA", headers=header),
         "three dots": "..",
         "SQL": "' OR 1=1; --",
     }
@@ -58,7 +60,8 @@ def forgeries(good: str, node_id: str, now: float) -> dict[str, str]:
 async def test_no_forged_token_lets_anybody_in(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
     """Not over REST's guard, not on the link, which is closed with 4001; and none is quoted."""
     operator = await memory_gateway.enlist()
-    for kind, forged in forgeries(operator.token, operator.node_id, memory_gateway.wall()).items():
+    signing = memory_gateway.hub.tokens._keyring.signing
+    for kind, forged in forgeries(operator.token, operator.node_id, memory_gateway.wall(), signing).items():
         with pytest.raises(InvalidTokenError) as raised:
             memory_gateway.hub.members.authenticate(forged)
         assert len(forged) < 9 or forged not in str(raised.value), kind

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from edgeagent.gateway.registry import Changed, Registry
+from edgeagent.gateway.registry import Changed, Event, Registry
 from edgeagent.wire.messages import NodeState
 
 REGISTERED, HEALTHY, UNHEALTHY, OFFLINE = list(NodeState)[:4]
@@ -122,3 +122,17 @@ def test_a_restart_of_the_gateway_counts_silence_anew(quiet_s: float, failures: 
     assert registry.silent(1000.0 + quiet_s) == []
     (change,) = registry.silent(1090.0)
     assert (change.state, registry["a"].quiet) == (UNHEALTHY, True)
+
+
+def test_a_silence_that_is_over_does_not_keep_a_node_benched() -> None:
+    """It came back, failures benched it, one turns out to be its job's: HEALTHY, as if it had never been quiet."""
+    registry = Registry(unhealthy_s=UNHEALTHY_S, offline_s=OFFLINE_S)
+    for node in ("a", "b"):
+        registry.add(node, 0.0)
+    registry.heard("a", 0.0)
+    registry.silent(UNHEALTHY_S)
+    registry.heard("a", UNHEALTHY_S)
+    for job in ("1", "2", "3"):
+        registry.failed("a", job, [])
+    assert registry["a"].state is UNHEALTHY
+    assert registry.failed("b", "3", ["a"]) == [Changed("a", HEALTHY, Event.CLEARED.value)]
