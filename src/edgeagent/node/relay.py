@@ -16,7 +16,7 @@ import trio
 from edgeagent.errors import EdgeAgentError, RefusedError, UnreachableError
 from edgeagent.node.backoff import Backoff
 from edgeagent.node.session import Session
-from edgeagent.node.transport import Connect, LinkLost, most_telling
+from edgeagent.node.transport import ABNORMAL, Connect, LinkLost, most_telling
 from edgeagent.wire.link import CloseCode
 
 log = structlog.get_logger()
@@ -56,6 +56,8 @@ class Relay:
         self._left = trio.Event()
         self._prove = prove
         self._proofs = 0  # since the last Welcome
+        self._woken = trio.Event()
+        self._link = trio.CancelScope()
 
     def is_up(self) -> bool:
         """Return whether the gateway has said Welcome on a connection that still stands."""
@@ -64,6 +66,12 @@ class Relay:
     def drain(self, reason: str) -> None:
         """Tell the gateway that no new work is taken."""
         self._session.drain(reason)
+
+    def wake(self) -> None:
+        """Open the link anew at once: the machine was asleep, and whatever stood before is gone or soon will be."""
+        self._backoff.reset()
+        self._woken.set()
+        self._link.cancel()
 
     async def leave(self, reason: str) -> None:
         """Say Bye and wait a moment for the answer; ``run`` returns."""
@@ -82,13 +90,17 @@ class Relay:
         while True:
             lost: LinkLost | None = None
             self._session.welcomed = False
+            self._woken, self._link = trio.Event(), trio.CancelScope()
             try:
-                async with self._connect() as transport:
-                    await self._session.run(transport)
+                with self._link:
+                    async with self._connect() as transport:
+                        await self._session.run(transport)
             except* LinkLost as group:
                 lost = most_telling(group)
             finally:
                 self._sender.link_lost()
+            if lost is None and self._link.cancelled_caught:
+                lost = LinkLost(ABNORMAL, "the machine was asleep")
             if lost is None:
                 self._left.set()
                 return
@@ -98,12 +110,13 @@ class Relay:
                 self._proofs = 0
             if lost.code != CloseCode.AUTHENTICATION_FAILED or not await self._get_token():
                 _raise_if_final(lost)
-            delay_s = min(lost.back_s, MOST_AWAY_S) + self._backoff.next_s()
+            delay_s = 0.0 if self._woken.is_set() else min(lost.back_s, MOST_AWAY_S) + self._backoff.next_s()
             event = (
                 "Connection lost, reconnecting..." if self._session.welcomed else "Gateway not reached, trying again"
             )
             log.info(event, code=lost.code, reason=lost.reason, retry_s=round(delay_s, 1))
-            await trio.sleep(delay_s)
+            with trio.move_on_after(delay_s):
+                await self._woken.wait()
 
     async def _get_token(self) -> bool:
         if self._prove is None or self._proofs == MOST_PROOFS:

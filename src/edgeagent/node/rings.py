@@ -80,6 +80,7 @@ class Parts:
     gate: Gate
     stop: Stop
     spool: Spool
+    link: Relay
 
 
 @attrs.frozen(kw_only=True)
@@ -168,7 +169,7 @@ async def run(
             link_ring.start_soon(link.run)
             link_ring.start_soon(windows.run, gate, attempts, announced, grace_s)
             for watch in around.watches:
-                link_ring.start_soon(watch, Parts(agent, attempts, sender, session, gate, stop, around.spool))
+                link_ring.start_soon(watch, Parts(agent, attempts, sender, session, gate, stop, around.spool, link))
             log.info("Node started", health=health_url)
             task_status.started(health_url)
 

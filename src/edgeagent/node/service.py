@@ -17,7 +17,7 @@ import trio
 
 from edgeagent import chance
 from edgeagent.errors import EdgeAgentError
-from edgeagent.node import control, gpus, health, hostwatch, proving, rings, signals, terms
+from edgeagent.node import control, gpus, health, hostwatch, proving, rings, signals, slumber, terms
 from edgeagent.node.api import Api
 from edgeagent.node.cache import Cache, make_shelf
 from edgeagent.node.capabilities import announce, lacking_gpus
@@ -117,6 +117,9 @@ async def run(
             async def watch(parts: rings.Parts) -> None:
                 await hostwatch.run(parts.gate, wishes, hostwatch.Host(wishes).read)
 
+            async def rouse(parts: rings.Parts) -> None:
+                await slumber.run(parts.link.wake)
+
             log.info("Node starts", node_id=identity.node_id, gateway=str(identity.gateway))
             await rings.run(
                 rings.Surroundings(
@@ -128,7 +131,7 @@ async def run(
                     prove=prove if identity.token_in_file else None,
                     disk=disk,
                     fetches=kinds() if executor.shows_inputs else (),
-                    watches=(obey, watch),
+                    watches=(obey, watch, rouse),
                 ),
                 Supplied(executor, inputs, fetch_s=settings.fetch.time_s),
                 announced=announced,
