@@ -47,14 +47,21 @@ class Relay:
         backoff: Backoff | None = None,
         *,
         prove: Callable[[], Awaitable[bool]] | None = None,
+        clocks: Callable[[], Awaitable[str]] | None = None,
     ) -> None:
-        """Hold links that ``connect`` opens; ``prove`` gets a fresh token by the node's key, if it can."""
+        """Hold links that ``connect`` opens.
+
+        Args:
+            prove: gets a fresh token by the node's key, if it can.
+            clocks: says in words how far this machine's clock is off, where that may be why nothing works.
+        """
         self._connect = connect
         self._session = session
         self._sender = sender
         self._backoff = backoff or Backoff(random.Random())  # noqa: S311 (jitter, not a secret)
         self._left = trio.Event()
         self._prove = prove
+        self._clocks = clocks
         self._proofs = 0  # since the last Welcome
         self._woken = trio.Event()
         self._link = trio.CancelScope()
@@ -104,12 +111,16 @@ class Relay:
             if lost is None:
                 self._left.set()
                 return
+            if lost.dated:
+                lost.reason += await self._about_clocks()
             self._session.lost = lost.reason
             if self._session.welcomed:
                 self._backoff.reset()
                 self._proofs = 0
             if lost.code != CloseCode.AUTHENTICATION_FAILED or not await self._get_token():
-                _raise_if_final(lost)
+                _raise_if_final(
+                    lost, await self._about_clocks() if lost.code == CloseCode.AUTHENTICATION_FAILED else ""
+                )
             delay_s = 0.0 if self._woken.is_set() else min(lost.back_s, MOST_AWAY_S) + self._backoff.next_s()
             event = (
                 "Connection lost, reconnecting..." if self._session.welcomed else "Gateway not reached, trying again"
@@ -117,6 +128,10 @@ class Relay:
             log.info(event, code=lost.code, reason=lost.reason, retry_s=round(delay_s, 1))
             with trio.move_on_after(delay_s):
                 await self._woken.wait()
+
+    async def _about_clocks(self) -> str:
+        said = await self._clocks() if self._clocks is not None else ""
+        return said and f"; {said}"
 
     async def _get_token(self) -> bool:
         if self._prove is None or self._proofs == MOST_PROOFS:
@@ -130,10 +145,11 @@ class Relay:
             return True  # the next link will say again that one is needed
 
 
-def _raise_if_final(lost: LinkLost) -> None:
+def _raise_if_final(lost: LinkLost, clocks: str) -> None:
     if lost.code == CloseCode.AUTHENTICATION_FAILED:
         raise RefusedError(
-            f"Authentication failed (4001): {lost.reason}; the token may have expired or belong to another gateway; "
+            f"Authentication failed (4001): {lost.reason}{clocks}; "
+            "the token may have expired or belong to another gateway; "
             "register again with: edgeagent register --force --gateway-url URL --name NAME"
         )
     if lost.code == CloseCode.REPLACED:

@@ -93,6 +93,7 @@ class Surroundings:
     credentials: Credentials
     health: Health
     prove: Callable[[], Awaitable[bool]] | None = None  # gets a fresh token by the node's key
+    clocks: Callable[[], Awaitable[str]] | None = None  # how far this machine's is off, for messages
     disk: Storage | None = None
     fetches: tuple[str, ...] = ()  # kinds of references that the executor has fetched
     watches: tuple[Callable[[Parts], Awaitable[None]], ...] = ()  # run in the link ring until the end
@@ -163,7 +164,9 @@ async def run(
                 ),
             )
             session = Session(agent, outbox)
-            link = Relay(around.connect, session, sender, Backoff(chance.rng()), prove=around.prove)
+            link = Relay(
+                around.connect, session, sender, Backoff(chance.rng()), prove=around.prove, clocks=around.clocks
+            )
             link_ring.start_soon(around.credentials.run)
             health_url = await link_ring.start(around.health, link.is_up)
             link_ring.start_soon(link.run)

@@ -17,7 +17,7 @@ import trio
 
 from edgeagent import chance
 from edgeagent.errors import EdgeAgentError
-from edgeagent.node import control, gpus, health, hostwatch, proving, rings, signals, slumber, terms
+from edgeagent.node import clockcheck, control, gpus, health, hostwatch, proving, rings, signals, slumber, terms
 from edgeagent.node.api import Api
 from edgeagent.node.cache import Cache, make_shelf
 from edgeagent.node.capabilities import announce, lacking_gpus
@@ -129,6 +129,7 @@ async def run(
                     credentials=credentials,
                     health=functools.partial(health.run, listener, warnings=lambda: list(filter(None, [disk.warning]))),
                     prove=prove if identity.token_in_file else None,
+                    clocks=functools.partial(clockcheck.compare, identity.gateway),
                     disk=disk,
                     fetches=kinds() if executor.shows_inputs else (),
                     watches=(obey, watch, rouse),

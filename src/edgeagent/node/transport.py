@@ -32,17 +32,20 @@ CLOSE_S = 2.0
 _RECEIVE_BYTES = 64 << 10
 _Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 _REFUSED = (401, 403)
+#: X509_V_ERR_CERT_NOT_YET_VALID and X509_V_ERR_CERT_HAS_EXPIRED (openssl/x509_vfy.h).
+_DATES = (9, 10)
 
 
 class LinkLost(Exception):  # noqa: N818 (an event, not an error of ours)
     """The link is over.  ``code`` is a WebSocket close code, ``reason`` one line for a person."""
 
-    def __init__(self, code: int, reason: str, *, back_s: float = 0.0, ours: bool = False) -> None:
+    def __init__(self, code: int, reason: str, *, back_s: float = 0.0, ours: bool = False, dated: bool = False) -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
         self.back_s = back_s  # seconds that the gateway asked to stay away for
         self.ours = ours  # this end decided it, so the peer is still to be told
+        self.dated = dated  # by this machine's clock, the gateway's certificate is not valid now
 
 
 def most_telling(group: BaseExceptionGroup[LinkLost]) -> LinkLost:
@@ -206,7 +209,9 @@ async def _open_stream(url: str) -> _Stream:
             await trio.aclose_forcefully(stream)
             raise
     except (OSError, UnicodeError, trio.BrokenResourceError) as error:  # UnicodeError: no host can have that name
-        raise LinkLost(ABNORMAL, explain(error)) from None
+        fault = error.__cause__
+        dated = isinstance(fault, ssl.SSLCertVerificationError) and fault.verify_code in _DATES
+        raise LinkLost(ABNORMAL, explain(error), dated=dated) from None
     return stream
 
 
