@@ -5,13 +5,13 @@ from __future__ import annotations
 import hashlib
 import ssl
 import uuid
+from base64 import b64encode
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import attrs
 import httpx2
@@ -24,7 +24,7 @@ import trio_websocket
 from edgeagent.gateway import api, auth, keyring, service
 from edgeagent.gateway.accounts import create_token
 from edgeagent.gateway.asgi import Server, application
-from edgeagent.gateway.blobs import Blobs
+from edgeagent.gateway.blobs import LocalBlobs
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.network import Network
@@ -312,7 +312,9 @@ async def in_memory(data_dir: Path, **settings: Any) -> AsyncIterator[MemoryGate
     wall = Wall()
     store = Store(given.database, clock=wall, inline=True)
     tokens = auth.NodeTokens(keyring.load(data_dir), store.clock)
-    hub = Hub(settings=given, store=store, blobs=Blobs(given.blobs), tokens=tokens, network=Network(given))
+    hub = Hub(
+        settings=given, store=store, blobs=LocalBlobs(given.blobs, inline=True), tokens=tokens, network=Network(given)
+    )
     try:
         async with trio.open_nursery() as nursery:
             await nursery.start(service.work, hub)
@@ -379,9 +381,15 @@ async def upload(
     gateway: PortGateway, operator: Operator, attempt_id: str, name: str, *, data: bytes = FILE, sha256: str = DIGEST
 ) -> httpx2.Response:
     """Hand over a file of an attempt."""
-    path = f"/attempts/{attempt_id}/outputs/{quote(name, safe='')}"
+    headers = tus(len(data), name=name, sha256=sha256) | {"Content-Type": "application/offset+octet-stream"}
     async with gateway.http(operator.token) as http:
-        return await http.put(path, params={"sha256": sha256}, content=data)
+        return await http.post(f"/attempts/{attempt_id}/uploads", headers=headers, content=data)
+
+
+def tus(length: int, **metadata: str) -> dict[str, str]:
+    """Return the headers that begin an upload."""
+    told = ",".join(f"{key} {b64encode(value.encode()).decode()}" for key, value in metadata.items())
+    return {"Tus-Resumable": "1.0.0", "Upload-Length": str(length), "Upload-Metadata": told}
 
 
 async def raw(gateway: PortGateway, request: str, errors: str = "strict") -> str:

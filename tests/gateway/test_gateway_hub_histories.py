@@ -21,7 +21,7 @@ from test_gateway_job_histories import Snapshot, check_attempts, check_books, ch
 from trio.testing import MockClock
 
 from edgeagent.gateway import auth, keyring
-from edgeagent.gateway.blobs import Blobs
+from edgeagent.gateway.blobs import LocalBlobs
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import OPEN_JOBS, AttemptState, JobState
@@ -132,7 +132,7 @@ class History:
 
     async def start(self) -> None:
         """Run a gateway that knows what is on disk."""
-        blobs = Blobs(self.settings.blobs)
+        blobs = LocalBlobs(self.settings.blobs, inline=True)
         self.hub = Hub(
             settings=self.settings, store=self.store, blobs=blobs, tokens=self.tokens, network=Network(self.settings)
         )

@@ -47,6 +47,8 @@ async def test_a_job_is_submitted(port_gateway: PortGateway, submitter: httpx2.A
         "name": "studio",
         "balance_ucr": 990_000_000,
         "held_ucr": 10_000_000,
+        "stored_bytes": 0,
+        "quota_bytes": 10 << 30,
     }
     assert (await submitter.get(f"/jobs/{job['job_id']}")).json()["status"] == "QUEUED"
 

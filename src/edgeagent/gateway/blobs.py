@@ -1,47 +1,27 @@
-"""Files by their SHA-256, under obstore: local files now, an object store with the same calls later.
+"""Files by their SHA-256: what the gateway needs of whatever keeps them, and local files, which are under obstore.
 
-obstore's asynchronous calls need asyncio, so its synchronous ones run in threads; whole files are never in memory.
+``Blobs`` is the seam at which an object store takes the place of a directory.  obstore's asynchronous calls need
+asyncio, so its synchronous ones run in threads, and no file is ever in memory as a whole.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import uuid
-from collections.abc import AsyncIterator, Callable
-from functools import partial
+import fcntl
+import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Protocol
 
 import attrs
 import obstore
-import structlog
-import trio
-from obstore.exceptions import BaseError
 from obstore.store import LocalStore
 
-from edgeagent.gateway.texts import one_line
+from edgeagent.gateway.blocking import PIECE_BYTES, Blocking
 
-log = structlog.get_logger()
-
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
-
-#: What one hop to a thread carries, in bytes.
-PIECE_BYTES = 1 << 20
-_INCOMING = "incoming"
-
-
-class TooLargeError(Exception):
-    """More arrived than was allowed."""
-
-
-class BlobsUnavailableError(Exception):
-    """Files cannot be stored now: the disk is full, or gone."""
-
-
-class DigestError(Exception):
-    """What arrived is not what was announced; the text says what did."""
+_FILES = "sha256"
+#: What a backup holds shared while it copies, and a collection alone; see ``gateway.backup``.
+LOCK = "collect.lock"
 
 
 @attrs.frozen
@@ -52,104 +32,135 @@ class Blob:
     size_bytes: int
 
 
-class Blobs:
-    """The files of one gateway, under ``directory``."""
+class Blobs(Protocol):
+    """What keeps a gateway's files.  All but ``keep`` raise ``BlobsUnavailableError`` while that cannot be reached."""
 
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._store = LocalStore(prefix=directory)
-        for page in obstore.list(self._store, _INCOMING):
-            for left in page:
-                obstore.delete(self._store, left["path"])
+    blocking: Blocking
 
-    async def put(self, pieces: AsyncIterator[bytes], sha256: str, most_bytes: int) -> Blob:
-        """Store what ``pieces`` yield, checked against its digest.
+    async def keep(self, part: Path, sha256: str) -> None:
+        """Keep a local file, whose digest was checked, from now on; ``part`` stays where it is.
 
         Raises:
-            TooLargeError: more than ``most_bytes``.
-            DigestError: the digest is another one.
-            BlobsUnavailableError: it cannot be stored now.
+            BlobsUnavailableError: it is not kept.
         """
-        path = f"{_INCOMING}/{uuid.uuid4()}"
-        writer = await _in_thread(partial(obstore.open_writer, self._store, path, buffer_size=PIECE_BYTES))
-        digest, size, waiting = hashlib.sha256(), 0, bytearray()
 
-        def flush(piece: bytes) -> None:
-            nonlocal size
-            size += len(piece)
-            digest.update(piece)
-            writer.write(piece)
-
-        try:
-            async for piece in pieces:
-                waiting += piece
-                _limit(size + len(waiting), most_bytes)
-                if len(waiting) >= PIECE_BYTES:
-                    await _in_thread(flush, bytes(waiting))
-                    waiting.clear()
-            await _in_thread(flush, bytes(waiting))
-            _check(digest.hexdigest(), sha256)
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await trio.to_thread.run_sync(self._discard, writer, path)
-            raise
-        with trio.CancelScope(shield=True):
-            await _in_thread(self._keep, writer, path, sha256)
-        return Blob(sha256, size)
-
-    async def get(self, sha256: str) -> AsyncIterator[bytes]:
-        """Return a stored file's bytes, in pieces.
+    def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """Yield the bytes of a file from ``start`` up to but not including ``end``, in pieces.
 
         Raises:
             FileNotFoundError: there is no such file.
         """
-        found = await trio.to_thread.run_sync(obstore.get, self._store, _path(sha256))
-        return _Reading(found.stream(min_chunk_size=PIECE_BYTES))
+        ...
 
-    def _keep(self, writer: obstore.WritableFile, path: str, sha256: str) -> None:
-        writer.close()
-        obstore.rename(self._store, path, _path(sha256))
+    async def pages(self) -> list[list[Blob]]:
+        """Return all files, in lists of at most some hundred, in the same order each time."""
+        ...
 
-    def _discard(self, writer: obstore.WritableFile, path: str) -> None:
-        # What cannot be removed now is removed at the next start.
-        with contextlib.suppress(OSError, BaseError):
-            writer.close()
-            obstore.delete(self._store, path)
+    async def remove(self, sha256: str) -> None:
+        """Remove a file; harmless where there is none."""
+
+    def collecting(self) -> contextlib.AbstractContextManager[bool]:
+        """Let nobody copy the files while this is open; gives False where somebody does."""
+        ...
+
+
+class LocalBlobs:
+    """Files in a directory of this machine.
+
+    Args:
+        directory: made where it is missing.
+        inline: use no threads.
+    """
+
+    def __init__(self, directory: Path, *, inline: bool = False) -> None:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.blocking = Blocking(inline=inline)
+        self._directory = directory
+        self._store = LocalStore(prefix=directory)
+
+    async def keep(self, part: Path, sha256: str) -> None:
+        """See ``Blobs``."""
+        await self.blocking.run(self._keep, part, sha256)
+
+    def read(self, sha256: str, start: int, end: int) -> AsyncIterator[bytes]:
+        """See ``Blobs``."""
+        return _Reading(self._store, self.blocking, _path(sha256), start, end)
+
+    async def pages(self) -> list[list[Blob]]:
+        """See ``Blobs``."""
+        return await self.blocking.run(self._pages)
+
+    async def remove(self, sha256: str) -> None:
+        """See ``Blobs``."""
+        with contextlib.suppress(FileNotFoundError):
+            await self.blocking.run(obstore.delete, self._store, _path(sha256))
+
+    @contextlib.contextmanager
+    def collecting(self) -> Iterator[bool]:
+        """See ``Blobs``."""
+        with locked(self._directory, fcntl.LOCK_EX | fcntl.LOCK_NB) as held:
+            yield held
+
+    def _keep(self, part: Path, sha256: str) -> None:
+        # A link, not a rename: until the database knows of the file its upload can still be gone on with.
+        target = self._directory / _path(sha256)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside = part.with_name(f"{part.name}.kept")
+        beside.unlink(missing_ok=True)
+        os.link(part, beside)
+        beside.replace(target)
+        for directory in (target.parent, target.parent.parent):
+            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def _pages(self) -> list[list[Blob]]:
+        found = [
+            [Blob(meta["path"].rpartition("/")[2], meta["size"]) for meta in page]
+            for page in obstore.list(self._store, _FILES, chunk_size=500)
+        ]
+        every = sorted((blob for page in found for blob in page), key=lambda blob: blob.sha256)
+        return [every[start : start + 500] for start in range(0, len(every), 500)]
+
+
+@contextlib.contextmanager
+def locked(directory: Path, how: int) -> Iterator[bool]:
+    """Hold the lock of a directory of files; gives False where ``how`` (of ``fcntl.flock``) does not wait for it."""
+    descriptor = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, how)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
 
 
 class _Reading:
-    """An iterator, not a generator: a reader that goes away leaves nothing to be finalised."""
+    """Each piece is asked for by itself: a reader that goes away leaves nothing open."""
 
-    def __init__(self, stream: obstore.BytesStream) -> None:
-        self._stream = stream
+    def __init__(self, store: LocalStore, blocking: Blocking, path: str, start: int, end: int) -> None:
+        self._store, self._blocking, self._path = store, blocking, path
+        self._at, self._end = start, end
 
     def __aiter__(self) -> _Reading:
         return self
 
     async def __anext__(self) -> bytes:
-        piece = await trio.to_thread.run_sync(next, self._stream, None)
-        if piece is None:
+        if self._at >= self._end:
             raise StopAsyncIteration
-        return bytes(piece)
+        upto = min(self._end, self._at + PIECE_BYTES)
+        piece = await self._blocking.run(self._range, self._at, upto)
+        self._at = upto
+        return piece
 
-
-async def _in_thread(work: Callable[[Unpack[Ts]], T], *args: *Ts) -> T:
-    try:
-        return await trio.to_thread.run_sync(work, *args)
-    except (OSError, BaseError) as error:
-        log.warning("Files cannot be stored", reason=one_line(str(error)))
-        raise BlobsUnavailableError("files cannot be stored now") from error
-
-
-def _limit(size: int, most_bytes: int) -> None:
-    if size > most_bytes:
-        raise TooLargeError(f"more than {most_bytes} bytes")
-
-
-def _check(arrived: str, announced: str) -> None:
-    if arrived != announced:
-        raise DigestError(f"the digest of what arrived is {arrived}")
+    def _range(self, start: int, end: int) -> bytes:
+        return bytes(obstore.get_range(self._store, self._path, start=start, end=end))
 
 
 def _path(sha256: str) -> str:
-    return f"sha256/{sha256[:2]}/{sha256}"
+    return f"{_FILES}/{sha256[:2]}/{sha256}"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
-from attrs.validators import gt
+from attrs.validators import ge, gt
 
 from edgeagent.gateway.ceilings import Ceilings
 
@@ -50,6 +50,11 @@ class GatewaySettings:
     registration: Registration = Registration.OPEN
     ceilings: Ceilings = attrs.field(factory=Ceilings)
 
+    #: What an account may store, unless it has a quota of its own.
+    quota_bytes: int = attrs.field(default=10 << 30, validator=ge(0))
+    #: How long the files of a completed job are kept: 30 days.
+    keep_outputs_s: float = attrs.field(default=30 * 86400.0, validator=gt(0))
+
     @property
     def database(self) -> Path | sa.URL:
         """Where the database is: the SQLite file, or PostgreSQL."""
@@ -59,3 +64,8 @@ class GatewaySettings:
     def blobs(self) -> Path:
         """Where files are kept, by digest."""
         return self.data_dir / "blobs"
+
+    @property
+    def parts(self) -> Path:
+        """Where uploads in progress are, on the same disk."""
+        return self.blobs / "parts"

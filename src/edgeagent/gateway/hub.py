@@ -17,6 +17,7 @@ from edgeagent.gateway import jobs as rules
 from edgeagent.gateway import ledger
 from edgeagent.gateway.auth import NodeTokens
 from edgeagent.gateway.blobs import Blobs
+from edgeagent.gateway.collector import Collector
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.dialect import Unfinished
 from edgeagent.gateway.dispatcher import Dispatcher
@@ -34,6 +35,7 @@ from edgeagent.gateway.store.queue import Started
 from edgeagent.gateway.store.submissions import Key, New, Submitted
 from edgeagent.gateway.store.views import JobView
 from edgeagent.gateway.texts import one_line
+from edgeagent.gateway.uploads import Uploads
 from edgeagent.gateway.wake import Wake
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import (
@@ -77,6 +79,8 @@ class Hub:
         self._ahead_s = store.clock() - trio.current_time()
         self.openings = Limiter(Rate.of(settings.ceilings.links_each))  # links, by node
         self.members = Members(settings, store, tokens, network)
+        self.uploads = Uploads(store, blobs, settings.parts, settings.quota_bytes)
+        self.collector = Collector(store, blobs, self.uploads, settings.keep_outputs_s)
 
     async def load(self) -> None:
         """Remember what the store knows from before: nodes, and attempts in flight, which get a fresh lease."""

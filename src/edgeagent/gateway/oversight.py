@@ -47,7 +47,8 @@ def requeue(place: GatewaySettings, job_id: str) -> tuple[str, bool]:
     """Submit a dead letter again at its account's cost; return the new job's id, and whether it is new.
 
     Raises:
-        EdgeAgentError: there is no such job, it has not failed, its account cannot pay, or the database cannot be used.
+        EdgeAgentError: there is no such job, it has not failed, its account cannot pay or has a file of it no more, or
+            the database cannot be used.
     """
     with transaction(place) as tx:
         try:
@@ -56,6 +57,8 @@ def requeue(place: GatewaySettings, job_id: str) -> tuple[str, bool]:
             raise EdgeAgentError(f"there is no job {job_id!r}; see: edgeagent gateway jobs dead") from None
         except submissions.NotDeadError as error:
             raise EdgeAgentError(str(error)) from None
+        except submissions.FileGoneError as error:
+            raise EdgeAgentError(f"its account has not the file {error} any more, which it needs") from None
         except CreditsShortError as error:
             raise EdgeAgentError(f"the account cannot pay for it: {error}") from None
         if not submitted.replayed:

@@ -25,7 +25,8 @@ from edgeagent.errors import EdgeAgentError
 from edgeagent.gateway import api, auth, bell, keyring, tls
 from edgeagent.gateway.announcement import announced
 from edgeagent.gateway.asgi import Server, application
-from edgeagent.gateway.blobs import Blobs
+from edgeagent.gateway.blobs import LocalBlobs
+from edgeagent.gateway.blocking import BlobsUnavailableError
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.data import make_data_dir
 from edgeagent.gateway.gate import Gate
@@ -77,7 +78,7 @@ async def run(
             hub = Hub(
                 settings=settings,
                 store=store,
-                blobs=Blobs(settings.blobs),
+                blobs=LocalBlobs(settings.blobs),
                 tokens=auth.NodeTokens(keys, store.clock),
                 network=Network(settings),
             )
@@ -180,6 +181,10 @@ async def _tidy(hub: Hub) -> None:
             await hub.store.write(submissions.forget_keys)
         except StoreUnavailableError as error:
             log.warning("Idempotency keys are kept for longer", reason=str(error))
+        try:
+            await hub.collector.sweep()
+        except (StoreUnavailableError, BlobsUnavailableError) as error:
+            log.warning("Files that nothing refers to are kept for longer", reason=str(error))
         await trio.sleep(TIDY_S)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -116,13 +117,18 @@ class Api:
             UnreachableError: it did not arrive this time.
             OSError: the file cannot be read.
         """
-        await self._rest.call(
-            "PUT",
-            f"/attempts/{quote(attempt_id, safe='')}/outputs/{quote(output.name, safe='')}",
-            params={"sha256": output.sha256},
-            headers={"Authorization": f"Bearer {token}", "Content-Length": str(output.size_bytes)},
-            content=_pieces(path),
-        )
+        metadata = {"name": output.name, "sha256": output.sha256}
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Length": str(output.size_bytes),
+            "Content-Type": "application/offset+octet-stream",
+            "Tus-Resumable": "1.0.0",
+            "Upload-Length": str(output.size_bytes),
+            "Upload-Metadata": ",".join(f"{key} {b64encode(text.encode()).decode()}" for key, text in metadata.items()),
+        }
+        path_there = f"/attempts/{quote(attempt_id, safe='')}/uploads"
+        async with self._rest.stream("POST", path_there, headers=headers, content=_pieces(path)) as response:
+            await response.aread()
 
 
 async def _pieces(path: Path) -> AsyncIterator[bytes]:

@@ -9,7 +9,7 @@ import trio
 
 from edgeagent.errors import RefusedError
 from edgeagent.gateway import auth, service
-from edgeagent.gateway.blobs import Blobs
+from edgeagent.gateway.blobs import LocalBlobs
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.foreign import ForeignSession
 from edgeagent.gateway.hub import Hub
@@ -112,7 +112,7 @@ class GatewayHouse:
         hub = Hub(
             settings=self._settings,
             store=store,
-            blobs=Blobs(self._settings.blobs),
+            blobs=LocalBlobs(self._settings.blobs, inline=True),
             tokens=auth.NodeTokens(Keyring(self._key), self.wall),
             network=Network(self._settings),
         )

@@ -20,6 +20,7 @@ from edgeagent.gateway.api import (
     errors,
     events,
     figures,
+    files,
     guards,
     jobs,
     nodes,
@@ -27,10 +28,12 @@ from edgeagent.gateway.api import (
     public,
     submissions,
     throttles,
+    uploading,
+    uploads,
 )
 from edgeagent.gateway.api.throttles import Throttles
 from edgeagent.gateway.asgi import App
-from edgeagent.gateway.blobs import BlobsUnavailableError
+from edgeagent.gateway.blocking import BlobsUnavailableError
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.wire.urls import API_PREFIX
@@ -44,15 +47,23 @@ def application(hub: Hub) -> App:
     versioned = Router(
         path=API_PREFIX,
         route_handlers=[
-            jobs.options,  # before the controllers: the first one counts
+            # Before the controllers: the first one counts.
+            jobs.options,
+            files.options,
+            uploads.options,
+            uploads.options_of_one,
             nodes.NodesController,
             jobs.JobsController,
             submissions.SubmissionsController,
             events.events,
             jobs.account,
-            attempts.put_output,
             own.standing_of,
             own.earnings_of,
+            files.FilesController,
+            uploads.UploadsController,
+            uploads.AttemptUploadsController,
+            attempts.get_input,
+            attempts.get_payload,
         ],
     )
     litestar = Litestar(
@@ -82,6 +93,7 @@ def application(hub: Hub) -> App:
             BlobsUnavailableError: errors.unavailable,
             Exception: errors.bug,
         },
+        before_send=[uploading.mark],
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=describe.config(),
         logging_config=None,

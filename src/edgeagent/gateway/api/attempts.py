@@ -1,66 +1,59 @@
-"""REST for nodes at work: hand over the files that an attempt left, before its result."""
+"""REST for nodes at work: what an attempt needs of the files here.  What it leaves comes by ``api.uploads``."""
 
 from __future__ import annotations
 
-from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Any
 
-from litestar import Request, put
-from litestar.params import FromPath, QueryParameter
+from litestar import Request, get
+from litestar.params import FromPath
+from litestar.response import Stream
 
-from edgeagent.gateway.api.bodies import StoredOutput
-from edgeagent.gateway.api.describe import NODE, TakesFile
+from edgeagent.gateway import references
+from edgeagent.gateway.api.describe import NODE
+from edgeagent.gateway.api.downloads import OCTETS, SendsFile, answer
 from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Node, TheHub, nodes_only
-from edgeagent.gateway.blobs import DigestError, TooLargeError
-from edgeagent.gateway.store import views
+from edgeagent.gateway.blobs import Blob
+from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.store import files, views
 
-#: Largest file, in bytes; the sandbox's default scratch is as large.
-MAX_OUTPUT_BYTES = 256 << 20
+AnyRequest = Request[Any, Any, Any]
 
 
-@put(
-    "/attempts/{attempt_id:str}/outputs/{name:str}",
-    status_code=201,
+@get(
+    "/attempts/{attempt_id:str}/inputs/{name:str}",
     guards=[nodes_only],
-    request_max_body_size=None,
-    operation_class=TakesFile,
+    media_type=OCTETS,
+    operation_class=SendsFile,
     security=[{NODE: []}],
-    responses=problems(404, 411, 413, 422),
+    responses=problems(404, 416),
     tags=["nodes"],
 )
-async def put_output(
-    attempt_id: FromPath[str],
-    name: FromPath[str],
-    sha256: Annotated[str, QueryParameter(pattern="^[0-9a-fA-F]{64}$")],
-    request: Request[Any, Any, Any],
-    node: Node,
-    hub: TheHub,
-) -> StoredOutput:
-    """Take a file; repeating it is harmless."""
-    sha256 = sha256.lower()
-    if not 1 <= len(name) <= 255 or "\0" in name:
-        raise refuse(422, "an output's name has 1 to 255 characters")
-    _check_length(request.headers.get("content-length"))
-    if not await hub.store.read(views.writes_outputs, attempt_id, node.node_id):
-        raise refuse(404, "this node holds no such attempt, or its job has ended")
-    try:
-        async with aclosing(request.stream()) as pieces:
-            blob = await hub.blobs.put(pieces, sha256, MAX_OUTPUT_BYTES)
-    except DigestError as error:
-        raise refuse(422, f"{error}, not the sha256 announced") from None
-    except TooLargeError:
-        raise _too_large() from None
-    await hub.store.write(views.add_output, attempt_id, name, blob.size_bytes, blob.sha256)
-    return StoredOutput(name, blob.size_bytes, blob.sha256)
+async def get_input(
+    attempt_id: FromPath[str], name: FromPath[str], node: Node, hub: TheHub, request: AnyRequest
+) -> Stream:
+    """Send an input of an attempt that the node holds, or a range of it."""
+    return await _send(request, hub, attempt_id, node.node_id, name)
 
 
-def _check_length(header: str | None) -> None:
-    if header is None or not header.isdecimal():
-        raise refuse(411, "Content-Length is needed here")
-    if int(header) > MAX_OUTPUT_BYTES:
-        raise _too_large()
+@get(
+    "/attempts/{attempt_id:str}/payload",
+    guards=[nodes_only],
+    media_type=OCTETS,
+    operation_class=SendsFile,
+    security=[{NODE: []}],
+    responses=problems(404, 416),
+    tags=["nodes"],
+)
+async def get_payload(attempt_id: FromPath[str], node: Node, hub: TheHub, request: AnyRequest) -> Stream:
+    """Send the payload of an attempt that the node holds, where it lies on this gateway, or a range of it."""
+    return await _send(request, hub, attempt_id, node.node_id, None)
 
 
-def _too_large() -> Exception:
-    return refuse(413, f"an output has at most {MAX_OUTPUT_BYTES >> 20} MiB")
+async def _send(request: AnyRequest, hub: Hub, attempt_id: str, node_id: str, name: str | None) -> Stream:
+    ref = await hub.store.read(views.reference, attempt_id, node_id, name)
+    digest = None if ref is None else references.digest_of(ref)
+    size = None if digest is None else await hub.store.read(files.size_of, digest)
+    if digest is None or size is None:
+        raise refuse(404, "this node holds no such attempt, or it has no such file on this gateway")
+    return answer(request, hub.blobs, Blob(digest, size), name or "payload")

@@ -245,12 +245,12 @@ class Event(Struct):
 
 
 class OutputBody(Struct):
-    """A file that a job left; ``download_url`` is a path on this gateway."""
+    """A file that a job left; ``download_url`` is a path on this gateway, null where it is kept no more."""
 
     name: str
     size_bytes: int
     sha256: str
-    download_url: str
+    download_url: str | None
 
 
 class Result(Struct):
@@ -264,20 +264,14 @@ class Result(Struct):
     outputs: list[OutputBody]
 
 
-class StoredOutput(Struct):
-    """A file that has arrived."""
-
-    name: str
-    size_bytes: int
-    sha256: str
-
-
 class AccountBody(Struct):
-    """A submitter's account."""
+    """A submitter's account; ``stored_bytes`` counts towards ``quota_bytes``, uploads in progress too."""
 
     name: str
     balance_ucr: int
     held_ucr: int
+    stored_bytes: int
+    quota_bytes: int
 
 
 class Health(Struct):

@@ -17,12 +17,9 @@ from litestar.openapi.spec import (
     Components,
     OpenAPIMediaType,
     OpenAPIResponse,
-    OpenAPIType,
     Operation,
     PathItem,
     Reference,
-    RequestBody,
-    Schema,
     SecurityScheme,
     Tag,
 )
@@ -37,17 +34,6 @@ ACCOUNT = "account"
 NODE = "node"
 
 _METHODS = ("get", "post", "put", "patch", "delete", "head", "options", "trace")
-
-
-class TakesFile(Operation):
-    """An operation whose request is a file, which the handler reads piece by piece."""
-
-    def __post_init__(self) -> None:
-        """Describe the body, of which Litestar sees nothing."""
-        schema = Schema(type=OpenAPIType.STRING, content_media_type="application/octet-stream")
-        self.request_body = RequestBody(
-            content={"application/octet-stream": OpenAPIMediaType(schema=schema)}, required=True
-        )
 
 
 def config() -> OpenAPIConfig:
@@ -74,6 +60,7 @@ def config() -> OpenAPIConfig:
         ),
         tags=[
             Tag("jobs", "Submitting, watching and fetching, for the account of the token."),
+            Tag("files", "Files that jobs may refer to, for the account of the token; uploads speak tus 1.0."),
             Tag("nodes", "For machines that are lent."),
             Tag("network", "What everybody may see, and how the gateway is."),
         ],

@@ -11,9 +11,10 @@ from litestar.exceptions import HTTPException, SerializationException, Validatio
 from litestar.openapi import ResponseSpec
 
 from edgeagent.gateway.api.bodies import Problem, Wrong
-from edgeagent.gateway.blobs import BlobsUnavailableError
+from edgeagent.gateway.blocking import BlobsUnavailableError
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.gateway.texts import one_line
+from edgeagent.gateway.tus import CHECKSUM_MISMATCH
 
 log = structlog.get_logger()
 
@@ -34,9 +35,7 @@ def refuse(status_code: int, detail: str, errors: list[Wrong] | None = None) -> 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:
     """Return what documents that a route answers with these problems."""
     return {
-        status: ResponseSpec(
-            Problem, generate_examples=False, description=HTTPStatus(status).phrase, media_type=PROBLEM_JSON
-        )
+        status: ResponseSpec(Problem, generate_examples=False, description=_phrase(status), media_type=PROBLEM_JSON)
         for status in statuses
     }
 
@@ -68,6 +67,10 @@ def bug(request: AnyRequest, error: Exception) -> Response[Problem]:
     return _answer(request, 500, "the gateway failed at this; its log says why")
 
 
+def _phrase(status: int) -> str:
+    return "Checksum Mismatch" if status == CHECKSUM_MISMATCH else HTTPStatus(status).phrase
+
+
 def _field(found: dict[str, Any]) -> str | None:
     return one_line(str(found["key"]), 200) if found.get("key") else None
 
@@ -81,9 +84,9 @@ def _answer(
 ) -> Response[Problem]:
     problem = Problem(
         type="about:blank",
-        title=HTTPStatus(status).phrase,
+        title=_phrase(status),
         status=status,
-        detail=one_line(detail) or HTTPStatus(status).phrase,
+        detail=one_line(detail) or _phrase(status),
         instance=request.scope["path"][:MAX_PATH],
         errors=errors or None,
     )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any, cast
 from urllib.parse import quote
 
-from litestar import Controller, HttpMethod, Response, get, route
+from litestar import Controller, HttpMethod, Request, Response, get, route
 from litestar.params import FromPath, FromQuery, QueryParameter
 from litestar.response import Stream
 
@@ -22,12 +22,14 @@ from edgeagent.gateway.api.bodies import (
     Result,
 )
 from edgeagent.gateway.api.describe import ACCOUNT
+from edgeagent.gateway.api.downloads import OCTETS, SendsFile, answer
 from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Account, TheHub, readers_only
+from edgeagent.gateway.blobs import Blob
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import OPEN_JOBS, JobState
 from edgeagent.gateway.network import Network
-from edgeagent.gateway.store import accounts, views
+from edgeagent.gateway.store import accounts, files, views
 from edgeagent.wire.urls import API_PREFIX
 
 
@@ -79,27 +81,37 @@ class JobsController(Controller):
             value=found.value,
             result_ref=found.result_ref,
             outputs=[
-                OutputBody(name, size, sha256, f"{API_PREFIX}/jobs/{job_id}/outputs/{quote(name, safe='')}")
-                for name, size, sha256 in found.outputs
+                OutputBody(
+                    name=one.name,
+                    size_bytes=one.size_bytes,
+                    sha256=one.sha256,
+                    download_url=f"{API_PREFIX}/jobs/{job_id}/outputs/{quote(one.name, safe='')}" if one.kept else None,
+                )
+                for one in found.outputs
             ],
         )
 
-    @get("/{job_id:str}/outputs/{name:str}", media_type="application/octet-stream", responses=problems(404))
-    async def output(self, job_id: FromPath[str], name: FromPath[str], account_id: Account, hub: TheHub) -> Stream:
-        """Send a file that a job left."""
+    @get(
+        "/{job_id:str}/outputs/{name:str}",
+        media_type=OCTETS,
+        operation_class=SendsFile,
+        responses=problems(404, 410, 416),
+    )
+    async def output(
+        self,
+        job_id: FromPath[str],
+        name: FromPath[str],
+        account_id: Account,
+        hub: TheHub,
+        request: Request[Any, Any, Any],
+    ) -> Stream:
+        """Send a file that a job left, or a range of it."""
         found = await _result(hub, account_id, job_id)
-        for there, size, sha256 in found.outputs:
-            if there == name:
-                return Stream(
-                    await hub.blobs.get(sha256),
-                    media_type="application/octet-stream",
-                    headers={
-                        "Content-Length": str(size),
-                        "Content-Disposition": f"attachment; filename*=UTF-8''{quote(name, safe='')}",
-                        "X-Content-Type-Options": "nosniff",
-                        "ETag": f'"{sha256}"',
-                    },
-                )
+        for one in found.outputs:
+            if one.name == name:
+                if not one.kept:
+                    raise refuse(410, "the files of a job are kept for some time only; submit the job again")
+                return answer(request, hub.blobs, Blob(one.sha256, one.size_bytes), name)
         raise refuse(404, f"the job has left no output of the name {name!r}")
 
 
@@ -113,7 +125,10 @@ def options() -> Response[None]:
 async def account(account_id: Account, hub: TheHub) -> AccountBody:
     """Show the account of the token."""
     found = await hub.store.read(accounts.balance, account_id)
-    return AccountBody(found.name, found.balance_ucr, found.held_ucr)
+    used = await hub.store.read(files.usage, account_id)
+    stored_bytes = used.stored_bytes + used.uploading_bytes
+    quota_bytes = used.quota(hub.settings.quota_bytes)
+    return AccountBody(found.name, found.balance_ucr, found.held_ucr, stored_bytes, quota_bytes)
 
 
 async def _show(hub: Hub, account_id: str, job_id: str) -> Job:

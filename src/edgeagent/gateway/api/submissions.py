@@ -23,8 +23,15 @@ from edgeagent.gateway.api.jobs import job_body, no_job
 from edgeagent.gateway.api.throttles import BATCH
 from edgeagent.gateway.hub import MAX_LANES, Hub, TooManyNeedsError
 from edgeagent.gateway.ledger import CreditsShortError
-from edgeagent.gateway.store import views
-from edgeagent.gateway.store.submissions import Key, KeyReusedError, New, NotDeadError, UnknownJobTypeError
+from edgeagent.gateway.store import files, views
+from edgeagent.gateway.store.submissions import (
+    FileGoneError,
+    Key,
+    KeyReusedError,
+    New,
+    NotDeadError,
+    UnknownJobTypeError,
+)
 from edgeagent.wire.codec import MAX_DEPTH, ProtocolError, depth_exceeds, encode, structure
 from edgeagent.wire.messages import JobDispatch, Limits, Reference
 
@@ -92,6 +99,8 @@ class SubmissionsController(Controller):
             raise no_job(job_id) from None
         except NotDeadError as error:
             raise refuse(409, str(error)) from None
+        except FileGoneError as error:
+            raise refuse(409, f"the job needs {error}, which you have no more; upload it again") from None
         except CreditsShortError as error:
             raise refuse(402, f"not enough credits: {error}") from None
         (found,) = await hub.store.read(views.show_all, account_id, [new_id])
@@ -119,7 +128,7 @@ async def _submit(
     hub: Hub, account_id: str, wanted: list[Submission], key: Key | None, *, alone: bool
 ) -> tuple[list[Job], bool]:
     digests = {digest for one in wanted for ref in _refs(one) if (digest := references.digest_of(ref))}
-    sizes = await hub.store.read(views.file_sizes, account_id, digests) if digests else {}
+    sizes = await hub.store.read(files.held, account_id, digests) if digests else {}
     batch: list[New] = []
     faults: list[tuple[int, str]] = []
     for index, one in enumerate(wanted):
@@ -133,6 +142,8 @@ async def _submit(
         found, replayed = await hub.submit(account_id, batch, key)
     except UnknownJobTypeError as error:
         raise _refuse([(error.index, str(error))], alone) from None
+    except FileGoneError as error:
+        raise refuse(422, f"you have no file {error} on this gateway any more; upload it again") from None
     except CreditsShortError as error:
         raise refuse(402, f"not enough credits: {error}") from None
     except KeyReusedError:

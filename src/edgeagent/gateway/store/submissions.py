@@ -15,9 +15,9 @@ from edgeagent.gateway import ledger
 from edgeagent.gateway.backlog import Waiting
 from edgeagent.gateway.jobs import MAX_ATTEMPTS, USUAL_PRIORITY, JobState
 from edgeagent.gateway.needs import Need, memory_needed
-from edgeagent.gateway.references import kind_of
+from edgeagent.gateway.references import digest_of, kind_of
+from edgeagent.gateway.store import files, nodes, prices
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store import nodes, prices
 from edgeagent.gateway.store.tables import idempotency_keys, job_types, jobs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.codec import converter
@@ -58,6 +58,10 @@ class NotDeadError(Exception):
     """Only a job that FAILED or was CANCELLED can be queued again; the text says how it stands."""
 
 
+class FileGoneError(Exception):
+    """The account has not, or no more, a file that a job refers to; the text is the reference."""
+
+
 @attrs.frozen(kw_only=True)
 class New:
     """A job as it is submitted; ``tier`` and ``memory_bytes``, with the GPUs of its limits, are what it requires."""
@@ -78,14 +82,18 @@ class New:
     @property
     def need(self) -> Need:
         """What a node must offer to get it."""
-        refs = [*([self.payload_ref] if self.payload_ref else []), *(one.ref for one in self.inputs.values())]
         return Need(
             job_type=self.job_type,
             tier=self.tier,
             gpus=self.limits.gpus,
             memory_bytes=memory_needed(self.memory_bytes, self.limits.memory_bytes),
-            fetches=tuple(sorted({kind_of(ref) for ref in refs})),
+            fetches=tuple(sorted({kind_of(ref) for ref in self.refs})),
         )
+
+    @property
+    def refs(self) -> list[str]:
+        """Where its payload and inputs lie."""
+        return [*([self.payload_ref] if self.payload_ref else []), *(one.ref for one in self.inputs.values())]
 
 
 @attrs.frozen
@@ -120,6 +128,7 @@ def submit(tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key
         KeyReusedError: see there.
         KeyRacedError: see there.
         UnknownJobTypeError: see there.
+        FileGoneError: see there.
         CreditsShortError: the account cannot pay for them.
     """
     if key is not None:
@@ -129,11 +138,13 @@ def submit(tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key
                 raise KeyReusedError(key.name)
             return Submitted(tuple(orjson.loads(row.job_ids)))
     _check_types(tx, batch)
+    refs = _files(tx, account_id, batch)
     changed_ucr = prices.current(tx)
     rows = [_row(new, ledger.price_ucr(new.job_type, changed_ucr), tx.now, steady_now) for new in batch]
     held = [(row["job_id"], row["price_ucr"]) for row in rows if row["price_ucr"]]
     books.post_all(tx, [ledger.hold(account_id, job_id, price_ucr) for job_id, price_ucr in held])
     tx.connection.execute(_ADD_JOBS, rows)
+    files.refer(tx, refs)
     job_ids = tuple(new.job_id for new in batch)
     if key is not None:
         made = {"request_sha256": key.request_sha256, "job_ids": _json(job_ids), "created_at": tx.now}
@@ -158,6 +169,7 @@ def requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None = Non
     Raises:
         LookupError: there is no such job.
         NotDeadError: it has not FAILED, nor was it CANCELLED.
+        FileGoneError: see there.
         CreditsShortError: the account cannot pay for it again.
     """
     row = tx.connection.execute(_JOB, {"job": job_id}).one_or_none()
@@ -199,6 +211,16 @@ def _check_types(tx: Tx, batch: Sequence[New]) -> None:
         if new.job_type not in known:
             there = ", ".join(nodes.known_job_types(tx)) or "none yet"
             raise UnknownJobTypeError(index, f"no node has ever offered job type {new.job_type!r}; there are: {there}")
+
+
+def _files(tx: Tx, account_id: str, batch: Sequence[New]) -> list[tuple[str, str]]:
+    """Return which jobs refer to which files of the gateway's, all of which the account has."""
+    refs = [(new.job_id, digest) for new in batch for ref in new.refs if (digest := digest_of(ref)) is not None]
+    there = files.held(tx, account_id, {digest for _, digest in refs})
+    for _, digest in refs:
+        if digest not in there:
+            raise FileGoneError(f"sha256:{digest}")
+    return refs
 
 
 def _row(new: New, price_ucr: int, now: float, steady_now: float) -> dict[str, Any]:

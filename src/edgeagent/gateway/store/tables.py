@@ -29,6 +29,7 @@ accounts = Table(
     metadata,
     Column("account_id", String(36), primary_key=True),
     Column("name", String(100), nullable=False, unique=True),
+    Column("quota_bytes", _Big),  # null: the gateway's usual one
     Column("created_at", Double, nullable=False),
 )
 
@@ -210,6 +211,46 @@ outputs = Table(
     Column("size_bytes", _Big, nullable=False),
     Column("sha256", String(64), nullable=False, index=True),
     Column("created_at", Double, nullable=False),
+    Column("removed_at", Double),  # its bytes were kept until then
+)
+
+#: Files that accounts have uploaded, see store.files.
+files = Table(
+    "files",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("account_id", ForeignKey("accounts.account_id"), nullable=False),
+    Column("sha256", String(64), nullable=False, index=True),
+    Column("name", String(255), nullable=False),  # as its uploader calls it; may be empty
+    Column("size_bytes", _Big, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("released_at", Double),  # its account let go of it; open jobs may still need it
+    sa.UniqueConstraint("account_id", "sha256"),
+)
+
+#: The gateway's files that a job refers to.
+job_files = Table(
+    "job_files",
+    metadata,
+    Column("job_id", ForeignKey("jobs.job_id"), primary_key=True),
+    Column("sha256", String(64), primary_key=True, index=True),
+)
+
+#: Uploads in progress, and those that were until a short time ago; of an account, or of an attempt.
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("upload_id", String(36), primary_key=True),
+    Column("account_id", ForeignKey("accounts.account_id"), index=True),
+    Column("attempt_id", ForeignKey("attempts.attempt_id"), index=True),
+    Column("name", String(255), nullable=False),
+    Column("sha256", String(64), nullable=False),  # announced; checked at the end
+    Column("length_bytes", _Big, nullable=False),
+    Column("offset_bytes", _Big, nullable=False),  # so much is safely on disk
+    Column("metadata", Text, nullable=False),  # Upload-Metadata as it came
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False, index=True),
+    Column("finished_at", Double),
 )
 
 ledger_accounts = Table(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -36,16 +36,6 @@ _LINES = (
     .join(jobs)
     .where(jobs.c.job_id == sa.bindparam("job"), jobs.c.account_id == sa.bindparam("account"))
     .order_by(attempts.c.seq)
-)
-_FILES = (
-    sa.select(outputs.c.sha256, outputs.c.size_bytes)
-    .join_from(outputs, attempts)
-    .join(jobs)
-    .where(
-        outputs.c.sha256.in_(sa.bindparam("digests", expanding=True)),
-        jobs.c.account_id == sa.bindparam("account"),
-        jobs.c.state == JobState.COMPLETED.value,
-    )
 )
 _OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
 
@@ -92,14 +82,24 @@ class JobView:
     attempts: tuple[AttemptView, ...]
 
 
+@attrs.frozen(order=True)
+class OutputView:
+    """A file that an attempt left; its bytes are there only where it is ``kept``."""
+
+    name: str
+    size_bytes: int
+    sha256: str
+    kept: bool
+
+
 @attrs.frozen(kw_only=True)
 class ResultView:
-    """What a finished job gave back; ``outputs`` are (name, bytes, SHA-256) of the attempt that won."""
+    """What a finished job gave back; ``outputs`` are those of the attempt that won."""
 
     job: JobView
     value: Any
     result_ref: str | None
-    outputs: tuple[tuple[str, int, str], ...]
+    outputs: tuple[OutputView, ...]
 
 
 def list_jobs(
@@ -193,18 +193,34 @@ def result(tx: Tx, account_id: str, job_id: str) -> ResultView | None:
     if not rows:
         return None
     row, job = rows[0], _views(tx, rows)[0]
-    files: list[tuple[str, int, str]] = []
+    files: list[OutputView] = []
     if job.state is JobState.COMPLETED:
         found = tx.connection.execute(_OUTPUTS, {"attempt": row.current_attempt})
-        files = sorted((one.name, one.size_bytes, one.sha256) for one in found)  # each database sorts by its own rules
+        # Sorted here: each database sorts by its own rules.
+        files = sorted(OutputView(one.name, one.size_bytes, one.sha256, one.removed_at is None) for one in found)
     value = None if row.value is None else orjson.loads(row.value)
     return ResultView(job=job, value=value, result_ref=row.result_ref, outputs=tuple(files))
 
 
-def file_sizes(tx: Tx, account_id: str, digests: Collection[str]) -> dict[str, int]:
-    """Return the sizes of those files that an account may refer to: what its own completed jobs have left."""
-    wanted = {"digests": list(digests), "account": account_id}
-    return {row.sha256: row.size_bytes for row in tx.connection.execute(_FILES, wanted)}
+def reference(tx: Tx, attempt_id: str, node_id: str, name: str | None) -> str | None:
+    """Return where an input of the attempt's job lies, or, without a name, its payload; None where there is none.
+
+    None too where the node does not hold the attempt open.
+    """
+    found = (
+        sa.select(jobs.c.inputs, jobs.c.payload_ref)
+        .join_from(attempts, jobs)
+        .where(
+            attempts.c.attempt_id == attempt_id,
+            attempts.c.node_id == node_id,
+            attempts.c.state.in_([state.value for state in OPEN_ATTEMPTS]),
+        )
+    )
+    row = tx.connection.execute(found).one_or_none()
+    if row is None or name is None:
+        return None if row is None else row.payload_ref
+    ref: str | None = orjson.loads(row.inputs).get(name, {}).get("ref")
+    return ref
 
 
 def writes_outputs(tx: Tx, attempt_id: str, node_id: str) -> bool:
@@ -226,7 +242,7 @@ def writes_outputs(tx: Tx, attempt_id: str, node_id: str) -> bool:
 def add_output(tx: Tx, attempt_id: str, name: str, size_bytes: int, sha256: str) -> None:
     """Store that a file of an attempt has arrived, in place of one of the same name."""
     same = (outputs.c.attempt_id == attempt_id, outputs.c.name == name)
-    values = {"size_bytes": size_bytes, "sha256": sha256, "created_at": tx.now}
+    values = {"size_bytes": size_bytes, "sha256": sha256, "created_at": tx.now, "removed_at": None}
     if not tx.connection.execute(sa.update(outputs).where(*same).values(**values)).rowcount:
         tx.connection.execute(sa.insert(outputs).values(attempt_id=attempt_id, name=name, **values))
 

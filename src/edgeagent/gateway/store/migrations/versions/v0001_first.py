@@ -44,6 +44,7 @@ def upgrade() -> None:
         "accounts",
         sa.Column("account_id", sa.String(length=36), nullable=False),
         sa.Column("name", sa.String(length=100), nullable=False),
+        sa.Column("quota_bytes", sa.BigInteger(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
@@ -272,14 +273,59 @@ def upgrade() -> None:
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("removed_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempts.attempt_id"], name=op.f("fk_outputs_attempt_id")),
         sa.PrimaryKeyConstraint("attempt_id", "name", name=op.f("pk_outputs")),
     )
     op.create_index(op.f("ix_outputs_sha256"), "outputs", ["sha256"], unique=False)
+    op.create_table(
+        "files",
+        sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
+        sa.Column("account_id", sa.String(length=36), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("released_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_files_account_id")),
+        sa.PrimaryKeyConstraint("seq", name=op.f("pk_files")),
+        sa.UniqueConstraint("account_id", "sha256", name=op.f("uq_files_account_id_sha256")),
+    )
+    op.create_index(op.f("ix_files_sha256"), "files", ["sha256"], unique=False)
+    op.create_table(
+        "job_files",
+        sa.Column("job_id", sa.String(length=36), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name=op.f("fk_job_files_job_id")),
+        sa.PrimaryKeyConstraint("job_id", "sha256", name=op.f("pk_job_files")),
+    )
+    op.create_index(op.f("ix_job_files_sha256"), "job_files", ["sha256"], unique=False)
+    op.create_table(
+        "uploads",
+        sa.Column("upload_id", sa.String(length=36), nullable=False),
+        sa.Column("account_id", sa.String(length=36), nullable=True),
+        sa.Column("attempt_id", sa.String(length=36), nullable=True),
+        sa.Column("name", sa.String(length=255), nullable=False),
+        sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("length_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("offset_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("metadata", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.Double(), nullable=False),
+        sa.Column("expires_at", sa.Double(), nullable=False),
+        sa.Column("finished_at", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_uploads_account_id")),
+        sa.ForeignKeyConstraint(["attempt_id"], ["attempts.attempt_id"], name=op.f("fk_uploads_attempt_id")),
+        sa.PrimaryKeyConstraint("upload_id", name=op.f("pk_uploads")),
+    )
+    for column in ("account_id", "attempt_id", "expires_at"):
+        op.create_index(op.f(f"ix_uploads_{column}"), "uploads", [column], unique=False)
 
 
 def downgrade() -> None:
     """Drop every table."""
+    op.drop_table("uploads")
+    op.drop_table("job_files")
+    op.drop_table("files")
     op.drop_index(op.f("ix_outputs_sha256"), table_name="outputs")
     op.drop_table("outputs")
     op.drop_table("attempt_logs")
