@@ -122,11 +122,9 @@ class Node:
         except Closed as closed:
             return closed
 
-    async def greet(
-        self, *, slots: int = 1, held: tuple[str, ...] = (), capabilities: tuple[str, ...] = CAPABILITIES
-    ) -> Welcome:
-        """Say hello and return the welcome."""
-        await self.say(Hello(version="1", capabilities=capabilities, slots=slots, held=held))
+    async def greet(self, *, capabilities: tuple[str, ...] = CAPABILITIES, **hello: Any) -> Welcome:
+        """Say hello, with what more of it is given, and return the welcome."""
+        await self.say(Hello(version="1", capabilities=capabilities, **hello))
         return await self.hear(Welcome)
 
     async def beat(self, *running: str, free_slots: int = 1, load: float = 0.0, seq: int = 1) -> HeartbeatAck:
@@ -145,9 +143,9 @@ class Node:
             await trio.sleep(15)
             await self.say(Heartbeat(seq=1, load=0.0, free_slots=free_slots))
 
-    async def ready(self, *, slots: int = 1, capabilities: tuple[str, ...] = CAPABILITIES) -> None:
+    async def ready(self, *, slots: int = 1, **hello: Any) -> None:
         """Be HEALTHY, with nothing to do."""
-        await self.greet(slots=slots, capabilities=capabilities)
+        await self.greet(slots=slots, **hello)
         await self.beat(free_slots=slots)
 
     async def accept(self) -> JobDispatch:

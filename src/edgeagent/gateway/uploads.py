@@ -203,8 +203,10 @@ class Uploads:
             if part.is_open:
                 if not keep:
                     await self._run(part.cut, arriving.start)
-                elif upload.offset < part.size < upload.length:
-                    await self._moved(upload, part)
+                else:
+                    await arriving.flush()
+                    if upload.offset < part.size < upload.length:
+                        await self._moved(upload, part)
         await self._run(part.close)
 
     async def _moved(self, upload: Upload, part: Part) -> Upload:

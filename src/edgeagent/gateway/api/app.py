@@ -32,9 +32,10 @@ from edgeagent.gateway.api import (
     uploads,
 )
 from edgeagent.gateway.api.throttles import Throttles
-from edgeagent.gateway.asgi import App
+from edgeagent.gateway.asgi import App, Scope
 from edgeagent.gateway.blocking import BlobsUnavailableError
 from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.relay import Receive, Send
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.wire.urls import API_PREFIX
 
@@ -99,4 +100,10 @@ def application(hub: Hub) -> App:
         logging_config=None,
     )
     describe.complete(litestar)
-    return cast(App, litestar)
+    rest = cast(App, litestar)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        uploading.take_method(scope)
+        await rest(scope, receive, send)
+
+    return app

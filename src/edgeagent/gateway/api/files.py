@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Annotated, Any
 
-from litestar import Controller, HttpMethod, Request, Response, delete, get, head, route
+from litestar import Controller, HttpMethod, MediaType, Request, Response, delete, get, head, route
 from litestar.params import FromPath, QueryParameter
 from litestar.response import Stream
 
@@ -66,7 +66,7 @@ class FilesController(Controller):
         """Say whether the account has a file, and how large it is."""
         found = await _find(hub, account_id, sha256)
         headers = about(Blob(found.sha256, found.size_bytes), found.name)
-        return Response(None, media_type=OCTETS, headers=headers)
+        return Response(None, media_type=MediaType.TEXT, headers={**headers, "Content-Type": OCTETS})
 
     @delete("/{sha256:str}", guards=[submitters_only], responses=problems(404))
     async def release(self, sha256: FromPath[str], account_id: Account, hub: TheHub) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,6 +26,7 @@ from edgeagent.gateway.uploads import (
 AnyRequest = Request[Any, Any, Any]
 
 _HEX = frozenset("0123456789abcdef")
+_OVERRIDES = frozenset({b"DELETE", b"HEAD", b"PATCH"})
 
 
 class _BrokenOffError(Exception):
@@ -121,6 +122,14 @@ def options(allowed: str) -> Response[None]:
         "Tus-Checksum-Algorithm": ",".join(tus.ALGORITHMS),
     }
     return Response(None, status_code=204, headers=headers)
+
+
+def take_method(scope: MutableMapping[str, Any]) -> None:
+    """Let a POST to an upload stand for the method that X-HTTP-Method-Override names, as the standard demands."""
+    if scope["type"] == "http" and scope["method"] == "POST" and "/uploads/" in scope["path"]:
+        for name, value in scope["headers"]:
+            if name.lower() == b"x-http-method-override" and value in _OVERRIDES:
+                scope["method"] = value.decode()
 
 
 async def mark(message: Message, scope: Scope) -> None:
