@@ -1,15 +1,17 @@
 """A consistent copy of a gateway's directory, made while it runs.
 
 SQLite copies its own database (``VACUUM INTO`` reads one committed state while the writer goes on).  The database is
-copied first and the files after it: a file is stored before the row that names it and removed after it, so every file
-that the copy names is there; that is checked.  Files never change, so they are linked where the disk allows it; what is
-copied instead is compared with its digest.  The keys are part of the copy: without them every node would have to
-register anew.
+copied first and the files after it: a file is stored before the row that names it, and none is removed while the lock
+is held, so every file that the copy names is there; that is checked.  Uploads in progress begin anew.
+
+Files never change, so they are linked where the disk allows it; what is copied instead is compared with its digest.  The
+keys are part of the copy: without them every node would have to register anew.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shutil
@@ -20,6 +22,7 @@ import attrs
 
 from edgeagent.errors import EdgeAgentError, UsageError
 from edgeagent.gateway import keyring
+from edgeagent.gateway.blobs import locked
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.store.address import shown
 
@@ -60,11 +63,13 @@ def back_up(place: GatewaySettings, destination: Path) -> Copied:
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(mode=0o700, parents=True)
-        _copy_database(place.database, partial / _DATABASE)
-        for name in (keyring.SIGNING, keyring.RETIRED):
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copy2(place.data_dir / name, partial / name)
-        linked = _copy_files(place.blobs, partial / "blobs")
+        place.blobs.mkdir(mode=0o700, exist_ok=True)
+        with locked(place.blobs, fcntl.LOCK_SH):  # what the database names is not collected before it was copied
+            _copy_database(place.database, partial / _DATABASE)
+            for name in (keyring.SIGNING, keyring.RETIRED):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copy2(place.data_dir / name, partial / name)
+            linked = _copy_files(place.blobs, partial / "blobs")
         missing = _missing(partial)
         _sync(partial)
         partial.rename(destination)
@@ -110,7 +115,8 @@ def _copy_files(source: Path, copy: Path) -> int:
 
 def _missing(copy: Path) -> tuple[str, ...]:
     with contextlib.closing(sqlite3.connect(copy / _DATABASE)) as database:
-        named = sorted(row[0] for row in database.execute("SELECT DISTINCT sha256 FROM outputs"))
+        wanted = "SELECT sha256 FROM outputs WHERE removed_at IS NULL UNION SELECT sha256 FROM files"
+        named = sorted(row[0] for row in database.execute(wanted))
     return tuple(digest for digest in named if not (copy / "blobs" / "sha256" / digest[:2] / digest).exists())
 
 
