@@ -124,7 +124,7 @@ class Node:
 
     async def greet(self, *, capabilities: tuple[str, ...] = CAPABILITIES, **hello: Any) -> Welcome:
         """Say hello, with what more of it is given, and return the welcome."""
-        await self.say(Hello(version="1", capabilities=capabilities, **hello))
+        await self.say(Hello(version="1", capabilities=capabilities, **{"slots": 1, **hello}))
         return await self.hear(Welcome)
 
     async def beat(self, *running: str, free_slots: int = 1, load: float = 0.0, seq: int = 1) -> HeartbeatAck:

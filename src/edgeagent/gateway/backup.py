@@ -4,8 +4,8 @@ SQLite copies its own database (``VACUUM INTO`` reads one committed state while 
 copied first and the files after it: a file is stored before the row that names it, and none is removed while the lock
 is held, so every file that the copy names is there; that is checked.  Uploads in progress begin anew.
 
-Files never change, so they are linked where the disk allows it; what is copied instead is compared with its digest.  The
-keys are part of the copy: without them every node would have to register anew.
+Files never change, so they are linked where the disk allows it; what is copied instead is compared with its digest.
+The keys are part of the copy: without them every node would have to register anew.
 """
 
 from __future__ import annotations

@@ -52,6 +52,7 @@ def application(hub: Hub) -> App:
             jobs.options,
             files.options,
             uploads.options,
+            uploads.options_of_attempt,
             uploads.options_of_one,
             nodes.NodesController,
             jobs.JobsController,

@@ -21,8 +21,9 @@ _FILE = {OCTETS: OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING, content
 class SendsFile(Operation):
     """An operation that answers with a file, or with a range of it."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, **given: Any) -> None:
         """Describe the request's and the answers' headers, of which Litestar sees nothing."""
+        super().__init__(**given)
         self.parameters = [
             *(self.parameters or []),
             _header("Range", "One range of bytes; several, or none, give the whole file.", "bytes=0-99"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from litestar.openapi.spec import (
     OpenAPIHeader,
@@ -66,8 +67,9 @@ class _Tus(Operation):
 class Creates(_Tus):
     """POST: a new upload."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, **given: Any) -> None:
         """Describe it."""
+        super().__init__(**given)
         self._take(
             Parameter(
                 name="Upload-Length",
@@ -93,8 +95,9 @@ class Creates(_Tus):
 class Looks(_Tus):
     """HEAD: how far an upload is."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, **given: Any) -> None:
         """Describe it."""
+        super().__init__(**given)
         self._take()
         told = ("Upload-Expires", "Upload-Length", "Upload-Metadata", "Upload-Offset")
         self._answer("200", "So far the upload is", *told)
@@ -103,8 +106,9 @@ class Looks(_Tus):
 class Appends(_Tus):
     """PATCH: a piece of an upload."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, **given: Any) -> None:
         """Describe it."""
+        super().__init__(**given)
         self._take(
             Parameter(
                 name="Upload-Offset",
@@ -122,7 +126,8 @@ class Appends(_Tus):
 class Ends(_Tus):
     """DELETE: an upload is given up."""
 
-    def __post_init__(self) -> None:
+    def __init__(self, **given: Any) -> None:
         """Describe it."""
+        super().__init__(**given)
         self._take()
         self._answer("204", "The upload is gone")

@@ -131,16 +131,22 @@ class AttemptUploadsController(Controller):
         await uploading.end(request, hub, Owner(attempt_id=attempt_id, node_id=node.node_id), upload_id)
 
 
+@route("/uploads", http_method=HttpMethod.OPTIONS, include_in_schema=False, status_code=204, sync_to_thread=False)
+def options() -> Response[None]:
+    """Say what of tus there is, without a token."""
+    return uploading.options("GET, OPTIONS, POST")
+
+
 @route(
-    ["/uploads", "/attempts/{attempt_id:str}/uploads"],
+    "/attempts/{attempt_id:str}/uploads",
     http_method=HttpMethod.OPTIONS,
     include_in_schema=False,
     status_code=204,
     sync_to_thread=False,
 )
-def options() -> Response[None]:
+def options_of_attempt() -> Response[None]:
     """Say what of tus there is, without a token."""
-    return uploading.options("GET, OPTIONS, POST")
+    return uploading.options("OPTIONS, POST")
 
 
 @route(
