@@ -44,7 +44,9 @@ bearer = "{account}"
 bearer = "{node}"
 
 [checks.positive_data_acceptance]
-expected-statuses = ["2xx", "400", "401", "403", "404", "409", "411", "413", "422"]
+expected-statuses = [
+  "2xx", "400", "401", "403", "404", "409", "410", "411", "412", "413", "415", "416", "422", "429", "460",
+]
 """
 
 
