@@ -235,7 +235,17 @@ async def test_a_rest_heartbeat_makes_a_node_healthy(port_gateway: PortGateway) 
         ("GET", "/nodes/me/standing"),
         ("GET", "/nodes/me/earnings"),
         ("POST", "/nodes/heartbeat"),
-        ("PUT", "/attempts/x/outputs/y?sha256=0"),
+        ("POST", "/attempts/x/uploads"),
+        ("PATCH", "/attempts/x/uploads/y"),
+        ("DELETE", "/attempts/x/uploads/y"),
+        ("GET", "/attempts/x/inputs/y"),
+        ("GET", "/attempts/x/payload"),
+        ("GET", "/files"),
+        ("GET", "/files/x"),
+        ("DELETE", "/files/x"),
+        ("GET", "/uploads"),
+        ("POST", "/uploads"),
+        ("PATCH", "/uploads/x"),
     ],
 )
 async def test_a_call_without_the_right_token_is_refused(

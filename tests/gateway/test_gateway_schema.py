@@ -19,6 +19,7 @@ UNLIMITED = Ceilings(registrations_each=1e6, registrations_together=1e6, visits_
 #: The same requests each time, few enough for slow machines.  What is valid by its shape may still be refused: by what
 #: a key in PEM is, by which job types there are, by how a job stands.
 CONFIG = """\
+hooks = "{hooks}"
 request-timeout = 30.0
 max-stream-events = 3
 continue-on-failure = true
@@ -47,7 +48,14 @@ bearer = "{node}"
 expected-statuses = [
   "2xx", "400", "401", "403", "404", "409", "410", "411", "412", "413", "415", "416", "422", "429", "460",
 ]
+
+[checks.negative_data_rejection]
+expected-statuses = ["400", "401", "403", "404", "405", "406", "409", "412", "413", "415", "422", "428", "429", "5xx"]
+
+[checks.missing_required_header]
+expected-statuses = ["400", "401", "403", "404", "412", "415", "422"]
 """
+HOOKS = Path(__file__).with_name("schema_hooks.py")
 
 
 async def test_the_api_does_what_its_document_says(tmp_path: Path) -> None:
@@ -57,7 +65,7 @@ async def test_the_api_does_what_its_document_says(tmp_path: Path) -> None:
     async with on_a_port(tmp_path / "data", limit_s=math.inf, ceilings=UNLIMITED) as gateway:
         account = await gateway.account()
         job, node = await _done(gateway, account)
-        config.write_text(CONFIG.format(account=account, node=node, job=job))
+        config.write_text(CONFIG.format(hooks=HOOKS, account=account, node=node, job=job))
         address = f"{gateway.url}/schema/openapi.json"
         done = await trio.run_process(
             [sys.executable, "-m", "schemathesis.cli", "--config-file", config, "run", address, "--checks", "all"],
