@@ -16,12 +16,13 @@ from edgeagent.errors import UsageError
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
-def configure(level: str, *, as_json: bool | None = None) -> None:
+def configure(level: str, *, as_json: bool | None = None, kept: logging.Handler | None = None) -> None:
     """Set up logging for this process.
 
     Args:
         level: one of ``LEVELS``.
         as_json: one JSON object a line; None decides by whether stderr is a terminal.
+        kept: gets everything too, always as JSON.
     """
     if as_json is None:
         as_json = not sys.stderr.isatty()
@@ -43,15 +44,19 @@ def configure(level: str, *, as_json: bool | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+    bare = structlog.stdlib.ProcessorFormatter.remove_processors_meta
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-            foreign_pre_chain=shared,
-        )
-    )
+    handler.setFormatter(structlog.stdlib.ProcessorFormatter(processors=[bare, renderer], foreign_pre_chain=shared))
     root = logging.getLogger()
     root.handlers[:] = [handler]
+    if kept is not None:
+        plain: list[structlog.typing.Processor] = [
+            bare,
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ]
+        kept.setFormatter(structlog.stdlib.ProcessorFormatter(processors=plain, foreign_pre_chain=shared))
+        root.addHandler(kept)
     root.setLevel(level)
     # Both report each request at INFO; what the operator sees at INFO is the guide's list of messages.
     for chatty in ("httpx2", "httpcore2", "hypercorn.access", "trio-websocket"):

@@ -27,6 +27,8 @@ async def test_a_nodes_owner_sees_how_it_is_and_what_it_earned(network: Callable
             why = await edgeagent("why", "--json", **home)
             earned = await edgeagent("earnings", "--json", **home)
             lines = await edgeagent("earnings", **home)
+            jobs = await edgeagent("jobs", "--json", **home)
+            logs = await edgeagent("logs", "--json", "--job", job["job_id"], **home)
             doctor = await edgeagent("doctor", "--json", **home)
 
     seen = json.loads(status.stdout)
@@ -41,6 +43,10 @@ async def test_a_nodes_owner_sees_how_it_is_and_what_it_earned(network: Callable
     )
     assert 1_000_000 == json.loads(earned.stdout)["total"]["earned_ucr"]
     assert "cpu_benchmark" in lines.stdout
+    (done,) = json.loads(jobs.stdout)["ended"]
+    assert (job["job_id"], "completed", 1_000_000) == (done["job_id"], done["outcome"], done["credited_ucr"])
+    told = [json.loads(line)["event"] for line in logs.stdout.splitlines()]
+    assert {"Received job_dispatch", "Job completed"} <= set(told)
     verdicts = {one["check"]: one for one in json.loads(doctor.stdout)["checks"]}
     assert (0, "PASS", "PASS") == (doctor.code, verdicts["membership"]["level"], verdicts["gateway"]["level"])
     assert "a node runs" in verdicts["port"]["text"]

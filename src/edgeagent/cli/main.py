@@ -17,6 +17,8 @@ _COMMANDS = {
     "status": ("status", "status", "Show how the node is."),
     "why": ("status", "why", "Say why the node has no work now."),
     "doctor": ("doctor", "doctor", "Look at everything that a node needs."),
+    "jobs": ("past", "jobs", "Show the jobs that the node runs, and ran."),
+    "logs": ("past", "logs", "Show what the node has logged."),
     "earnings": ("status", "earnings", "Show what the node has earned."),
     "pause": ("control", "pause", "Have the node take no new jobs."),
     "resume": ("control", "resume", "Have the node take jobs again."),

@@ -14,6 +14,8 @@ from edgeagent.cli.options import GatewayParam, as_json, print_json
 from edgeagent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
+    import logging
+
     from edgeagent.wire.urls import GatewayUrl
 
 
@@ -96,7 +98,7 @@ def run(flags: dict[str, str]) -> None:
 
     home = config.default_home(os.environ)
     settings = load(home, os.environ, flags)
-    logs.configure(settings.log.level)
+    logs.configure(settings.log.level, kept=_journal(home))
 
     def identify() -> config.Identity:
         proving.settle(home)
@@ -106,6 +108,18 @@ def run(flags: dict[str, str]) -> None:
     if code is None:  # a reload: the same process, so that whoever supervises it sees no end
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (ourselves)
     sys.exit(code)
+
+
+def _journal(home: Path) -> logging.Handler | None:
+    from edgeagent.node import files
+    from edgeagent.node.journal import Journal
+
+    try:
+        files.ensure_directory(home)
+        return Journal(home)
+    except (OSError, EdgeAgentError) as error:
+        click.echo(f"No log is kept for `edgeagent logs`: {error}", err=True)
+        return None
 
 
 @click.group()

@@ -95,6 +95,7 @@ class Attempts:
         relieve: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
         ceilings: Ceilings | None = None,
         gate: Gate | None = None,
+        note: Callable[[JobDispatch, JobResult], None] = lambda dispatch, result: None,
     ) -> None:
         self._nursery = nursery
         self._executor = executor
@@ -107,6 +108,7 @@ class Attempts:
         self._refuse = refuse
         self._relieve = relieve
         self._deliver = deliver
+        self._tell = note
         self._running: dict[str, _Running] = {}
         self._change = trio.Event()  # set and replaced when an attempt ends
         self._ended: OrderedDict[str, None] = OrderedDict.fromkeys(ended)
@@ -286,6 +288,7 @@ class Attempts:
         self._outbox.progress(progress)
 
     def _note(self, dispatch: JobDispatch, result: JobResult) -> None:
+        self._tell(dispatch, result)
         if result.outcome is Outcome.COMPLETED:
             self.completed += 1
         elif result.outcome is not Outcome.CANCELLED:

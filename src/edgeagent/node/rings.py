@@ -33,7 +33,7 @@ from edgeagent.node.slots import NO_GPUS, GpuRules
 from edgeagent.node.spool import Spool
 from edgeagent.node.stopping import Stop
 from edgeagent.node.transport import Connect
-from edgeagent.wire.messages import JobDispatch
+from edgeagent.wire.messages import JobDispatch, JobResult, JobResultAck
 
 log = structlog.get_logger()
 
@@ -96,6 +96,8 @@ class Surroundings:
     clocks: Callable[[], Awaitable[str]] | None = None  # how far this machine's is off, for messages
     disk: Storage | None = None
     fetches: tuple[str, ...] = ()  # kinds of references that the executor has fetched
+    ended: Callable[[JobDispatch, JobResult], None] = lambda dispatch, result: None
+    credited: Callable[[JobResultAck], None] = lambda ack: None
     watches: tuple[Callable[[Parts], Awaitable[None]], ...] = ()  # run in the link ring until the end
 
 
@@ -123,7 +125,7 @@ async def run(
     """
     outbox, gate = Outbox(), gate or Gate()
     async with trio.open_nursery() as link_ring:
-        sender = Sender(link_ring, outbox, around.spool, around.upload, chance.rng())
+        sender = Sender(link_ring, outbox, around.spool, around.upload, chance.rng(), credited=around.credited)
         unsent = await around.spool.recover()
         for result in unsent:
             sender.deliver(result)
@@ -143,6 +145,7 @@ async def run(
                 relieve=trio.lowlevel.checkpoint if around.disk is None else around.disk.relieve,
                 ceilings=ceilings,
                 gate=gate,
+                note=around.ended,
             )
             if around.disk is not None:
                 around.disk.count(lambda: attempts.dispatches, lambda: sender.unsent_bytes)

@@ -50,13 +50,21 @@ class Sender:
     """All results on their way; ``nursery`` is the link ring's."""
 
     def __init__(
-        self, nursery: trio.Nursery, outbox: Outbox, shelf: Shelf, upload: Upload, rng: random.Random | None = None
+        self,
+        nursery: trio.Nursery,
+        outbox: Outbox,
+        shelf: Shelf,
+        upload: Upload,
+        rng: random.Random | None = None,
+        *,
+        credited: Callable[[JobResultAck], None] = lambda ack: None,
     ) -> None:
         self._nursery = nursery
         self._outbox = outbox
         self._shelf = shelf
         self._upload = upload
         self._rng = rng or random.Random()  # noqa: S311 (jitter, not a secret)
+        self._credited = credited
         self._uploads = trio.CapacityLimiter(UPLOADS)
         self._pending: dict[str, _Delivery] = {}
         self._empty = trio.Event()
@@ -85,6 +93,7 @@ class Sender:
         if delivery is not None:
             if delivery.ack is None:
                 self.credited_ucr += ack.credited_ucr
+                self._credited(ack)
             delivery.ack = ack
             delivery.news.set()
 

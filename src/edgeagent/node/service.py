@@ -30,6 +30,7 @@ from edgeagent.node.fetch.places import Places, kinds
 from edgeagent.node.fetch.s3 import S3, read_keys
 from edgeagent.node.foreign import speaking
 from edgeagent.node.gate import Gate
+from edgeagent.node.history import History
 from edgeagent.node.inputs import Inputs
 from edgeagent.node.options import storage
 from edgeagent.node.options.settings import Settings
@@ -120,6 +121,11 @@ async def run(
             async def rouse(parts: rings.Parts) -> None:
                 await slumber.run(parts.link.wake)
 
+            history = History(identity.home)
+
+            async def remember(_: rings.Parts) -> None:
+                await history.run()
+
             log.info("Node starts", node_id=identity.node_id, gateway=str(identity.gateway))
             await rings.run(
                 rings.Surroundings(
@@ -132,7 +138,9 @@ async def run(
                     clocks=functools.partial(clockcheck.compare, identity.gateway),
                     disk=disk,
                     fetches=kinds() if executor.shows_inputs else (),
-                    watches=(obey, watch, rouse),
+                    ended=history.ended,
+                    credited=history.credited,
+                    watches=(obey, watch, rouse, remember),
                 ),
                 Supplied(executor, inputs, fetch_s=settings.fetch.time_s),
                 announced=announced,
