@@ -76,8 +76,8 @@ class History:
         """The gateway has its result, and has paid for it."""
         self._put("UPDATE jobs SET credited_ucr = ? WHERE attempt_id = ?", (ack.credited_ucr, ack.attempt_id))
 
-    async def run(self) -> None:
-        """Write until cancelled; what waits by then is written first."""
+    async def run(self, _: object = None) -> None:
+        """Write until cancelled (as one of ``rings.Surroundings.watches``); what waits by then is written first."""
         try:
             async for change in self._changes:
                 await trio.to_thread.run_sync(self._write, [change, *self._rest()])

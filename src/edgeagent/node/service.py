@@ -123,9 +123,6 @@ async def run(
 
             history = History(identity.home)
 
-            async def remember(_: rings.Parts) -> None:
-                await history.run()
-
             log.info("Node starts", node_id=identity.node_id, gateway=str(identity.gateway))
             await rings.run(
                 rings.Surroundings(
@@ -140,7 +137,7 @@ async def run(
                     fetches=kinds() if executor.shows_inputs else (),
                     ended=history.ended,
                     credited=history.credited,
-                    watches=(obey, watch, rouse, remember),
+                    watches=(obey, watch, rouse, history.run),
                 ),
                 Supplied(executor, inputs, fetch_s=settings.fetch.time_s),
                 announced=announced,
