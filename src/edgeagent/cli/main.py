@@ -25,10 +25,13 @@ _COMMANDS = {
     "drain": ("control", "drain", "Let the running jobs end, and stop the node."),
     "config": ("config", "config", "Look at the node's options, and set them."),
     "keys": ("node", "keys", "Show the node's key, or give it a new one."),
+    "plugins": ("plugins", "plugins", "List, check and begin kinds of work."),
     "job": ("job", "job", "Submit jobs and look at them."),
     "gateway": ("gateway", "gateway", "Run a gateway and look after it."),
     "demo": ("demo", "demo", "Run four real jobs through a whole network on this machine."),
     "simulate": ("simulate", "simulate", "Simulate a network with faults, and check that nothing is lost."),
+    "version": ("about", "version", "Show the version, and what it runs on."),
+    "completion": ("about", "completion", "Print what makes a shell complete this command."),
 }
 
 
