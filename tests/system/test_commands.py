@@ -270,6 +270,24 @@ async def test_a_token_of_another_gateway_stops_the_node_with_3(tmp_path: Path) 
 
 
 @pytest.mark.needs("sandbox")
+async def test_a_revoked_node_stops_with_3(tmp_path: Path) -> None:
+    """Its key, which it proves first, is refused as well; the line says whom to ask and what to type."""
+    home = str(tmp_path / "home")
+    with trio.fail_after(LIMIT_S):
+        async with gateway(tmp_path) as url:
+            made = await edgeagent("register", "--gateway-url", url, "--name", "one", EDGEAGENT_HOME=home)
+            assert made.code == 0, made.stderr
+            gone = await edgeagent("gateway", "nodes", "revoke", "one", "--data", str(tmp_path / "data"))
+            assert gone.code == 0, gone.stderr
+            code, log = await node_ends(log=tmp_path / "node.log", EDGEAGENT_HOME=home)
+
+    assert code == 3
+    assert "4001" in log
+    assert "revoked, which only the gateway's owner can undo" in log
+    assert "edgeagent register --force" in log
+
+
+@pytest.mark.needs("sandbox")
 @pytest.mark.parametrize(
     ("content", "complaint"),
     [(None, "edgeagent register"), ("{", "config.json"), ('{"node_id": 5}', "config.json"), ("[]", "config.json")],

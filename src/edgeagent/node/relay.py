@@ -149,8 +149,9 @@ def _raise_if_final(lost: LinkLost, clocks: str) -> None:
     if lost.code == CloseCode.AUTHENTICATION_FAILED:
         raise RefusedError(
             f"Authentication failed (4001): {lost.reason}{clocks}; "
-            "the token may have expired or belong to another gateway; "
-            "register again with: edgeagent register --force --gateway-url URL --name NAME"
+            "the token may have expired or belong to another gateway, or the node was revoked, "
+            "which only the gateway's owner can undo; register again with: "
+            "edgeagent register --force --gateway-url URL --name NAME"
         )
     if lost.code == CloseCode.REPLACED:
         raise EdgeAgentError(
