@@ -19,6 +19,7 @@ _COMMANDS = {
     "doctor": ("doctor", "doctor", "Look at everything that a node needs."),
     "jobs": ("past", "jobs", "Show the jobs that the node runs, and ran."),
     "logs": ("past", "logs", "Show what the node has logged."),
+    "bugreport": ("bugreport", "bugreport", "Collect what a maintainer needs, without secrets."),
     "earnings": ("status", "earnings", "Show what the node has earned."),
     "pause": ("control", "pause", "Have the node take no new jobs."),
     "resume": ("control", "resume", "Have the node take jobs again."),
