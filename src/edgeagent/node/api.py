@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from base64 import b64encode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,16 +10,15 @@ from typing import Self
 from urllib.parse import quote
 
 import httpx2
-import trio
 
 from edgeagent.errors import UnreachableError
+from edgeagent.node import uploads
 from edgeagent.rest import Json, Rest
 from edgeagent.wire import identity
 from edgeagent.wire.messages import Output
 from edgeagent.wire.urls import GatewayUrl
 
 _CHALLENGE = re.compile(r"[0-9a-f]{64}")
-_PIECE_BYTES = 256 << 10
 
 
 class Api:
@@ -110,28 +108,11 @@ class Api:
             yield answer
 
     async def put_output(self, token: str, attempt_id: str, output: Output, path: Path) -> None:
-        """Upload one output file of an attempt; repeating it is harmless.
+        """Upload one output file of an attempt; going on where an earlier try was cut.
 
         Raises:
             RefusedError: the gateway will never take it.
             UnreachableError: it did not arrive this time.
             OSError: the file cannot be read.
         """
-        metadata = {"name": output.name, "sha256": output.sha256}
-        headers = {
-            "Authorization": f"Bearer {token}",
-            "Content-Length": str(output.size_bytes),
-            "Content-Type": "application/offset+octet-stream",
-            "Tus-Resumable": "1.0.0",
-            "Upload-Length": str(output.size_bytes),
-            "Upload-Metadata": ",".join(f"{key} {b64encode(text.encode()).decode()}" for key, text in metadata.items()),
-        }
-        path_there = f"/attempts/{quote(attempt_id, safe='')}/uploads"
-        async with self._rest.stream("POST", path_there, headers=headers, content=_pieces(path)) as response:
-            await response.aread()
-
-
-async def _pieces(path: Path) -> AsyncIterator[bytes]:
-    async with await trio.open_file(path, "rb") as file:
-        while piece := await file.read(_PIECE_BYTES):
-            yield piece
+        await uploads.put(self._rest, token, attempt_id, output, path)
