@@ -53,6 +53,7 @@ ENVIRONMENT = {
     **HIDDEN,
 }
 
+
 class Zygote:
     """Starts the zygote process and asks it for sandboxes.
 
