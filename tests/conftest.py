@@ -82,6 +82,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "hledger": _program("hledger"),
     "nvidia-ml-py": _module("pynvml", "nvidia-ml-py"),
     "setpriv": _program("setpriv"),
+    "systemd-analyze": _program("systemd-analyze"),
     "uidmap": _program("newuidmap"),
     "unfiltered": _unfiltered,
 }

@@ -117,6 +117,17 @@ def add_capabilities(calls: Calls, kept: Iterable[int] = ()) -> None:
     calls.add("capset", header, (ctypes.c_uint32 * 6)(low, low, 0, high, high, 0))
 
 
+def drop_capabilities() -> None:
+    """Give up every capability of the calling thread, those that it was lent (the ambient ones) among them.
+
+    Raises:
+        OSError: the kernel does not let it.
+    """
+    calls = Calls()
+    add_capabilities(calls)
+    calls.make()
+
+
 def be_first_to_die() -> None:
     """Have the kernel prefer this process and its children when the machine is out of memory."""
     linux.write_file("/proc/self/oom_score_adj", "1000")

@@ -1,8 +1,10 @@
 """User ids of an ordinary user's own, from /etc/subuid and /etc/subgid, for his jobs.
 
 The kernel lets him map no id but his own; newuidmap and newgidmap, which belong to root, map those that the
-administrator has given him.  They are run once for each zygote, by the launcher, and cost no job anything.  Whatever
-keeps this from working is returned as one line that says what to type: jobs then share his own id, as the report says.
+administrator has given him.  They are run once for each zygote, by the launcher, and cost no job anything.  A launcher
+that was lent CAP_SETUID and CAP_SETGID (systemd's AmbientCapabilities=) maps the same ids itself, and so may run with
+no_new_privs.  Whatever keeps this from working is returned as one line that says what to type: jobs then share his own
+id, as the report says.
 """
 
 from __future__ import annotations
@@ -34,17 +36,20 @@ class Grant:
 
     users: Range
     groups: Range
-    programs: tuple[str, str]  # for groups, for users
+    programs: tuple[str, str] | None  # for groups, for users; None where this process may map the ids itself
     ids: Ids
 
 
 def find(uid: int) -> Grant | str:
     """Return the ids that this user may have mapped, or why there are none; the namespace is still the host's."""
-    if linux.prctl(_PR_GET_NO_NEW_PRIVS):
-        return _NO_NEW_PRIVILEGES
-    programs = [_program(name) for name in ("newgidmap", "newuidmap")]
-    if not programs[0] or not programs[1]:
-        return f"newuidmap or newgidmap is not installed; {_PACKAGE}"
+    programs = None
+    if not linux.has_capabilities((linux.CAP_SETGID, linux.CAP_SETUID)):
+        if linux.prctl(_PR_GET_NO_NEW_PRIVS):
+            return _NO_NEW_PRIVILEGES
+        for_groups, for_users = (_program(name) for name in ("newgidmap", "newuidmap"))
+        if not for_groups or not for_users:
+            return f"newuidmap or newgidmap is not installed; {_PACKAGE}"
+        programs = (for_groups, for_users)
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
@@ -59,7 +64,7 @@ def find(uid: int) -> Grant | str:
             f"{name} has too few ids of his own in /etc/subuid and /etc/subgid; "
             f"type: sudo usermod --add-subuids {more} --add-subgids {more} {name}"
         )
-    return Grant(users, groups, (programs[0], programs[1]), ids)
+    return Grant(users, groups, programs, ids)
 
 
 def _in_use() -> set[int]:
@@ -108,12 +113,19 @@ def become_root(grant: Grant, uid: int, gid: int) -> str:
 
 
 def _map(grant: Grant, pid: int, uid: int, gid: int) -> None:
-    """Run both programs, groups first: where they are refused, the other map is still to be written."""
-    for program, own, (first, count) in zip(grant.programs, (gid, uid), (grant.groups, grant.users), strict=True):
-        words = [program, *map(str, (pid, 0, own, 1, 1, first, count))]
-        child = os.posix_spawn(program, words, {"PATH": "/usr/bin:/bin", "LANG": "C"})
+    """Write both maps, groups first: where they are refused, the other map is still to be written.  Does not return."""
+    for number, (kind, own, (first, count)) in enumerate((("gid", gid, grant.groups), ("uid", uid, grant.users))):
+        if grant.programs is None:
+            try:
+                linux.write_file(f"/proc/{pid}/{kind}_map", f"0 {own} 1\n1 {first} {count}")
+            except OSError as problem:
+                os.write(2, f"{kind}_map: {problem.strerror}".encode())
+                os._exit(1)
+            continue
+        words = [grant.programs[number], *map(str, (pid, 0, own, 1, 1, first, count))]
+        child = os.posix_spawn(words[0], words, {"PATH": "/usr/bin:/bin", "LANG": "C"})
         if os.waitpid(child, 0)[1]:
-            return
+            os._exit(1)
     os._exit(0)
 
 

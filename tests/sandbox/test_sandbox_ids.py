@@ -117,9 +117,32 @@ def test_a_user_without_ids_is_told_what_to_type(by, given, why):
     assert why in json.loads(done.stdout)["not_enforced"]["separate_user_id"]
 
 
+@pytest.mark.needs("root", "setpriv")
+@pytest.mark.parametrize(("lent", "missing"), [("+setuid,+setgid", False), ("+setuid", True)], ids=["both", "one"])
+def test_a_launcher_that_is_lent_capabilities_needs_no_newuidmap(lent, missing):
+    """With no_new_privs, as in the system's unit: its own id is an ordinary user's, jobs have theirs."""
+    command = with_own_ids(sys.executable, "-m", "edgesandbox", "check", "--json")
+    user = command.index("--clear-groups") + 1
+    command[user:user] = [
+        "--inh-caps",
+        lent,
+        "--ambient-caps",
+        lent,
+        "--bounding-set",
+        f"-all,{lent}",
+        "--no-new-privs",
+    ]
+
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert 0 == done.returncode, done.stderr
+    assert missing == ("separate_user_id" in json.loads(done.stdout)["not_enforced"])
+
+
 def test_what_newuidmap_needs_is_missing(monkeypatch):
-    """The line names the package."""
+    """The line names the package; root itself is asked as one who may not map ids."""
     monkeypatch.setattr(subids, "_program", lambda name: None)
+    monkeypatch.setattr(subids.linux, "has_capabilities", lambda wanted: False)
 
     assert "type: sudo apt install uidmap" in subids.find(os.getuid())
 

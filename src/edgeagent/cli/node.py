@@ -92,9 +92,15 @@ def run(flags: dict[str, str]) -> None:
     Every option can also be set by a variable, or for good in config.toml (edgeagent config set); a flag wins over
     the variable, and that over the file.
     """
+    if sys.platform != "linux":
+        raise UsageError(
+            "jobs run in a sandbox of the Linux kernel's, which this system has not: run the node in Docker here "
+            "(Docker Desktop has a Linux inside); see docs/sandbox-hosts.md, A node in a container"
+        )
     from edgeagent import logs
     from edgeagent.node import config, proving, service
     from edgeagent.node.options.resolve import load
+    from edgeagent.node.systemd import unit
 
     home = config.default_home(os.environ)
     settings = load(home, os.environ, flags)
@@ -105,6 +111,8 @@ def run(flags: dict[str, str]) -> None:
         return config.load(home, os.environ, flags)
 
     code = service.main(settings, home, identify, lambda: load(home, os.environ, flags))
+    if code is None and os.environ.get("NOTIFY_SOCKET"):  # by systemd, which lends a new process what it may need
+        sys.exit(unit.RESTART)
     if code is None:  # a reload: the same process, so that whoever supervises it sees no end
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 (ourselves)
     sys.exit(code)

@@ -27,7 +27,7 @@ from edgeagent.plugins.channel import ChannelError, Done, LineDecoder, Progress,
 from edgeagent.plugins.loading import PLUGIN_DIR_VARIABLE
 from edgeagent.wire import messages
 from edgeagent.wire.messages import Confinement, JobDispatch, JobProgress, Outcome, Output, Usage
-from edgesandbox import Box, Limits, OutputRefused, Report, SandboxUnavailable, SetupFailed, Spec, Zygote
+from edgesandbox import Box, Limits, OutputRefused, Report, SandboxUnavailable, SetupFailed, Spec, Zygote, confine
 
 log = structlog.get_logger()
 
@@ -183,6 +183,8 @@ def zygote_for(
         zygote.start()
     except SandboxUnavailable as error:
         raise EdgeAgentError(f"jobs cannot be confined on this machine: {error}") from None
+    if os.geteuid() != 0:
+        confine.drop_capabilities()  # lent for the launcher to map ids with; the agent itself is an ordinary user
     if zygote.tier == "C":
         log.warning("Jobs are confined less than they could be: this host gives no namespaces", tier=zygote.tier)
     with contextlib.closing(zygote):

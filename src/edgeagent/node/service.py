@@ -40,6 +40,8 @@ from edgeagent.node.slots import NO_GPUS, GpuRules, default_slots
 from edgeagent.node.spool import open_spool
 from edgeagent.node.stopping import Stop
 from edgeagent.node.supplied import Confined, Supplied
+from edgeagent.node.systemd import liveness
+from edgeagent.node.systemd.notify import SILENT, Notifier
 from edgeagent.node.transport import Transport, connect
 from edgeagent.plugins.loading import discover
 from edgeagent.plugins.probe import available
@@ -60,6 +62,7 @@ async def run(
     stop: Stop,
     not_enforced: Mapping[str, str] | None = None,
     lent: GpuRules = NO_GPUS,
+    notifier: Notifier = SILENT,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run a node until ``stop`` is set, then drain and return; ready with its health address.
@@ -137,7 +140,7 @@ async def run(
                     fetches=kinds() if executor.shows_inputs else (),
                     ended=history.ended,
                     credited=history.credited,
-                    watches=(obey, watch, rouse, history.run),
+                    watches=(obey, watch, rouse, history.run, functools.partial(liveness.run, notifier)),
                 ),
                 Supplied(executor, inputs, fetch_s=settings.fetch.time_s),
                 announced=announced,
@@ -186,9 +189,7 @@ def main(settings: Settings, home: Path, identify: Callable[[], Identity], check
     Raises:
         EdgeAgentError: what a person has to put right.
     """
-    found = discover(home / "plugins")
-    for error in found.errors:
-        log.warning("Plugin not usable", reason=error)
+    notifier = Notifier.of(os.environ)
     lent = gpus.lend(gpus.detect())
     wanted, shelf = settings.sandbox, make_shelf(home)
     plugins = home / "plugins"
@@ -196,6 +197,9 @@ def main(settings: Settings, home: Path, identify: Callable[[], Identity], check
         lent = gpus.within(zygote.tier, lent)
         for problem in lent.problems:
             log.info("No GPU lent", reason=problem)
+        found = discover(plugins)  # the owner's code: not before what the launcher alone is lent has been given up
+        for error in found.errors:
+            log.warning("Plugin not usable", reason=error)
         offer = available(found.plugins)
         identity = identify()
         rules = gpus.rules(lent, settings.gpu)
@@ -212,7 +216,9 @@ def main(settings: Settings, home: Path, identify: Callable[[], Identity], check
         async def serve(stop: Stop) -> None:
             executor = SandboxExecutor(zygote, lent)
             missing = zygote.not_enforced
-            await run(identity, settings, executor, announced, stop=stop, lent=rules, not_enforced=missing)
+            await run(
+                identity, settings, executor, announced, stop=stop, lent=rules, not_enforced=missing, notifier=notifier
+            )
 
         return trio.run(_run_until_told, serve, settings.shutdown.grace_s, check)
 
