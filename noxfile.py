@@ -94,3 +94,10 @@ def changelog(session: nox.Session) -> None:
     """Show what the next release's changelog will say."""
     _install(session, "docs")
     session.run("towncrier", "build", "--draft", "--version", "next")
+
+
+@nox.session(venv_backend="uv|virtualenv")
+def package(session: nox.Session) -> None:
+    """Build the wheel and install it as people do, by pipx and by uv, into clean places."""
+    session.install("build[uv]", "pipx", "uv")
+    session.run("python", "tests/hosts/package_install.py")
