@@ -21,9 +21,9 @@ async def _remember(home: Path, *outcomes: Outcome, most: int = 100) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(kept.run)
         for number, outcome in enumerate(outcomes):
-            ids = {"job_id": f"job {number}", "attempt_id": f"attempt {number}"}
-            result = JobResult(**ids, outcome=outcome, detail="so it was", usage=Usage(wall_s=1.5))
-            kept.ended(JobDispatch(**ids, job_type="render"), result)
+            job, attempt, used = f"job {number}", f"attempt {number}", Usage(wall_s=1.5)
+            result = JobResult(job_id=job, attempt_id=attempt, outcome=outcome, detail="so it was", usage=used)
+            kept.ended(JobDispatch(job_id=job, attempt_id=attempt, job_type="render"), result)
         kept.credited(JobResultAck(attempt_id="attempt 0", credited_ucr=7))
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
