@@ -14,7 +14,7 @@ from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, verification
 from edgeagent.gateway.store import ledger as entries
 from edgeagent.gateway.store.engine import migrate, open_engine
-from edgeagent.gateway.store.jobs import Flight, Progress
+from edgeagent.gateway.store.jobs import Flight, Start, Told
 from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.tables import ledger_entries
 from edgeagent.gateway.store.verification import Wrong
@@ -114,5 +114,5 @@ def _run(tx: Tx, job: New, node_id: str, outcome: Outcome) -> None:
     attempt_id = f"of {job.job_id}"
     flight = Flight(attempt_id=attempt_id, job_id=job.job_id, node_id=node_id, account_id=job.account_id, need=job.need)
     assert queue.start(tx, [flight])
-    assert jobs.accept(tx, attempt_id, node_id)
-    assert jobs.finish(tx, node_id, JobResult(job_id=job.job_id, attempt_id=attempt_id, outcome=outcome), Progress())
+    assert jobs.accept(tx, [Start(attempt_id, node_id)]) == [True]
+    assert jobs.finish(tx, [Told(node_id, JobResult(job_id=job.job_id, attempt_id=attempt_id, outcome=outcome))])[0]
