@@ -34,12 +34,15 @@ def configure(level: str, *, as_json: bool | None = None, kept: logging.Handler 
     if as_json:
         shared += [structlog.processors.format_exc_info]
         renderer = structlog.processors.JSONRenderer()
+    # In place: a logger that has been used already keeps the list that it had then.
+    processors = structlog.get_config()["processors"]
+    processors[:] = [
+        structlog.stdlib.filter_by_level,
+        *shared,
+        structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+    ]
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *shared,
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=processors,
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,

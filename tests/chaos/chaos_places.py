@@ -34,7 +34,7 @@ class Disk:
         self.path = path
         self._ballast = path / "ballast"
         path.mkdir(parents=True)
-        mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=700", "chaos", str(path)]
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size_bytes},mode=700", "a-test", str(path)]
         subprocess.run(mount, check=True, capture_output=True)
 
     def fill(self) -> None:

@@ -153,8 +153,12 @@ def _broken_logs(network: Network) -> list[str]:
 
 def _keep(directory: Path, target: Path, history: list[str]) -> None:
     shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(directory, target, symlinks=True)
+    shutil.copytree(directory, target, symlinks=True, ignore=_sockets)
     (target / "history").write_text("\n".join(history) + "\n")
+
+
+def _sockets(directory: str, names: list[str]) -> list[str]:
+    return [name for name in names if (Path(directory) / name).is_socket()]
 
 
 @contextlib.asynccontextmanager

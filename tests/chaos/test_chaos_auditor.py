@@ -16,7 +16,7 @@ from chaos_plan import Wanted
 from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, views
 from edgeagent.gateway.store.engine import migrate, open_engine
-from edgeagent.gateway.store.jobs import Flight, Progress
+from edgeagent.gateway.store.jobs import Flight, Start, Told
 from edgeagent.gateway.store.nodes import Applicant
 from edgeagent.gateway.store.submissions import New
 from edgeagent.wire.messages import JobResult, Outcome, Output, Usage
@@ -86,12 +86,12 @@ def _write(tx: Tx) -> None:
         need = Need(job_type="chaos")
         flight = Flight(attempt_id=f"try-{name}", job_id=name, node_id=node, account_id=account, need=need)
         queue.start(tx, [flight])
-        jobs.accept(tx, flight.attempt_id, node)
+        jobs.accept(tx, [Start(flight.attempt_id, node)])
         left = (FILE,) if outcome is Outcome.COMPLETED else ()
         for one in left:
             views.add_output(tx, flight.attempt_id, one.name, one.size_bytes, one.sha256)
         result = JobResult(job_id=name, attempt_id=flight.attempt_id, outcome=outcome, outputs=left, usage=Usage())
-        jobs.finish(tx, node, result, Progress())
+        jobs.finish(tx, [Told(node, result)])
     jobs.cancel(tx, "gone", account)
 
 

@@ -38,7 +38,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
     """A file system of 64 MiB."""
     path = tmp_path / "home"
     path.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "small", path], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m,mode=700", "a-test", path], check=True)
     yield path
     subprocess.run(["umount", "--lazy", path], check=True)
 
