@@ -23,6 +23,9 @@ WORKERS = 6
 #: Shortest and longest pause before the same is asked again, in seconds.
 AGAIN_S = (0.05, 0.5)
 
+#: What a job may leave behind: a node sets that much of its small disk aside for each (chaos_places.DISK_BYTES).
+LIMITS = {"scratch_bytes": 4 << 20}
+
 
 @attrs.define(eq=False)
 class Submitters:
@@ -62,7 +65,9 @@ class Submitters:
                         nursery.start_soon(self._cancel, job_id, wanted.cancel_after_s)
 
     async def _submit(self, client: Client, request: Request, rng: random.Random) -> list[str]:
-        bodies: list[dict[str, Any]] = [{"job_type": job.job_type, "payload": job.payload} for job in request.jobs]
+        bodies: list[dict[str, Any]] = [
+            {"job_type": job.job_type, "payload": job.payload, "limits": LIMITS} for job in request.jobs
+        ]
         while True:
             try:
                 if len(bodies) == 1:
