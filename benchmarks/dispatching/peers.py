@@ -82,7 +82,7 @@ class Redis:
             worker = Worker(self, peer, process.pid)
             try:
                 worker.one(_START_S)
-            except Exception as problem:
+            except Exception as problem:  # whatever the peer's client raises: it is named and not measured
                 raise BenchmarkError(f"{peer.name} did no task: {problem!r}") from None
             yield worker
         finally:
@@ -202,4 +202,4 @@ def _wait_for(redis: Redis) -> None:
         except client.ConnectionError as problem:
             if time.monotonic() > until:
                 raise BenchmarkError(f"redis-server does not answer: {problem}") from None
-            time.sleep(0.05)
+            time.sleep(0.05)  # a server says nothing while it starts

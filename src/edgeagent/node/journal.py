@@ -34,7 +34,7 @@ class Journal(RotatingFileHandler):
         (home / DIRECTORY).mkdir(mode=0o700, parents=True, exist_ok=True)
         super().__init__(home / DIRECTORY / FILE, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
 
-    def _open(self) -> TextIO:  # type: ignore[override]
+    def _open(self) -> TextIO:  # type: ignore[override]  # the library says TextIOWrapper, and needs no more than this
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         return os.fdopen(descriptor, "a", encoding="utf-8")
 

@@ -28,7 +28,7 @@ class FilesController(Controller):
 
     path = "/files"
     security = [{ACCOUNT: []}]  # noqa: RUF012 -- Litestar's way
-    tags = ["files"]  # noqa: RUF012
+    tags = ["files"]  # noqa: RUF012 -- Litestar's way
 
     @get("/", guards=[readers_only])
     async def list_files(

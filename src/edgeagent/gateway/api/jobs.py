@@ -38,8 +38,8 @@ class JobsController(Controller):
 
     path = "/jobs"
     guards = [readers_only]  # noqa: RUF012 -- Litestar's way
-    security = [{ACCOUNT: []}]  # noqa: RUF012
-    tags = ["jobs"]  # noqa: RUF012
+    security = [{ACCOUNT: []}]  # noqa: RUF012 -- Litestar's way
+    tags = ["jobs"]  # noqa: RUF012 -- Litestar's way
 
     @get("/", responses=problems(422))
     async def list_jobs(

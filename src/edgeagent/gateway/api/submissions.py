@@ -65,8 +65,8 @@ class SubmissionsController(Controller):
 
     path = "/jobs"
     guards = [submitters_only]  # noqa: RUF012 -- Litestar's way
-    security = [{ACCOUNT: []}]  # noqa: RUF012
-    tags = ["jobs"]  # noqa: RUF012
+    security = [{ACCOUNT: []}]  # noqa: RUF012 -- Litestar's way
+    tags = ["jobs"]  # noqa: RUF012 -- Litestar's way
 
     @post("/", status_code=201, responses={200: _again(Job), **problems(402)})
     async def submit(

@@ -28,7 +28,7 @@ class UploadsController(Controller):
 
     path = "/uploads"
     security = [{ACCOUNT: []}]  # noqa: RUF012 -- Litestar's way
-    tags = ["files"]  # noqa: RUF012
+    tags = ["files"]  # noqa: RUF012 -- Litestar's way
 
     @get("/", guards=[readers_only])
     async def list_uploads(self, account_id: Account, hub: TheHub) -> UploadList:
@@ -93,9 +93,9 @@ class AttemptUploadsController(Controller):
     """Uploads of what an attempt leaves, by the node that holds it."""
 
     path = "/attempts/{attempt_id:str}/uploads"
-    guards = [nodes_only]  # noqa: RUF012
-    security = [{NODE: []}]  # noqa: RUF012
-    tags = ["nodes"]  # noqa: RUF012
+    guards = [nodes_only]  # noqa: RUF012 -- Litestar's way
+    security = [{NODE: []}]  # noqa: RUF012 -- Litestar's way
+    tags = ["nodes"]  # noqa: RUF012 -- Litestar's way
 
     @post("/", status_code=201, request_max_body_size=None, operation_class=Creates, responses=_CREATES)
     async def create(self, attempt_id: FromPath[str], node: Node, hub: TheHub, request: AnyRequest) -> Response[None]:
