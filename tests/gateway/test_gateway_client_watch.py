@@ -89,7 +89,7 @@ async def test_it_shows_a_job_as_it_goes_and_ends_with_it(
     wanted = ["QUEUED", "RUNNING", "loading the scene", "50%", "no such scene" if code else "COMPLETED"]
     places = [shown.find(word) for word in wanted]
     assert -1 not in places, shown
-    assert places[:3] == sorted(places[:3])
+    assert places[:3] == sorted(places[:3]), shown
     assert watch.streams == [""]  # one stream, from the start: nothing was asked for again and again
 
 

@@ -111,6 +111,8 @@ async def test_no_text_in_a_submitters_request_does_harm(
         "name": "studio",
         "balance_ucr": 990_000_000,
         "held_ucr": 10_000_000,
+        "stored_bytes": 0,
+        "quota_bytes": 10 << 30,
     }
 
 

@@ -155,6 +155,8 @@ async def test_the_whole_way_of_a_job(port_gateway: PortGateway, submitter: http
         "name": "studio",
         "balance_ucr": 990_000_000,
         "held_ucr": 0,
+        "stored_bytes": 0,
+        "quota_bytes": 10 << 30,
     }
     done = (await submitter.get(f"/jobs/{job['job_id']}")).json()
     assert done["status"] == "COMPLETED"

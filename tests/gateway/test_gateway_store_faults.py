@@ -39,12 +39,12 @@ def fill_disk(tx: Tx) -> None:
         tx.connection.exec_driver_sql("CREATE TRIGGER fill BEFORE INSERT ON job_types EXECUTE FUNCTION fill()")
         return
     tx.connection.exec_driver_sql("CREATE TABLE filler (x)")
-    pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
-    tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
     tx.connection.exec_driver_sql(
         "CREATE TRIGGER fill BEFORE INSERT ON job_types WHEN new.job_type LIKE 'full%' BEGIN"
         " INSERT INTO filler VALUES (zeroblob(100000)); END"
     )
+    pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+    tx.connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
 
 def free_disk(tx: Tx) -> None:

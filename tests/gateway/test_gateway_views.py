@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgeagent.gateway import hub
-from edgeagent.gateway.store import Store, accounts, nodes, prices, views
+from edgeagent.gateway.store import Store, accounts, files, nodes, prices, views
 from edgeagent.gateway.store.engine import Database
 from edgeagent.gateway.store.nodes import Applicant
 from edgeagent.gateway.store.submissions import New
@@ -18,6 +18,7 @@ async def test_a_submission_is_answered_with_what_is_stored(database: Database) 
     await store.write(accounts.add_token, "alice", SOME, 10**9)
     await store.write(nodes.register, Applicant("one", "key", ("render", "echo"), {}))
     account_id = (await store.read(accounts.ids))["alice"]
+    await store.write(files.add, account_id, SOME, "scene", 1)
     plain = New(job_id="1", account_id=account_id, job_type="echo")
     full = New(
         job_id="2",

@@ -104,13 +104,18 @@ def run(flags: dict[str, str]) -> None:
 
     home = config.default_home(os.environ)
     settings = load(home, os.environ, flags)
-    logs.configure(settings.log.level, kept=_journal(home))
+    journal = _journal(home)
+    logs.configure(settings.log.level, kept=journal)
 
     def identify() -> config.Identity:
         proving.settle(home)
         return config.load(home, os.environ, flags)
 
-    code = service.main(settings, home, identify, lambda: load(home, os.environ, flags))
+    try:
+        code = service.main(settings, home, identify, lambda: load(home, os.environ, flags))
+    finally:
+        if journal is not None:
+            journal.close()
     if code is None and os.environ.get("NOTIFY_SOCKET"):  # by systemd, which lends a new process what it may need
         sys.exit(unit.RESTART)
     if code is None:  # a reload: the same process, so that whoever supervises it sees no end

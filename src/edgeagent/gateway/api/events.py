@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -22,12 +22,12 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromPath, HeaderParameter
 from litestar.types import ASGIApp, Receive, Scope, Send
 
+from edgeagent.gateway import feeds
 from edgeagent.gateway.api.bodies import Event
 from edgeagent.gateway.api.describe import ACCOUNT
 from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Account, TheHub, readers_only
 from edgeagent.gateway.api.jobs import job_body, no_job
-from edgeagent.gateway.feeds import Feed
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import OPEN_JOBS
 from edgeagent.gateway.store import views
@@ -88,19 +88,25 @@ class _Stream:
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
                 nursery.cancel_scope.cancel()
 
-    async def _write(self, feed: Feed, send: Send) -> None:
+    async def _write(self, feed: feeds.Feed, send: Send) -> None:
         told, state = self._resumed(), -1
         text = await self._opening(feed, told)
         while True:
-            news, changed, reached = feed.news, feed.state != state, self.hub.feeds.number
+            news, changed = feed.news, feed.state != state
+            # A reader that comes is told first what there was before; later, what came after a change is told after it.
+            mark = self.hub.feeds.number if state < 0 else feed.state
             state = feed.state
-            text += self._since(feed, told)
-            told, ended = reached, False
-            if changed:
-                job = await self._job()
-                text += self._text("job", _document(job, self.hub), told)
-                if ended := job.state not in OPEN_JOBS:  # what came while the job was read is older than its end
-                    text += self._since(feed, told) + self._text("end", {"status": job.state.value}, told)
+            job = await self._job() if changed else None
+            ended = job is not None and job.state not in OPEN_JOBS
+            text += self._gap(feed, told)
+            events, since, told = feed.after(told), told, self.hub.feeds.number
+            later = [] if job is None or ended else [event for event in events if event.number > mark]
+            text += self._events(events[: len(events) - len(later)])
+            if job is not None:
+                text += self._text("job", _document(job, self.hub), told if ended else max(since, mark))
+                text += self._events(later)
+            if job is not None and ended:
+                text += self._text("end", {"status": job.state.value}, told)
             if text:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
             if ended or self.hub.feeds.closed:
@@ -109,7 +115,7 @@ class _Stream:
                 await news.wait()
             text = ": keep-alive\n\n" if quiet.cancelled_caught else ""
 
-    async def _opening(self, feed: Feed, told: int) -> str:
+    async def _opening(self, feed: feeds.Feed, told: int) -> str:
         """Return what is said first: that something is missing, or what is stored of a job that has ended."""
         if self.last_id and not told:  # of another run of the gateway, whose memory is gone
             return self._text("gap", {"reason": "some lines are not here any more"}, told)
@@ -118,11 +124,13 @@ class _Stream:
         lines = await self.hub.store.read(views.lines, self.account_id, self.job_id)
         return "".join(self._text("log", {"attempt_id": one, "lines": printed}, told) for one, printed in lines)
 
-    def _since(self, feed: Feed, told: int) -> str:
-        gap = ""
-        if 0 < told < feed.lost:
-            gap = self._text("gap", {"reason": "lines were dropped before they were read"}, told)
-        return gap + "".join(self._text(event.kind, event.data, event.number) for event in feed.after(told))
+    def _gap(self, feed: feeds.Feed, told: int) -> str:
+        if not 0 < told < feed.lost:
+            return ""
+        return self._text("gap", {"reason": "lines were dropped before they were read"}, told)
+
+    def _events(self, events: Sequence[feeds.Event]) -> str:
+        return "".join(self._text(event.kind, event.data, event.number) for event in events)
 
     async def _job(self) -> JobView:
         job = await self.hub.store.read(views.show, self.account_id, self.job_id)
