@@ -1,7 +1,8 @@
 """Outputs to the gateway by tus 1.0: what has arrived there need not be sent again, whatever was cut or killed.
 
 One call is one try.  Where an upload stands is known by the gateway; where it is, is in a small file beside the output,
-so a node that was killed goes on with it.  A small file is created and sent in one request.
+so a node that was killed goes on with it.  A small file is created and sent in one request, with a checksum: so what a
+line has spoiled is told apart from what the gateway will never take.
 """
 
 from __future__ import annotations
@@ -23,11 +24,13 @@ from edgeagent.wire.urls import API_PREFIX
 
 #: Largest file that goes with the request which creates its upload, in bytes.
 SMALL_BYTES = 1 << 20
+#: Times that a file which arrives wrong is sent from its beginning, within one try.
+MOST_SPOILED = 3
 _PIECE_BYTES = 256 << 10
 _TUS = {"Tus-Resumable": "1.0.0"}
 _BODY = {"Content-Type": "application/offset+octet-stream"}
-#: The upload is not there any more; it stands elsewhere than we think; its bytes were not the announced ones.
-_GONE, _ELSEWHERE, _WRONG = (404, 410), 409, 422
+#: The upload is not there any more; it stands elsewhere than we think; the whole file, or a piece, arrived wrong.
+_GONE, _ELSEWHERE, _WRONG, _SPOILED = (404, 410), 409, 422, 460
 
 
 async def put(rest: Rest, token: str, attempt_id: str, output: Output, path: Path) -> None:
@@ -38,7 +41,17 @@ async def put(rest: Rest, token: str, attempt_id: str, output: Output, path: Pat
         UnreachableError: it did not arrive this time.
         OSError: the file cannot be read.
     """
-    await _Upload(rest, token, attempt_id, output, path).run()
+    for _ in range(MOST_SPOILED):
+        try:
+            await _Upload(rest, token, attempt_id, output, path).run()
+        except _SpoiledError:
+            continue
+        return
+    raise RefusedError(f"the file arrived wrong {MOST_SPOILED} times")
+
+
+class _SpoiledError(Exception):
+    """Other bytes arrived than lie here."""
 
 
 class _Upload:
@@ -49,6 +62,8 @@ class _Upload:
         self._note = path.with_name(f"{path.name}.upload")  # where the upload is
 
     async def run(self) -> None:
+        if (await trio.Path(self._path).stat()).st_size != self._output.size_bytes:
+            raise RefusedError("the file has changed since the job ended")
         place, offset = await self._stands()
         if place is None:
             place, offset = await self._create()
@@ -77,11 +92,11 @@ class _Upload:
         request: dict[str, object] = {"headers": headers}
         if 0 < size <= SMALL_BYTES:
             request = {
-                "headers": {**headers, **_BODY, "Content-Length": str(size)},
+                "headers": {**headers, **_BODY, **self._checksum(), "Content-Length": str(size)},
                 "content": _pieces(self._path, 0),
             }
-        async with self._rest.stream("POST", self._root, taken=(_WRONG,), **request) as answer:
-            await self._refuse_wrong(answer)
+        async with self._rest.stream("POST", self._root, taken=(_SPOILED,), **request) as answer:
+            await self._check_arrived(answer)
             place = urlsplit(answer.headers.get("location", "")).path.rpartition(API_PREFIX)[2]
             if not place.startswith(f"{self._root}/"):
                 raise UnreachableError("the gateway began an upload, but did not say where")
@@ -101,21 +116,23 @@ class _Upload:
                 await trio.to_thread.run_sync(self._forget)
             if answer.status_code in (*_GONE, _ELSEWHERE):
                 raise UnreachableError("the upload does not stand where it did")
-            await self._refuse_wrong(answer)
+            await self._check_arrived(answer)
             arrived = self._offset(answer)
         if arrived <= offset:
             raise UnreachableError("the gateway took nothing of the upload")
         return arrived
 
-    async def _refuse_wrong(self, answer: httpx2.Response) -> None:
-        """Tell bytes that were spoiled on the way from a file that is not what it was, or a fault in what was asked."""
-        if answer.status_code != _WRONG:
+    async def _check_arrived(self, answer: httpx2.Response) -> None:
+        """Tell bytes that were spoiled on the way from a file that is not what it was."""
+        if answer.status_code not in (_WRONG, _SPOILED):
             return
-        await answer.aread()
         await trio.to_thread.run_sync(self._forget)
-        if await trio.to_thread.run_sync(self._digest) == self._output.sha256 and self._output.size_bytes:
-            raise UnreachableError("the file was spoiled on the way")
-        raise RefusedError(f"the gateway says no: {answer.text[:300]}")
+        if await trio.to_thread.run_sync(self._digest) == self._output.sha256:
+            raise _SpoiledError
+        raise RefusedError("the file has changed since the job ended")
+
+    def _checksum(self) -> dict[str, str]:
+        return {"Upload-Checksum": f"sha256 {base64.b64encode(bytes.fromhex(self._output.sha256)).decode()}"}
 
     def _offset(self, answer: httpx2.Response) -> int:
         text = answer.headers.get("upload-offset", "")

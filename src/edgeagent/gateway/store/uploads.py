@@ -195,6 +195,9 @@ def _check_attempt(tx: Tx, new: Upload) -> None:
     if not _holds(tx, new.owner):
         raise LookupError(new.owner.attempt_id)
     attempt_id = new.owner.attempt_id
+    # One upload for each output: of an older one its node may never have heard, where the answer was lost.
+    older = (uploads.c.attempt_id == attempt_id, uploads.c.name == new.name, uploads.c.finished_at.is_(None))
+    tx.connection.execute(sa.delete(uploads).where(*older))
     coming = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(uploads.c.length_bytes), 0)).where(
         uploads.c.attempt_id == attempt_id, uploads.c.finished_at.is_(None), uploads.c.expires_at > tx.now
     )

@@ -1,0 +1,158 @@
+"""A node's uploads to a real gateway, over a line that spoils them, and where the gateway will never take them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import attrs
+import pytest
+import sqlalchemy as sa
+import trio
+from scripted import PortGateway, submit
+
+from edgeagent.errors import RefusedError
+from edgeagent.gateway.store.engine import open_engine
+from edgeagent.gateway.store.tables import uploads as table
+from edgeagent.node import uploads
+from edgeagent.rest import Rest
+from edgeagent.wire.messages import Output
+from edgeagent.wire.urls import GatewayUrl
+
+#: No header holds this; a file of nothing else holds it in whatever pieces it travels.
+CLEAN, SPOILED = b"\xff" * 64, b"\xff" * 63 + b"\xfe"
+SMALL, LARGE = 1000, uploads.SMALL_BYTES + 1000
+
+
+@attrs.define
+class Line:
+    """A proxy in front of the gateway that spoils the bodies of the next so many requests."""
+
+    gateway: PortGateway
+    spoil: int = 0
+    carried: int = 0
+    _bad: bool = False
+
+    async def run(self, nursery: trio.Nursery) -> str:
+        """Serve until the nursery ends; return the address."""
+        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        nursery.start_soon(trio.serve_listeners, self._carry, [listener])
+        return f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
+
+    async def _carry(self, node: trio.SocketStream) -> None:
+        host, port = self.gateway.url.removeprefix("http://").split(":")
+        async with node, await trio.open_tcp_stream(host, int(port)) as gateway, trio.open_nursery() as nursery:
+            nursery.start_soon(self._pass_on, node, gateway, self._seen, nursery.cancel_scope)
+            nursery.start_soon(self._pass_on, gateway, node, bytes, nursery.cancel_scope)
+
+    def _seen(self, data: bytes) -> bytes:
+        if data.startswith((b"POST ", b"PATCH ", b"HEAD ")):
+            self.carried += 1
+            self._bad, self.spoil = self.spoil > 0, max(0, self.spoil - 1)
+        return data.replace(CLEAN, SPOILED) if self._bad else data
+
+    async def _pass_on(
+        self, source: trio.SocketStream, to: trio.SocketStream, seen: Callable[[bytes], bytes], scope: trio.CancelScope
+    ) -> None:
+        with contextlib.suppress(trio.BrokenResourceError):  # either end may hang up
+            async for data in source:
+                await to.send_all(seen(data))
+        scope.cancel()
+
+
+@attrs.define
+class Bench:
+    """A node that holds an attempt, behind a line."""
+
+    line: Line
+    url: str
+    token: str
+    attempt_id: str
+    directory: Path
+
+    def output(self, size: int) -> Output:
+        """Leave an output of so many bytes."""
+        data = b"\xff" * size
+        self.path.write_bytes(data)
+        return Output(name="out", size_bytes=size, sha256=hashlib.sha256(data).hexdigest())
+
+    @property
+    def path(self) -> Path:
+        """Where the output lies."""
+        return self.directory / "0"
+
+    async def put(self, output: Output) -> None:
+        """Try once to upload it."""
+        async with Rest(GatewayUrl.parse(self.url)) as rest:
+            await uploads.put(rest, self.token, self.attempt_id, output, self.path)
+
+    def stored(self) -> list[tuple[bool, int]]:
+        """Return the uploads of the gateway's database: whether finished, and how far."""
+        engine = open_engine(self.line.gateway.data_dir / "gateway.db", writer=False)
+        try:
+            with engine.connect() as connection:
+                rows = connection.execute(sa.select(table.c.finished_at, table.c.offset_bytes)).all()
+        finally:
+            engine.dispose()
+        return [(row.finished_at is not None, row.offset_bytes) for row in rows]
+
+
+@pytest.fixture
+async def bench(port_gateway: PortGateway, nursery: trio.Nursery, tmp_path: Path) -> AsyncIterator[Bench]:
+    """See there."""
+    operator = await port_gateway.enlist()
+    async with port_gateway.http(await port_gateway.account()) as http, port_gateway.as_node(operator) as node:
+        await node.ready()
+        await submit(http)
+        dispatch = await node.accept()
+        line = Line(port_gateway)
+        url = await line.run(nursery)
+        (tmp_path / "outputs").mkdir()
+        yield Bench(line, url, operator.token, dispatch.attempt_id, tmp_path / "outputs")
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_what_was_spoiled_on_the_way_is_sent_again(bench: Bench, size: int) -> None:
+    """The gateway tells by the digest, the node that its own file is right; one upload is left, and it is complete."""
+    output = bench.output(size)
+    bench.line.spoil = 2  # of a large file: its creation, which has no body, and the body
+
+    await bench.put(output)
+
+    assert bench.stored() == [(True, size)]
+    assert not list(bench.directory.glob("*.upload"))
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE])
+async def test_a_line_that_spoils_everything_is_not_tried_for_ever(bench: Bench, size: int) -> None:
+    """After three times the result has to do without the file; nothing of it stays on either side."""
+    output = bench.output(size)
+    bench.line.spoil = 1000
+
+    with pytest.raises(RefusedError, match="3 times"):
+        await bench.put(output)
+
+    assert bench.line.carried <= 6
+    assert len(bench.stored()) <= 1
+    assert not list(bench.directory.glob("*.upload"))
+
+
+async def test_an_upload_that_may_not_begin_is_refused_once(bench: Bench) -> None:
+    """A 422 that is not about the bytes is the gateway's last word, however right the file is."""
+    for size in (0, SMALL, LARGE):
+        before = bench.line.carried
+        with pytest.raises(RefusedError, match="name, a file name"):
+            await bench.put(attrs.evolve(bench.output(size), name=".."))
+        assert bench.line.carried == before + 1
+
+
+async def test_a_file_that_has_changed_is_refused(bench: Bench) -> None:
+    """What lies there is not what the result says: no line is at fault, so it is not sent again."""
+    output = bench.output(LARGE)
+    for data in (b"x" * LARGE, b"\xff" * (LARGE - 1), b"\xff" * (LARGE + 1)):
+        bench.path.write_bytes(data)
+        with pytest.raises(RefusedError, match="has changed"):
+            await bench.put(output)
+    assert bench.line.carried == 2  # of the first: the others are seen by their size
