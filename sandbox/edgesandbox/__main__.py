@@ -8,7 +8,7 @@ import os
 import sys
 from typing import NoReturn, TextIO
 
-from edgesandbox import order, runner
+from edgesandbox import order, remedies, runner
 from edgesandbox.client import Zygote
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.report import Outcome, Report
@@ -156,8 +156,11 @@ def _check(options: argparse.Namespace) -> int:
             pass
     except SandboxUnavailable as unavailable:
         problem = str(unavailable)
+    host = remedies.look()
+    advice = {name: remedies.remedy(name, why, host) for name, why in zygote.not_enforced.items()}
     if options.json:
         facts = {"tier": zygote.tier or None, "enforced": zygote.enforced, "not_enforced": zygote.not_enforced}
+        facts["remedies"] = advice
         print(json.dumps({"schema": "edgesandbox.check/1", **facts, "problem": problem or None}))
     elif problem:
         print(problem, file=sys.stderr)
@@ -167,6 +170,7 @@ def _check(options: argparse.Namespace) -> int:
             print(f"  enforced      {name}")
         for name, reason in zygote.not_enforced.items():
             print(f"  not enforced  {name}: {reason}")
+            print(f"                {advice[name]}")
     return 1 if problem else 0
 
 

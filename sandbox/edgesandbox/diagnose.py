@@ -17,7 +17,7 @@ _SETTINGS = (
         "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
     ),
 )
-_CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
+CONTAINER_MARKS = ("/.dockerenv", "/run/.containerenv")
 
 
 def advise(problem: str, *, host: Path = Path("/")) -> str:
@@ -27,17 +27,21 @@ def advise(problem: str, *, host: Path = Path("/")) -> str:
         problem: what the kernel refused.
         host: root of the tree in which the settings are read.
     """
-    start = f"this host cannot confine jobs: {problem}"
+    return f"this host cannot confine jobs: {problem}; {namespaces(host)}"
+
+
+def namespaces(host: Path = Path("/")) -> str:
+    """Return what to type to be given namespaces, by the settings below ``host``."""
     for path, bad, command in _SETTINGS:
         try:
             value = (host / path.lstrip("/")).read_text().strip()
         except OSError:
             continue
         if value == bad:
-            return f"{start}; type: {command}"
-    if any((host / mark.lstrip("/")).exists() for mark in _CONTAINER_MARKS):
+            return f"type: {command}"
+    if any((host / mark.lstrip("/")).exists() for mark in CONTAINER_MARKS):
         return (
-            f"{start}; start the container with the profile docker/seccomp.json of this project: --security-opt "
+            "start the container with the profile docker/seccomp.json of this project: --security-opt "
             "seccomp=docker/seccomp.json --security-opt apparmor=unconfined --security-opt systempaths=unconfined"
         )
-    return f"{start}; it needs Linux 5.12 or later with user namespaces (CONFIG_USER_NS), check: unshare --user true"
+    return "it needs Linux 5.12 or later with user namespaces (CONFIG_USER_NS), check: unshare --user true"

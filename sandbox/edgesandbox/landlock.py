@@ -8,6 +8,7 @@ outside.
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
@@ -29,6 +30,15 @@ def abi() -> int:
         return linux.landlock_create_ruleset(b"", 1)
     except OSError:
         return 0
+
+
+def disabled() -> bool:
+    """Return whether this kernel has Landlock, and it was switched off when the machine started (lsm=)."""
+    try:
+        linux.landlock_create_ruleset(b"", 1)
+    except OSError as problem:
+        return problem.errno == errno.EOPNOTSUPP
+    return False
 
 
 def rights(version: int) -> int:

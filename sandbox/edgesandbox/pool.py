@@ -2,8 +2,8 @@
 
 A thread of the agent refills the pool: when a job that was started in one has ended, or else within a second, and never
 while somebody waits for a cold one.  To wake it sooner would delay the job that is just starting.  It drops those that
-die, and all of them while the machine is short of memory.  Each is handed out once at most: whoever takes a box out of
-the list, under the lock, owns it.
+die, and all of them while the machine, or a group of processes that this one is in, is short of memory.  Each is handed
+out once at most: whoever takes a box out of the list, under the lock, owns it.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgesandbox.errors import SetupFailed
+from edgesandbox.headroom import Headroom
 from edgesandbox.spec import Spec
 
 if TYPE_CHECKING:
@@ -28,15 +28,9 @@ if TYPE_CHECKING:
 SETTLE_S = 0.005
 # How often memory and the number of boxes are looked at; also the pause after a box that died by itself.
 LOOK_EVERY_S = 1.0
-# Shares of the machine's memory that are available: below the first the pool is emptied, above the second refilled.
+# Shares of the memory that are left, of the machine's or of a group's: below the first the pool is emptied, above the
+# second refilled.
 SHORT, ENOUGH = 0.10, 0.15
-MEMINFO = Path("/proc/meminfo")
-
-
-def available_share(meminfo: str) -> float:
-    """Return how much of the machine's memory can be had, from the text of /proc/meminfo; 1.0 where it says nothing."""
-    fields = {name: value.split()[0] for name, _, value in (line.partition(":") for line in meminfo.splitlines())}
-    return int(fields.get("MemAvailable", 1)) / int(fields.get("MemTotal", 1))
 
 
 class Pool:
@@ -114,11 +108,12 @@ class Pool:
 
     def _run(self) -> None:
         rest = False
+        headroom = Headroom()
         while not self._closing.is_set():
             if rest:
                 self._closing.wait(LOOK_EVERY_S)
             rest = self._drop_dead()
-            share = available_share(MEMINFO.read_text())
+            share = headroom.share()
             if share < SHORT:
                 self._drop_all()
             elif share >= ENOUGH and not rest:

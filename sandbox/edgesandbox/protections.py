@@ -86,6 +86,7 @@ _NO_NAMESPACE = {
     "rlimit_nproc": "a watchdog counts the job's processes instead; up to as many more as the machine has can be there "
     "between two looks",
 }
+NO_NAMESPACES = "no namespaces here"
 _NO_GROUPS = {
     "cgroup_pids": "as rlimit_nproc",
     "cgroup_devices": "Landlock lets jobs open five harmless devices and no others",
@@ -98,7 +99,7 @@ def without_namespaces(*, separate_ids: bool) -> tuple[tuple[str, ...], dict[str
         *_WITHOUT_NAMESPACES,
         *(("separate_user_id", "rlimit_nproc", "capabilities_unobtainable") if separate_ids else ()),
     ]
-    missing = {**MISSING, **{name: f"no namespaces here: {why}" for name, why in _NO_NAMESPACE.items()}, **_NO_GROUPS}
+    missing = {**MISSING, **{name: f"{NO_NAMESPACES}: {why}" for name, why in _NO_NAMESPACE.items()}, **_NO_GROUPS}
     return tuple(have), {name: why for name, why in missing.items() if name not in have}
 
 

@@ -162,7 +162,8 @@ async def test_a_server_that_is_no_gateway_fails(home: Path, nursery: trio.Nurse
 @pytest.mark.needs("sandbox")
 def test_the_command_says_all_and_its_exit_code_is_the_worst(tmp_path: Path) -> None:
     """A machine that is no node yet: everything is looked at, one thing FAILs."""
-    done = CliRunner().invoke(main, ["doctor", "--json"], env={"EDGEAGENT_HOME": str(tmp_path / "none")})
+    environ = {"EDGEAGENT_HOME": str(tmp_path / "none"), "HEALTH_PORT": "0"}
+    done = CliRunner().invoke(main, ["doctor", "--json"], env=environ)
 
     document = json.loads(done.stdout)
     assert (1, "edgeagent.doctor/1", 1) == (done.exit_code, document["schema"], document["counts"]["FAIL"])

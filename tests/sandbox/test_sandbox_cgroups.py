@@ -139,6 +139,23 @@ def test_processor_time_that_nobody_collects_is_counted(run, tier_a):
     assert free.report.cpu_s < 2  # its own, for 25 forks, which take an emulated processor a second
 
 
+HEADROOM = """
+import json
+from edgesandbox.headroom import Headroom
+before = Headroom().share()
+taken = bytearray(b"x") * (48 << 20)
+print(json.dumps([before, Headroom().share()]))
+"""
+
+
+def test_the_limit_of_a_group_is_seen_by_those_in_it(keeper):
+    """A process that fills its own group, as an agent in a container would, sees what is left of the limit go."""
+    before, after = in_group(keeper, Limits(memory_bytes=64 << 20), HEADROOM)
+
+    assert before > 0.5
+    assert after < 0.25
+
+
 BOMB = """
 import os, sys, time
 children = []

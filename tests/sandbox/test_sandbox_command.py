@@ -355,3 +355,16 @@ def test_check_prints_a_document(capsys):
     document = json.loads(capsys.readouterr().out)
     assert ("edgesandbox.check/1", None) == (document["schema"], document["problem"])
     assert protections.tier(tuple(document["enforced"])) == document["tier"]
+    assert document["not_enforced"].keys() == document["remedies"].keys()
+
+
+def test_check_says_what_to_type(capsys):
+    """Below each protection that is missing: in tier C there are many."""
+    with_tier_c = main(["check", "--allow-tier-c"])
+
+    lines = capsys.readouterr().out.splitlines()
+    missing = [number for number, line in enumerate(lines) if line.startswith("  not enforced  ")]
+    assert 0 == with_tier_c
+    assert missing
+    for number in missing:
+        assert lines[number + 1].strip().startswith(("type: ", "nothing to type: ")), lines[number]

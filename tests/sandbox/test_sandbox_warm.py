@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from sandboxing import HERE, LIMITS, descendants, family, hear, mounts, read_all, report_of, runs, settled, wait_until
 
-from edgesandbox import Box, SetupFailed, Spec, Zygote, pool
+from edgesandbox import Box, SetupFailed, Spec, Zygote, headroom
 from edgesandbox.client import probe_question
 
 SIZE = 2
@@ -293,7 +293,7 @@ def test_the_pool_is_emptied_when_memory_is_short(own, tmp_path, monkeypatch):
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal:  1000 kB\nMemAvailable:  99 kB\n")
 
-    monkeypatch.setattr(pool, "MEMINFO", meminfo)
+    monkeypatch.setattr(headroom, "MEMINFO", meminfo)
 
     wait_until(lambda: not own.ready)
     wait_until(lambda: by_role(own) == (set(), set()))
@@ -302,19 +302,6 @@ def test_the_pool_is_emptied_when_memory_is_short(own, tmp_path, monkeypatch):
         assert "here" == hear(box)
     meminfo.write_text("MemTotal:  1000 kB\nMemAvailable:  150 kB\n")
     wait_until(lambda: own.ready == SIZE)
-
-
-@pytest.mark.parametrize(
-    ("text", "share"),
-    [
-        ("MemTotal:       2000 kB\nMemFree:  1 kB\nMemAvailable:    500 kB\nHugePages_Total:       0\n", 0.25),
-        ("MemTotal: 2000 kB\nMemAvailable: 0 kB\n", 0.0),
-        ("", 1.0),
-    ],
-)
-def test_the_available_share_is_read_from_meminfo(text, share):
-    """What the kernel says can be had without swapping, of all there is."""
-    assert share == pool.available_share(text)
 
 
 def test_limits_that_the_kernel_refuses_are_said_to_whoever_asks():
