@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import functools
 import os
 import platform
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterable
 
@@ -176,7 +178,22 @@ def open_beneath(dir_fd: int, path: str, flags: int) -> int:
     result = _libc.syscall(
         ctypes.c_long(_OPENAT2), ctypes.c_long(dir_fd), os.fsencode(path), ctypes.byref(how), ctypes.c_size_t(24)
     )
+    # systemd's RestrictSUIDSGID= takes openat2 away, since a filter cannot read the mode that it is given.
+    if result < 0 and ctypes.get_errno() == errno.ENOSYS:
+        return _open_child(dir_fd, path, flags)
     return _check(int(result), f"openat2 {path}")
+
+
+def _open_child(dir_fd: int, name: str, flags: int) -> int:
+    """Do the same with openat for a single name, which can lead out of the directory only by being a link."""
+    if name in ("", ".", "..") or "/" in name:
+        raise OSError(errno.ENOSYS, f"{name!r} is not a single name, and there is no openat2")
+    try:
+        return os.open(name, flags | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    except NotADirectoryError:
+        if stat.S_ISLNK(os.lstat(name, dir_fd=dir_fd).st_mode):
+            raise OSError(errno.ELOOP, f"open {name}: {os.strerror(errno.ELOOP)}") from None
+        raise
 
 
 def write_file(path: str, text: str) -> None:

@@ -7,7 +7,17 @@ import os
 import pytest
 from sandboxing import hear, report_of, say
 
-from edgesandbox import OutputRefused
+from edgesandbox import OutputRefused, linux
+
+#: A number that no kernel has a call for.
+NO_CALL = 0xFFFF
+
+
+@pytest.fixture(autouse=True, params=["openat2", "openat"])
+def call(request, monkeypatch):
+    """With openat2, and where a filter such as systemd's says that there is none."""
+    if request.param == "openat":
+        monkeypatch.setattr(linux, "_OPENAT2", NO_CALL)
 
 
 @pytest.fixture
@@ -92,3 +102,16 @@ def test_descriptors_are_closed(tree):
         break
 
     assert before == os.listdir("/proc/self/fd")
+
+
+@pytest.mark.parametrize("path", ["", ".", "..", "a/b", "/etc", "../x"])
+def test_without_openat2_nothing_but_a_name_is_opened(path, tmp_path, monkeypatch):
+    """A path could lead out of the directory where it cannot be had from the kernel that it does not."""
+    monkeypatch.setattr(linux, "_OPENAT2", NO_CALL)
+    directory = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
+
+    try:
+        with pytest.raises(OSError, match="not a single name"):
+            linux.open_beneath(directory, path, os.O_RDONLY)
+    finally:
+        os.close(directory)
