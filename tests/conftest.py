@@ -14,6 +14,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
+    import browsing
     import postgres_server
 
 # CI machines are slow and shared: a property says something about values, never about time.
@@ -62,6 +63,12 @@ def _postgresql() -> str | None:
     return postgres_server.missing()
 
 
+def _chromium() -> str | None:
+    if shutil.which("chromium") is None:
+        return "chromium is not installed"
+    return None if importlib.util.find_spec("playwright") else "playwright is not installed"
+
+
 def _program(name: str) -> Callable[[], str | None]:
     return lambda: None if shutil.which(name) else f"{name} is not installed"
 
@@ -78,7 +85,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "cc": _program("cc"),
     "sandbox": _user_namespaces,
     "root": _root,
-    "chromium": _program("chromium"),
+    "chromium": _chromium,
     "hledger": _program("hledger"),
     "nvidia-ml-py": _module("pynvml", "nvidia-ml-py"),
     "setpriv": _program("setpriv"),
@@ -96,6 +103,15 @@ def postgresql() -> Iterator[postgres_server.Server]:
 
     with postgres_server.running() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[browsing.Browser]:
+    """A Chromium of this run's own; what uses it is marked ``needs("chromium")``."""
+    import browsing
+
+    with browsing.running() as chromium:
+        yield chromium
 
 
 #: Set by CI, on a machine where every test can run: there, a skipped test is a failure.

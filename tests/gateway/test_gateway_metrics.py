@@ -8,8 +8,9 @@ import trio
 from scripted import PortGateway, refused, submit
 
 from edgeagent.gateway.accounts import create_token
-from edgeagent.gateway.metrics import MAX_TYPES, Histogram, bounded, sample
+from edgeagent.gateway.metrics import MAX_TYPES, Histogram, bounded
 from edgeagent.gateway.scopes import Scope
+from edgeagent.wire.exposition import sample
 
 
 def test_a_histogram_counts_up_to_each_bound() -> None:

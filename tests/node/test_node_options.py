@@ -63,6 +63,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "fetch.s3_region": ("eu-central-1", "eu-west-1", "us-west-2"),
     "fetch.s3_keys": ("/a", "/b", "/c"),
     "health.port": ("1234", "0", "65535"),
+    "health.names": ("a.example.com", "b.example.com,c", "[]"),
     "gateway_url": ("https://file.example.com", "https://env.example.com", "https://flag.example.com"),
     "node_id": ("file", "env", "flag"),
     "jwt_token": ("file", "env", ""),

@@ -1,4 +1,4 @@
-"""The gateway's figures in Prometheus' text format.  Pure; every label has few values, whatever strangers send."""
+"""What the gateway's figures are counted with.  Pure; every label has few values, whatever strangers send."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from collections.abc import Iterable, Mapping
 
 #: Most job types that have lines of their own; the rest are ``other`` together.
 MAX_TYPES = 50
-
-Labels = Mapping[str, str]
 
 
 class Histogram:
@@ -35,17 +33,6 @@ class Histogram:
         yield f"{name}_count {total}"
 
 
-def family(name: str, kind: str, about: str, samples: Iterable[str]) -> str:
-    """Return one metric: what it is, and its samples."""
-    return "\n".join([f"# HELP {name} {about}", f"# TYPE {name} {kind}", *samples, ""])
-
-
-def sample(name: str, value: float, labels: Labels | None = None) -> str:
-    """Return one sample."""
-    told = ",".join(f'{key}="{_escaped(text)}"' for key, text in (labels or {}).items())
-    return f"{name}{{{told}}} {value}" if told else f"{name} {value}"
-
-
 def bounded(counts: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
     """Return counts by state and job type, with the rarer types taken together."""
     by_type: Counter[str] = Counter()
@@ -56,7 +43,3 @@ def bounded(counts: Mapping[tuple[str, str], int]) -> Counter[tuple[str, str]]:
     for (state, job_type), count in counts.items():
         found[state, job_type if job_type in kept else "other"] += count
     return found
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -81,6 +81,15 @@ class Api:
         headers = {"Authorization": f"Bearer {token}"}
         return await self._rest.call("POST", "/nodes/heartbeat", json={"current_load": load}, headers=headers)
 
+    async def earnings(self, token: str) -> Json:
+        """Return what the node has earned this month, as the gateway's books have it.
+
+        Raises:
+            RefusedError: the gateway does not accept the token, or keeps no such books.
+            UnreachableError: no gateway answered.
+        """
+        return await self._rest.call("GET", "/nodes/me/earnings", headers={"Authorization": f"Bearer {token}"})
+
     def _odd(self) -> UnreachableError:
         return UnreachableError(f"{self._gateway} does not answer as an edgeagent gateway does; check the address")
 

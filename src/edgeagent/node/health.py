@@ -1,6 +1,6 @@
-"""``GET /health`` on the operator's own machine: whether the node is up and linked.
+"""The node's own port, on its operator's machine: ``/health``, whether it is up and linked, and what ``page`` shows.
 
-A raw ASGI application under hypercorn, since one path is not worth a framework.
+A raw ASGI application under hypercorn, since a few paths are not worth a framework.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ import trio
 from hypercorn.config import Config
 
 from edgeagent.errors import EdgeAgentError
+from edgeagent.node.page.site import Answer, Site
 
 log = structlog.get_logger()
 
-_JSON = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+_JSON = {"content-type": "application/json", "cache-control": "no-store"}
 _WHY = {
     errno.EADDRINUSE: "is in use by another program",
     errno.EACCES: "may not be used without root",
@@ -49,9 +50,10 @@ async def run(
     connected: Callable[[], bool],
     *,
     warnings: Callable[[], list[str]] = list,
+    site: Site | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve ``/health`` on ``listener`` until cancelled; ready with the address as a URL.
+    """Serve ``/health``, and what ``site`` has, on ``listener`` until cancelled; ready with the address as a URL.
 
     Args:
         listener: closed at the end.
@@ -64,12 +66,10 @@ async def run(
         if scope["type"] == "lifespan":
             await _lifespan(receive, send)
         elif scope["type"] == "http":
-            status, document = _answer(
-                scope["method"], scope["path"], connected(), trio.current_time() - started, warnings()
-            )
-            body = b"" if scope["method"] == "HEAD" else json.dumps(document).encode()
-            await send({"type": "http.response.start", "status": status, "headers": _JSON})
-            await send({"type": "http.response.body", "body": body})
+            answer = await _answer(scope, connected(), trio.current_time() - started, warnings(), site)
+            headers = [(name.encode(), value.encode()) for name, value in answer.headers.items()]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else answer.body})
 
     host, port = listener.getsockname()[:2]
     config = Config()
@@ -84,18 +84,26 @@ async def run(
         task_status.started(url)
 
 
-def _answer(
-    method: str, path: str, connected: bool, uptime_s: float, warnings: list[str]
-) -> tuple[int, dict[str, Any]]:
-    if path != "/health":
-        return 404, {"detail": "there is only /health here"}
-    if method not in ("GET", "HEAD"):
-        return 405, {"detail": "use GET"}
+async def _answer(scope: Any, connected: bool, uptime_s: float, warnings: list[str], site: Site | None) -> Answer:
+    if scope["method"] not in ("GET", "HEAD"):
+        return _json(405, {"detail": "use GET"})
+    if scope["path"] == "/health":
+        return _health(connected, uptime_s, warnings)
+    host = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "")
+    found = None if site is None else await site.answer(scope["path"], host)
+    return found or _json(404, {"detail": "there are only /, /health and /metrics here"})
+
+
+def _health(connected: bool, uptime_s: float, warnings: list[str]) -> Answer:
     status = "healthy" if connected else "degraded"
     document: dict[str, Any] = {"status": status, "relay_connected": connected, "uptime_seconds": int(uptime_s)}
     if warnings:
         document["warnings"] = warnings
-    return (200 if connected else 503), document
+    return _json(200 if connected else 503, document)
+
+
+def _json(status: int, document: dict[str, Any]) -> Answer:
+    return Answer(status, _JSON, json.dumps(document).encode())
 
 
 async def _lifespan(receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:

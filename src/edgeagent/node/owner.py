@@ -81,8 +81,12 @@ class Owner:
             warnings=self.warnings(),
         )
 
+    async def state(self) -> Json:
+        """Return the same as a document."""
+        return document(await self.snapshot())
+
     async def _state(self, request: Json) -> Json:
-        return {"state": document(await self.snapshot())}
+        return {"state": await self.state()}
 
     async def _pause(self, request: Json) -> Json:
         for_s = _seconds(request, "for_s")

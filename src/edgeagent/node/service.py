@@ -35,6 +35,8 @@ from edgeagent.node.inputs import Inputs
 from edgeagent.node.options import storage
 from edgeagent.node.options.settings import Settings
 from edgeagent.node.owner import Owner
+from edgeagent.node.page.earned import Earned
+from edgeagent.node.page.site import Site
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.node.slots import NO_GPUS, GpuRules, default_slots
 from edgeagent.node.spool import open_spool
@@ -103,6 +105,8 @@ async def run(
                     credentials.renew(token)
                 return token is not None
 
+            site = Site(Earned(lambda: api.earnings(credentials.token)), settings.health.names)
+
             async def obey(parts: rings.Parts) -> None:
                 listener = control.listen(identity.home)
                 owner = Owner(
@@ -113,6 +117,7 @@ async def run(
                     cache=lambda: {"used_bytes": cache.used_bytes, "evictable_bytes": cache.evictable_bytes},
                     warnings=lambda: tuple(filter(None, [disk.warning])),
                 )
+                site.state = owner.state
                 if listener is not None:
                     await control.run(listener, owner.orders())
 
@@ -133,7 +138,9 @@ async def run(
                     upload=upload,
                     spool=spool,
                     credentials=credentials,
-                    health=functools.partial(health.run, listener, warnings=lambda: list(filter(None, [disk.warning]))),
+                    health=functools.partial(
+                        health.run, listener, warnings=lambda: list(filter(None, [disk.warning])), site=site
+                    ),
                     prove=prove if identity.token_in_file else None,
                     clocks=functools.partial(clockcheck.compare, identity.gateway),
                     disk=disk,

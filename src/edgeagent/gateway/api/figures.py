@@ -15,13 +15,13 @@ from litestar.datastructures import State
 
 from edgeagent.gateway.api.describe import ACCOUNT
 from edgeagent.gateway.api.guards import TheHub, administrators_only
-from edgeagent.gateway.metrics import bounded, family, sample
+from edgeagent.gateway.metrics import bounded
 from edgeagent.gateway.store import Tx
 from edgeagent.gateway.store.tables import jobs
+from edgeagent.wire.exposition import CONTENT_TYPE, family, sample
 
 #: Seconds that one count of all jobs is good for.
 FRESH_S = 10.0
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
 @attrs.frozen
@@ -30,7 +30,7 @@ class _Counted:
     jobs: Counter[tuple[str, str]]
 
 
-@get("/metrics", guards=[administrators_only], media_type=TEXT, security=[{ACCOUNT: []}], tags=["network"])
+@get("/metrics", guards=[administrators_only], media_type=CONTENT_TYPE, security=[{ACCOUNT: []}], tags=["network"])
 async def metrics(hub: TheHub, state: State) -> Response[str]:
     """Show the gateway's figures in Prometheus' text format; needs a token of scope admin."""
     counted: _Counted | None = state.get("jobs_counted")
@@ -70,7 +70,7 @@ async def metrics(hub: TheHub, state: State) -> Response[str]:
             hub.store.batches.lines("edgeagent_writer_batch_size"),
         ),
     ]
-    return Response("".join(families), media_type=TEXT)
+    return Response("".join(families), media_type=CONTENT_TYPE)
 
 
 def _count(tx: Tx) -> dict[tuple[str, str], int]:

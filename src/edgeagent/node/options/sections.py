@@ -64,10 +64,15 @@ class Log:
 
 @attrs.frozen(kw_only=True)
 class Health:
-    """The health check."""
+    """The health check, the status page and the figures, on one port."""
 
-    host: str = option(Text("an address of this machine"), "127.0.0.1", "Address that the health check listens on.")
-    port: int = option(Whole(0, 65535), 8081, "Port of the health check; 0 takes a free one.", env="HEALTH_PORT")
+    host: str = option(
+        Text("an address of this machine"), "127.0.0.1", "Address that the health check and the status page listen on."
+    )
+    port: int = option(Whole(0, 65535), 8081, "Their port; 0 takes a free one.", env="HEALTH_PORT")
+    names: tuple[str, ...] = option(
+        Names("a list of host names"), (), "What this machine is called by those who look at the page from elsewhere."
+    )
 
 
 @attrs.frozen(kw_only=True)
