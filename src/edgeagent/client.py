@@ -1,21 +1,23 @@
-"""The submitter's side of the REST API: what ``edgeagent job`` and the demo call.
+"""The submitter's side of the REST API: what ``edgeagent job``, ``edgeagent files`` and the demo call.
 
 Values come back as the gateway's JSON; every fault is one of ``edgeagent.errors`` with a line that says what to do.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import trio
 
+from edgeagent import downloading, uploading
+from edgeagent.downloading import Wanted
 from edgeagent.errors import EdgeAgentError, RefusedError, UnreachableError
 from edgeagent.events import Follower
 from edgeagent.rest import Json, Rest
+from edgeagent.uploading import Moved
 
 #: Job states from which there is no way on.
 ENDED = frozenset({"COMPLETED", "FAILED", "CANCELLED"})
@@ -25,6 +27,10 @@ PAGE = 200
 POLL_S = 0.2
 #: Seconds before a stream of events is opened again, after the first time without any event, the second ...
 RECONNECT_S = (0.5, 1.0, 2.0, 4.0, 8.0)
+
+
+def _unseen(_there: int, _size: int) -> None:
+    """Nobody looks."""
 
 
 class Client(Rest):
@@ -156,21 +162,51 @@ class Client(Rest):
         target: Path = directory / name
         if target.parent != directory or name in ("", ".", ".."):
             raise EdgeAgentError(f"the gateway names an output {name!r}, which is not a file name; not saved")
-        part = directory / f".{name}.part"
-        await trio.Path(directory).mkdir(parents=True, exist_ok=True)
-        digest = hashlib.sha256()
-        try:
-            with part.open("wb") as file:
-                async with self.stream("GET", _job(job_id, "outputs", name)) as response:
-                    async for chunk in response.aiter_bytes():
-                        digest.update(chunk)
-                        await trio.to_thread.run_sync(file.write, chunk)
-            if digest.hexdigest() != output["sha256"]:
-                raise EdgeAgentError(f"{name} arrived damaged; ask for the result again")
-            part.rename(target)
-        finally:
-            part.unlink(missing_ok=True)
+        path = _job(job_id, "outputs", name)
+        wanted = Wanted(path=path, sha256=output["sha256"], size_bytes=output["size_bytes"])
+        await downloading.download(self, wanted, target, _unseen)
         return target
+
+    async def upload(self, path: Path, moved: Moved = _unseen) -> Json:
+        """Upload a file that jobs may refer to (see ``uploading.upload``); ``moved`` is told how far it is."""
+        return await uploading.upload(self, path, moved)
+
+    async def files(self) -> AsyncIterator[Json]:
+        """Yield the account's files, newest first, page by page."""
+        wanted: dict[str, int] = {"limit": PAGE}
+        while True:
+            answer = await self.call("GET", "/files", params=wanted)
+            for one in answer["files"]:
+                yield one
+            if answer.get("next") is None:
+                return
+            wanted["before"] = answer["next"]
+
+    async def fetch(self, sha256: str, target: Path, moved: Moved = _unseen) -> Path:
+        """Save one of the account's files at ``target``, its digest checked, and return where it lies.
+
+        Args:
+            target: where ``target`` is a directory, the file goes there under the name it was uploaded with.
+        """
+        path = f"/files/{quote(sha256, safe='')}"
+        async with self.stream("HEAD", path, taken=(404,)) as answer:
+            if answer.status_code == 404:  # whose text a HEAD has not
+                raise RefusedError(f"you have no file sha256:{sha256} on this gateway")
+            size = answer.headers.get("content-length", "")
+            name = answer.headers.get("content-disposition", "").partition("filename*=UTF-8''")[2]
+        if not size.isdecimal():
+            raise UnreachableError("the gateway does not say how large the file is")
+        if await trio.Path(target).is_dir():
+            plain = Path(unquote(name)).name
+            target /= sha256 if plain in ("", "..") else plain
+        wanted = Wanted(path=path, sha256=sha256, size_bytes=int(size))
+        await downloading.download(self, wanted, target, moved)
+        return target
+
+    async def release(self, sha256: str) -> None:
+        """Let go of one of the account's files."""
+        async with self.stream("DELETE", f"/files/{quote(sha256, safe='')}"):
+            pass
 
 
 def _job(*parts: str) -> str:

@@ -27,7 +27,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return invoke
 
 
-@pytest.mark.parametrize("command", [(), ("register",), ("run",), ("job",), ("job", "submit"), ("gateway",), ("demo",)])
+@pytest.mark.parametrize(
+    "command", [(), ("register",), ("run",), ("job",), ("job", "submit"), ("files",), ("gateway",), ("demo",)]
+)
 def test_every_command_explains_itself(run, command: tuple[str, ...]) -> None:
     """--help works everywhere and says what the command does."""
     result = run(*command, "--help")
@@ -58,7 +60,10 @@ def test_the_version_is_the_packages(run) -> None:
         (("job", "submit", "echo", "--payload", "{"), "not JSON"),
         (("job", "submit", "echo", "--payload", "@missing.json"), "cannot read missing.json"),
         (("job", "submit", "echo", "--output", "x"), "--output needs --wait"),
+        (("files", "list"), "set EDGEAGENT_TOKEN"),
         (("gateway", "run", "--data", "x", "--port", "99999"), "--port"),
+        (("gateway", "run", "--data", "x", "--quota", "much"), "is not a size"),
+        (("gateway", "run", "--data", "x", "--keep-outputs", "0"), "must be kept for some time"),
         (
             ("gateway", "token", "create", "--data", "x", "--name", "n", "--credits", "many"),
             "is not a number of credits",

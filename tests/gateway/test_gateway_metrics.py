@@ -5,11 +5,14 @@ from __future__ import annotations
 from functools import partial
 
 import trio
-from scripted import PortGateway, refused, submit
+import trio.testing
+from scripted import FILE, MemoryGateway, PortGateway, announced, pieces, refused, submit
 
 from edgeagent.gateway.accounts import create_token
+from edgeagent.gateway.api import figures
 from edgeagent.gateway.metrics import MAX_TYPES, Histogram, bounded
 from edgeagent.gateway.scopes import Scope
+from edgeagent.gateway.store.uploads import Owner
 from edgeagent.wire.exposition import sample
 
 
@@ -59,8 +62,25 @@ async def test_the_figures_are_the_gateways(port_gateway: PortGateway) -> None:
     assert "edgeagent_queue_depth 1" in told
     assert 'edgeagent_nodes{state="HEALTHY"} 1' in told
     assert "edgeagent_links 1" in told
+    assert "edgeagent_open_uploads 0" in told
     assert "edgeagent_dispatch_latency_seconds_count 1" in told
     assert 'edgeagent_writer_batch_size_bucket{le="1"} 0' not in told
+
+
+async def test_files_are_counted(autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway) -> None:
+    """What is kept as of the last collection, what has come, whether it is complete or not, and what comes."""
+    hub, owner = memory_gateway.hub, Owner(await memory_gateway.account())
+    await memory_gateway.give(owner)
+    await hub.uploads.begin(announced("half", owner, bytes(100)))
+    await hub.uploads.append("half", owner, 0, pieces(bytes(50)), None)
+    await hub.collector.sweep()
+    told = "".join(await figures._of_files(hub)).splitlines()
+    assert [line for line in told if not line.startswith("#")] == [
+        f"edgeagent_stored_bytes {len(FILE)}",
+        "edgeagent_stored_files 1",
+        f"edgeagent_received_bytes_total {len(FILE) + 50}",
+        "edgeagent_open_uploads 1",
+    ]
 
 
 async def test_the_figures_are_for_the_owner_alone(port_gateway: PortGateway) -> None:

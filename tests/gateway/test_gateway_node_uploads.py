@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import attrs
 import pytest
 import sqlalchemy as sa
 import trio
+from faulty_line import BYTE, Line
 from scripted import PortGateway, submit
 
 from edgeagent.errors import RefusedError
@@ -21,45 +21,7 @@ from edgeagent.rest import Rest
 from edgeagent.wire.messages import Output
 from edgeagent.wire.urls import GatewayUrl
 
-#: No header holds this; a file of nothing else holds it in whatever pieces it travels.
-CLEAN, SPOILED = b"\xff" * 64, b"\xff" * 63 + b"\xfe"
 SMALL, LARGE = 1000, uploads.SMALL_BYTES + 1000
-
-
-@attrs.define
-class Line:
-    """A proxy in front of the gateway that spoils the bodies of the next so many requests."""
-
-    gateway: PortGateway
-    spoil: int = 0
-    carried: int = 0
-    _bad: bool = False
-
-    async def run(self, nursery: trio.Nursery) -> str:
-        """Serve until the nursery ends; return the address."""
-        (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-        nursery.start_soon(trio.serve_listeners, self._carry, [listener])
-        return f"http://127.0.0.1:{listener.socket.getsockname()[1]}"
-
-    async def _carry(self, node: trio.SocketStream) -> None:
-        host, port = self.gateway.url.removeprefix("http://").split(":")
-        async with node, await trio.open_tcp_stream(host, int(port)) as gateway, trio.open_nursery() as nursery:
-            nursery.start_soon(self._pass_on, node, gateway, self._seen, nursery.cancel_scope)
-            nursery.start_soon(self._pass_on, gateway, node, bytes, nursery.cancel_scope)
-
-    def _seen(self, data: bytes) -> bytes:
-        if data.startswith((b"POST ", b"PATCH ", b"HEAD ")):
-            self.carried += 1
-            self._bad, self.spoil = self.spoil > 0, max(0, self.spoil - 1)
-        return data.replace(CLEAN, SPOILED) if self._bad else data
-
-    async def _pass_on(
-        self, source: trio.SocketStream, to: trio.SocketStream, seen: Callable[[bytes], bytes], scope: trio.CancelScope
-    ) -> None:
-        with contextlib.suppress(trio.BrokenResourceError):  # either end may hang up
-            async for data in source:
-                await to.send_all(seen(data))
-        scope.cancel()
 
 
 @attrs.define
@@ -74,7 +36,7 @@ class Bench:
 
     def output(self, size: int) -> Output:
         """Leave an output of so many bytes."""
-        data = b"\xff" * size
+        data = BYTE * size
         self.path.write_bytes(data)
         return Output(name="out", size_bytes=size, sha256=hashlib.sha256(data).hexdigest())
 
@@ -134,7 +96,7 @@ async def test_a_line_that_spoils_everything_is_not_tried_for_ever(bench: Bench,
     with pytest.raises(RefusedError, match="3 times"):
         await bench.put(output)
 
-    assert bench.line.carried <= 6
+    assert bench.line.requests <= 6
     assert len(bench.stored()) <= 1
     assert not list(bench.directory.glob("*.upload"))
 
@@ -142,17 +104,17 @@ async def test_a_line_that_spoils_everything_is_not_tried_for_ever(bench: Bench,
 async def test_an_upload_that_may_not_begin_is_refused_once(bench: Bench) -> None:
     """A 422 that is not about the bytes is the gateway's last word, however right the file is."""
     for size in (0, SMALL, LARGE):
-        before = bench.line.carried
+        before = bench.line.requests
         with pytest.raises(RefusedError, match="name, a file name"):
             await bench.put(attrs.evolve(bench.output(size), name=".."))
-        assert bench.line.carried == before + 1
+        assert bench.line.requests == before + 1
 
 
 async def test_a_file_that_has_changed_is_refused(bench: Bench) -> None:
     """What lies there is not what the result says: no line is at fault, so it is not sent again."""
     output = bench.output(LARGE)
-    for data in (b"x" * LARGE, b"\xff" * (LARGE - 1), b"\xff" * (LARGE + 1)):
+    for data in (b"x" * LARGE, BYTE * (LARGE - 1), BYTE * (LARGE + 1)):
         bench.path.write_bytes(data)
         with pytest.raises(RefusedError, match="has changed"):
             await bench.put(output)
-    assert bench.line.carried == 2  # of the first: the others are seen by their size
+    assert bench.line.requests == 2  # of the first: the others are seen by their size

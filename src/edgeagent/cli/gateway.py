@@ -12,7 +12,7 @@ from edgeagent.cli.gateway_jobs import jobs
 from edgeagent.cli.gateway_ledger import ledger, prices
 from edgeagent.cli.gateway_nodes import nodes
 from edgeagent.cli.gateway_tokens import audit, token
-from edgeagent.cli.options import as_json, print_json
+from edgeagent.cli.options import DurationParam, SizeParam, as_json, print_json
 from edgeagent.cli.place import at_gateway, database_of, of_gateway
 from edgeagent.errors import EdgeAgentError, UsageError
 
@@ -87,6 +87,22 @@ def gateway() -> None:
     help="Set how much anybody may ask, for example connections-each=5000; may be given more than once.  "
     "docs/gateway.md lists the names.",
 )
+@click.option(
+    "--quota",
+    "quota_bytes",
+    type=SizeParam(),
+    default="10G",
+    show_default=True,
+    help="What the files of one account may take together, for example 50G.",
+)
+@click.option(
+    "--keep-outputs",
+    "keep_outputs_s",
+    type=DurationParam(),
+    default="30d",
+    show_default=True,
+    help="How long the files of a completed job are kept, for example 12h or 90d.",
+)
 @click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
 def run(
     data_dir: Path,
@@ -100,6 +116,8 @@ def run(
     tls_key: Path | None,
     trusted_proxies: tuple[Network, ...],
     limits: tuple[str, ...],
+    quota_bytes: int,
+    keep_outputs_s: float,
     log_level: str,
 ) -> None:
     """Run the gateway until SIGTERM.
@@ -120,6 +138,8 @@ def run(
         allowed = ceilings.parse(limits)
     except ValueError as error:
         raise UsageError(f"--limit: {error}") from None
+    if keep_outputs_s <= 0:
+        raise UsageError("--keep-outputs: a completed job's files must be kept for some time, for example 1h")
     settings = GatewaySettings(
         data_dir=data_dir,
         postgres=database_of(database, database_file),
@@ -131,6 +151,8 @@ def run(
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         trusted_proxies=trusted_proxies,
         ceilings=allowed,
+        quota_bytes=quota_bytes,
+        keep_outputs_s=keep_outputs_s,
     )
 
     async def serve(stop: trio.Event) -> None:

@@ -4,66 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from edgeagent.cli.options import DIRECTORY, GatewayParam, SizeParam, as_json, print_json
-from edgeagent.errors import EdgeAgentError, UsageError
+from edgeagent.cli.options import DIRECTORY, SizeParam, as_json, print_json
+from edgeagent.cli.submitter import as_submitter, call, upload_each
+from edgeagent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
     from edgeagent.client import Client
-    from edgeagent.wire.urls import GatewayUrl
 
 Json = dict[str, Any]
 
 
 @click.group()
-@click.option(
-    "--gateway-url",
-    "gateway",
-    type=GatewayParam(),
-    envvar="GATEWAY_URL",
-    default="http://127.0.0.1:8080",
-    show_default=True,
-    help="The gateway's address.  [env: GATEWAY_URL]",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    envvar="EDGEAGENT_TOKEN_FILE",
-    help="File with the token, instead of EDGEAGENT_TOKEN.  [env: EDGEAGENT_TOKEN_FILE]",
-)
-@click.pass_context
-def job(ctx: click.Context, gateway: GatewayUrl, token_file: Path | None) -> None:
+@as_submitter
+def job() -> None:
     """Submit jobs and look at them.
 
     The token comes from EDGEAGENT_TOKEN or a file, never from the command line, where other users could read it.
     """
-    ctx.obj = (gateway, token_file)
-
-
-def _call(ctx: click.Context, use: Callable[[Client], Awaitable[None]]) -> None:
-    import os
-
-    import trio
-
-    from edgeagent.client import Client
-
-    gateway, token_file = ctx.obj
-    token = token_file.read_text().strip() if token_file else os.environ.get("EDGEAGENT_TOKEN", "").strip()
-    if not token:
-        raise UsageError("no token: set EDGEAGENT_TOKEN or name a file with --token-file")
-    if not token.isascii() or not token.isprintable():
-        raise UsageError("the token holds characters that no token has; was the right file named?")
-
-    async def session() -> None:
-        async with Client(gateway, token) as client:
-            await use(client)
-
-    trio.run(session)
 
 
 def _payload(text: str) -> Json:
@@ -83,16 +45,32 @@ def _payload(text: str) -> Json:
     return payload
 
 
-def _input(text: str) -> tuple[str, Json]:
+def _input(text: str) -> tuple[str, Path | Json]:
+    """Return an input's name, and the file that is to be uploaded for it or the reference that it is."""
     name, separator, ref = text.partition("=")
     if not separator or not name or not ref:
-        raise click.BadParameter(f"{text!r} is not NAME=REF", param_hint="--input")
+        raise click.BadParameter(f"{text!r} is neither NAME=PATH nor NAME=REF", param_hint="--input")
+    if not ref.startswith(("sha256:", "https://", "s3://")):
+        if "://" in ref:
+            raise click.BadParameter(
+                f"{ref!r} is no reference; write sha256:DIGEST, https://... or s3://...", param_hint="--input"
+            )
+        return name, Path(ref)
     if ref.count(",") < 2:
         return name, {"ref": ref}
     ref, sha256, size = ref.rsplit(",", 2)
     if not size.isdecimal():
         raise click.BadParameter(f"{size!r} is not a size in bytes", param_hint="--input")
     return name, {"ref": ref, "sha256": sha256, "size_bytes": int(size)}
+
+
+def _inputs(texts: tuple[str, ...]) -> dict[str, Path | Json]:
+    found: dict[str, Path | Json] = {}
+    for name, given in map(_input, texts):
+        if name in found:
+            raise click.BadParameter(f"{name} is named twice", param_hint="--input")
+        found[name] = given
+    return found
 
 
 @job.command()
@@ -102,9 +80,10 @@ def _input(text: str) -> tuple[str, Json]:
 @click.option(
     "--input",
     "inputs",
-    metavar="NAME=REF[,SHA256,SIZE]",
+    metavar="NAME=PATH|NAME=REF[,SHA256,SIZE]",
     multiple=True,
-    help="A file for the job; digest and size where it lies elsewhere.  May be repeated.",
+    help="A file for the job: one of yours, which is uploaded, or a reference, with digest and size where it lies "
+    "elsewhere.  May be repeated.",
 )
 @click.option("--priority", type=click.IntRange(0, 9), help="Which of your jobs goes first, 9 before 0.  [default: 5]")
 @click.option(
@@ -144,11 +123,14 @@ def submit(
     document = _payload(payload)
     requires = {"tier": tier, "gpus": gpus, "memory_bytes": memory_bytes}
     asked["requires"] = {name: value for name, value in requires.items() if value is not None} or None
-    asked["inputs"] = dict(_input(one) for one in inputs) or None
+    given = _inputs(inputs)
     if directory and not wait:
         raise click.UsageError("--output needs --wait")
 
     async def use(client: Client) -> None:
+        paths = {name: one for name, one in given.items() if isinstance(one, Path)}
+        refs = await upload_each(client, paths)
+        asked["inputs"] = {name: refs.get(name, one) for name, one in given.items()} or None
         submitted = await client.submit(job_type, document, key=key, **asked)
         if not wait:
             _print_job(submitted, as_json) if as_json else click.echo(submitted["job_id"])
@@ -156,7 +138,7 @@ def submit(
         ended = await _watch(client, submitted["job_id"])
         await _print_result(client, ended, directory, as_json)
 
-    _call(ctx, use)
+    call(ctx, use)
 
 
 @job.command()
@@ -184,7 +166,7 @@ def batch(ctx: click.Context, file: TextIO, key: str | None, as_json: bool) -> N
         else:
             click.echo("\n".join(one["job_id"] for one in made))
 
-    _call(ctx, use)
+    call(ctx, use)
 
 
 @job.command()
@@ -198,7 +180,7 @@ def requeue(ctx: click.Context, job_id: str, as_json: bool) -> None:
         made = await client.requeue(job_id)
         _print_job(made, as_json) if as_json else click.echo(made["job_id"])
 
-    _call(ctx, use)
+    call(ctx, use)
 
 
 @job.command()
@@ -211,7 +193,7 @@ def show(ctx: click.Context, job_id: str, as_json: bool) -> None:
     async def use(client: Client) -> None:
         _print_job(await client.show(job_id), as_json)
 
-    _call(ctx, use)
+    call(ctx, use)
 
 
 @job.command(name="list")
@@ -235,7 +217,7 @@ def list_jobs(
         async for one in jobs:
             click.echo(f"{one['job_id']}  {one['status']:<10}  {one['created_at']}  {one['job_type']}")
 
-    _call(ctx, use)
+    call(ctx, use)
 
 
 @job.command()
@@ -249,7 +231,7 @@ def result(ctx: click.Context, job_id: str, directory: Path | None, as_json: boo
     async def use(client: Client) -> None:
         await _print_result(client, await client.show(job_id), directory, as_json)
 
-    _call(ctx, use)
+    call(ctx, use)
 
 
 @job.command()
@@ -261,7 +243,7 @@ def watch(ctx: click.Context, job_id: str) -> None:
     async def use(client: Client) -> None:
         _check_completed(await _watch(client, job_id))
 
-    _call(ctx, use)
+    call(ctx, use)
 
 
 @job.command()
@@ -274,7 +256,7 @@ def cancel(ctx: click.Context, job_id: str, as_json: bool) -> None:
     async def use(client: Client) -> None:
         _print_job(await client.cancel(job_id), as_json)
 
-    _call(ctx, use)
+    call(ctx, use)
 
 
 async def _watch(client: Client, job_id: str) -> Json:

@@ -29,6 +29,7 @@ _COMMANDS = {
     "keys": ("node", "keys", "Show the node's key, or give it a new one."),
     "plugins": ("plugins", "plugins", "List, check and begin kinds of work."),
     "job": ("job", "job", "Submit jobs and look at them."),
+    "files": ("files", "files", "Keep files on the gateway, for jobs to use."),
     "gateway": ("gateway", "gateway", "Run a gateway and look after it."),
     "demo": ("demo", "demo", "Run four real jobs through a whole network on this machine."),
     "simulate": ("simulate", "simulate", "Simulate a network with faults, and check that nothing is lost."),

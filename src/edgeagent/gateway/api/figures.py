@@ -15,8 +15,9 @@ from litestar.datastructures import State
 
 from edgeagent.gateway.api.describe import ACCOUNT
 from edgeagent.gateway.api.guards import TheHub, administrators_only
+from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.metrics import bounded
-from edgeagent.gateway.store import Tx
+from edgeagent.gateway.store import Tx, uploads
 from edgeagent.gateway.store.tables import jobs
 from edgeagent.wire.exposition import CONTENT_TYPE, family, sample
 
@@ -70,7 +71,26 @@ async def metrics(hub: TheHub, state: State) -> Response[str]:
             hub.store.batches.lines("edgeagent_writer_batch_size"),
         ),
     ]
+    families += await _of_files(hub)
     return Response("".join(families), media_type=CONTENT_TYPE)
+
+
+async def _of_files(hub: Hub) -> list[str]:
+    told = (
+        (
+            "stored_bytes",
+            "gauge",
+            "Bytes of the files kept, when garbage was last collected.",
+            hub.collector.stored_bytes,
+        ),
+        ("stored_files", "gauge", "Files kept, when garbage was last collected.", hub.collector.stored_files),
+        ("received_bytes_total", "counter", "Bytes of uploads received.", hub.uploads.received_bytes),
+        ("open_uploads", "gauge", "Uploads in progress.", await hub.store.read(uploads.count_open)),
+    )
+    return [
+        family(f"edgeagent_{name}", kind, about, [sample(f"edgeagent_{name}", value)])
+        for name, kind, about, value in told
+    ]
 
 
 def _count(tx: Tx) -> dict[tuple[str, str], int]:
