@@ -2,7 +2,7 @@
 
 The tree holds Debian's own Python and its cloud kernel and knows nothing of this project; it is built once, with
 debootstrap, into a cache.  The folder (``/project`` on the other side) holds what is tested, the libraries of the
-``test`` dependency group and ``inside.py``, which runs there; it is made anew for each run.  Called by
+``sandbox-test`` dependency group and ``inside.py``, which runs there; it is made anew for each run.  Called by
 ``qemu_guest.py`` and ``docker_host.py``.
 """
 
@@ -124,8 +124,8 @@ def handed_in(cache: Path, arguments: Iterable[str]) -> Iterator[Path]:
 
 
 def _libraries(cache: Path) -> Path:
-    """Return a folder with the ``test`` dependency group for the tree's Python, whatever Python this is."""
-    wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]["test"]
+    """Return a folder with the ``sandbox-test`` dependency group for the tree's Python, whatever Python this is."""
+    wanted = tomllib.loads((PROJECT / "pyproject.toml").read_text())["dependency-groups"]["sandbox-test"]
     ready = cache / f"site-{hashlib.sha256(repr((PYTHON, wanted)).encode()).hexdigest()[:12]}"
     if not ready.is_dir():
         cache.mkdir(parents=True, exist_ok=True)

@@ -65,6 +65,7 @@ def attacked(target: dict[str, object], with_the_id_of: Box | None) -> dict[str,
     return answers
 
 
+@pytest.mark.needs("unfiltered")
 def test_the_id_of_a_job_opens_neither_another_job_nor_the_agent(zygote, boxes, agent):
     """No signal, trace, memory, environment or file; who has the right id gets all, jobs that share one get some."""
     first, second = boxes
@@ -143,6 +144,7 @@ def test_what_newuidmap_needs_is_missing(monkeypatch):
     """The line names the package; root itself is asked as one who may not map ids."""
     monkeypatch.setattr(subids, "_program", lambda name: None)
     monkeypatch.setattr(subids.linux, "has_capabilities", lambda wanted: False)
+    monkeypatch.setattr(subids.linux, "prctl", lambda *_: 0)  # without no_new_privs, which some hosts have set
 
     assert "type: sudo apt install uidmap" in subids.find(os.getuid())
 
