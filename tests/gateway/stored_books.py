@@ -16,7 +16,7 @@ from edgeagent.gateway.store import ledger as entries
 from edgeagent.gateway.store.engine import migrate, open_engine
 from edgeagent.gateway.store.jobs import Flight, Start, Told
 from edgeagent.gateway.store.submissions import New
-from edgeagent.gateway.store.tables import ledger_entries
+from edgeagent.gateway.store.tables import ledger_entries, ledger_postings
 from edgeagent.gateway.store.verification import Wrong
 from edgeagent.wire.messages import JobResult, Outcome
 
@@ -66,10 +66,10 @@ class Draft:
         seq, previous = entries._tip(Tx(self.connection, NOW))
         made = {"kind": entry.kind.value, "reference": entry.reference, "memo": entry.memo, "at": NOW}
         digest = ledger.chain_hash(previous, entry, NOW)
-        self.connection.execute(entries._ADD_ENTRY, {"seq": seq + 1, "hash": digest, **made})
+        self.connection.execute(sa.insert(ledger_entries), {"seq": seq + 1, "hash": digest, **made})
         for one in entry.postings:
             line = {"entry_seq": seq + 1, "account": one.account, "amount_ucr": one.amount_ucr}
-            self.connection.execute(entries._ADD_POSTING, line)
+            self.connection.execute(sa.insert(ledger_postings), line)
         return seq + 1
 
     def chain_again(self) -> None:

@@ -15,13 +15,14 @@ import sqlalchemy as sa
 from edgeagent.gateway.ledger import Entry
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store import nodes
+from edgeagent.gateway.store.prepared import Many
 from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs
 from edgeagent.gateway.store.writer import Tx
 
-_SET_JOB = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"))
-_SET_ATTEMPT = sa.update(attempts).where(attempts.c.attempt_id == sa.bindparam("id"))
-_DROP_LINES = sa.delete(attempt_logs).where(attempt_logs.c.attempt_id == sa.bindparam("id"))
-_ADD_LINES = sa.insert(attempt_logs)
+_SET_JOB = Many(sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id")))
+_SET_ATTEMPT = Many(sa.update(attempts).where(attempts.c.attempt_id == sa.bindparam("id")))
+_DROP_LINES = Many(sa.delete(attempt_logs).where(attempt_logs.c.attempt_id == sa.bindparam("id")))
+_ADD_LINES = Many(sa.insert(attempt_logs))
 
 _Rows = dict[tuple[str, ...], list[dict[str, Any]]]  # by the columns that they set
 
@@ -65,10 +66,10 @@ class Changes:
         books.post_all(tx, self._entries)
         for statement, changed in ((_SET_JOB, self._jobs), (_SET_ATTEMPT, self._attempts)):
             for rows in changed.values():
-                tx.connection.execute(statement, rows)
+                statement.run(tx, rows)
         if self._lines:
-            tx.connection.execute(_DROP_LINES, [{"id": attempt_id} for attempt_id in self._lines])
-            tx.connection.execute(_ADD_LINES, [{"attempt_id": one, "lines": text} for one, text in self._lines.items()])
+            _DROP_LINES.run(tx, [{"id": attempt_id} for attempt_id in self._lines])
+            _ADD_LINES.run(tx, [{"attempt_id": one, "lines": text} for one, text in self._lines.items()])
         if self._credits:
             nodes.credit(tx, self._credits)
 

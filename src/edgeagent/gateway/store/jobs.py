@@ -14,6 +14,7 @@ from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_JOBS, AttemptState, Change, JobState, Money, Standing
 from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store.changes import Changes
+from edgeagent.gateway.store.prepared import Among
 from edgeagent.gateway.store.tables import attempts, jobs, outputs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.gateway.texts import one_line
@@ -39,7 +40,7 @@ _JOB = sa.select(
     jobs.c.current_attempt,
     jobs.c.deadline_s,
 ).where(jobs.c.job_id == sa.bindparam("job"))
-_FIND = (
+_FIND = Among(
     sa.select(
         jobs.c.job_id,
         jobs.c.account_id,
@@ -54,7 +55,8 @@ _FIND = (
         attempts.c.state.label("attempt_state"),
     )
     .join_from(attempts, jobs)
-    .where(attempts.c.attempt_id.in_(sa.bindparam("attempts", expanding=True)))
+    .where(attempts.c.attempt_id.in_(sa.bindparam("attempts", expanding=True))),
+    "attempts",
 )
 _HOLDER = sa.select(attempts.c.node_id).where(attempts.c.attempt_id == sa.bindparam("attempt"))
 _OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
@@ -270,7 +272,7 @@ def _find(tx: Tx, attempt_id: str, node_id: str) -> _Row | None:
 
 def _find_all(tx: Tx, wanted: Sequence[Start]) -> dict[Start, _Row]:
     """Return the attempts that were given to these nodes."""
-    rows = tx.connection.execute(_FIND, {"attempts": [start.attempt_id for start in wanted]})
+    rows = _FIND.rows(tx, [start.attempt_id for start in wanted])
     return {Start(row.attempt_id, row.node_id): row for row in rows}
 
 

@@ -11,16 +11,20 @@ import sqlalchemy as sa
 
 from edgeagent.gateway import ledger
 from edgeagent.gateway.ledger import Entry, Posting
+from edgeagent.gateway.store.prepared import Among, Many
 from edgeagent.gateway.store.tables import ledger_accounts, ledger_entries, ledger_postings
 from edgeagent.gateway.store.writer import Tx
 
 #: Rows that are fetched at a time.
 _AT_ONCE = 5000
 
-_BALANCES = sa.select(ledger_accounts.c.account, ledger_accounts.c.balance_ucr).where(
-    ledger_accounts.c.account.in_(sa.bindparam("names", expanding=True))
+_BALANCES = Among(
+    sa.select(ledger_accounts.c.account, ledger_accounts.c.balance_ucr).where(
+        ledger_accounts.c.account.in_(sa.bindparam("names", expanding=True))
+    ),
+    "names",
 )
-_SET_BALANCE = sa.update(ledger_accounts).where(ledger_accounts.c.account == sa.bindparam("name"))
+_SET_BALANCE = Many(sa.update(ledger_accounts).where(ledger_accounts.c.account == sa.bindparam("name")))
 _TIP = sa.select(ledger_entries.c.seq, ledger_entries.c.hash).order_by(ledger_entries.c.seq.desc()).limit(1)
 _SAME = sa.select(ledger_entries.c.seq).where(
     ledger_entries.c.kind == sa.bindparam("kind"),
@@ -34,7 +38,7 @@ _ENTRIES = (
     .order_by(ledger_entries.c.seq, ledger_postings.c.account)
 )
 _ADD_ACCOUNT, _ADD_ENTRY, _ADD_POSTING = (
-    sa.insert(table) for table in (ledger_accounts, ledger_entries, ledger_postings)
+    Many(sa.insert(table)) for table in (ledger_accounts, ledger_entries, ledger_postings)
 )
 
 
@@ -64,9 +68,9 @@ def post_all(tx: Tx, batch: Sequence[Entry]) -> None:
     for entry in batch:
         after |= ledger.apply(ChainMap(after, before), entry)
     if added := [{"account": name, "balance_ucr": ucr} for name, ucr in after.items() if name not in before]:
-        tx.connection.execute(_ADD_ACCOUNT, added)
+        _ADD_ACCOUNT.run(tx, added)
     if before:
-        tx.connection.execute(_SET_BALANCE, [{"name": name, "balance_ucr": after[name]} for name in before])
+        _SET_BALANCE.run(tx, [{"name": name, "balance_ucr": after[name]} for name in before])
     seq, previous = _tip(tx)
     entries, postings = [], []
     for entry in batch:
@@ -74,8 +78,8 @@ def post_all(tx: Tx, batch: Sequence[Entry]) -> None:
         made = {"kind": entry.kind.value, "reference": entry.reference, "memo": entry.memo, "at": tx.now}
         entries.append({"seq": seq, "hash": previous, **made})
         postings += [{"entry_seq": seq, "account": one.account, "amount_ucr": one.amount_ucr} for one in entry.postings]
-    tx.connection.execute(_ADD_ENTRY, entries)
-    tx.connection.execute(_ADD_POSTING, postings)
+    _ADD_ENTRY.run(tx, entries)
+    _ADD_POSTING.run(tx, postings)
 
 
 def post_once(tx: Tx, entry: Entry) -> bool:
@@ -97,7 +101,7 @@ def post_once(tx: Tx, entry: Entry) -> bool:
 
 def balances(tx: Tx, names: Iterable[str]) -> dict[str, int]:
     """Return the balances, in micro-credits, of those of the named accounts that exist."""
-    return {row.account: row.balance_ucr for row in tx.connection.execute(_BALANCES, {"names": list(names)})}
+    return {row.account: row.balance_ucr for row in _BALANCES.rows(tx, list(names))}
 
 
 def all_balances(tx: Tx) -> dict[str, int]:

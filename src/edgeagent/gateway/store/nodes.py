@@ -14,11 +14,12 @@ from edgeagent import chance
 from edgeagent.gateway import ledger
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import ledger as books
+from edgeagent.gateway.store.prepared import Many
 from edgeagent.gateway.store.tables import job_types, node_states, nodes
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import NodeState
 
-_CREDIT = (
+_CREDIT = Many(
     sa.update(nodes)
     .where(nodes.c.node_id == sa.bindparam("node"))
     .values(
@@ -262,9 +263,7 @@ def standings(tx: Tx) -> list[Standing]:
 
 def credit(tx: Tx, earned_ucr: Mapping[str, Collection[int]]) -> None:
     """Count what nodes completed, with what each of the jobs earned; the money itself moves in the ledger."""
-    tx.connection.execute(
-        _CREDIT, [{"node": one, "jobs": len(each), "amount": sum(each)} for one, each in earned_ucr.items()]
-    )
+    _CREDIT.run(tx, [{"node": one, "jobs": len(each), "amount": sum(each)} for one, each in earned_ucr.items()])
 
 
 def adjust_earned(tx: Tx, node_id: str, amount_ucr: int) -> None:

@@ -6,7 +6,7 @@ a database uses such an index only where it can see that the query implies it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -18,6 +18,7 @@ from edgeagent.gateway.backlog import WINDOW, Waiting
 from edgeagent.gateway.jobs import OPEN_ATTEMPTS, AttemptState, JobState
 from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store.jobs import Flight
+from edgeagent.gateway.store.prepared import Among, Many
 from edgeagent.gateway.store.tables import attempts, jobs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import Limits, Reference
@@ -63,13 +64,14 @@ _OVERDUE = (
     .order_by(jobs.c.deadline_at)
     .limit(MAX_DUE)
 )
-_TRIED = (
+_TRIED = Among(
     sa.select(attempts.c.job_id, attempts.c.node_id)
     .where(attempts.c.job_id.in_(sa.bindparam("ids", expanding=True)))
-    .order_by(attempts.c.seq)
+    .order_by(attempts.c.seq),
+    "ids",
 )
 # Rows that somebody else is claiming are passed over instead of waited for; SQLite has one writer, and ignores it.
-_CLAIM = (
+_CLAIM = Among(
     sa.select(
         jobs.c.job_id,
         jobs.c.job_type,
@@ -82,11 +84,12 @@ _CLAIM = (
         jobs.c.created_at,
     )
     .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)), _WAITING)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True),
+    "ids",
 )
-_TAKE = sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id"))
+_TAKE = Many(sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id")))
 _TAKEN = {"state": JobState.DISPATCHED.value}
-_ADD_ATTEMPT = sa.insert(attempts)
+_ADD_ATTEMPT = Many(sa.insert(attempts))
 
 
 @attrs.frozen(kw_only=True)
@@ -151,12 +154,12 @@ def start(tx: Tx, flights: Iterable[Flight]) -> dict[str, Started]:
         flights: at most one for each job.
     """
     wanted = list(flights)
-    rows = {row.job_id: row for row in tx.connection.execute(_CLAIM, {"ids": [flight.job_id for flight in wanted]})}
+    rows = {row.job_id: row for row in _CLAIM.rows(tx, [flight.job_id for flight in wanted])}
     started = [flight for flight in wanted if flight.job_id in rows]
     if started:
         taken = [{"id": flight.job_id, "current_attempt": flight.attempt_id, **_TAKEN} for flight in started]
-        tx.connection.execute(_TAKE, taken)
-        tx.connection.execute(_ADD_ATTEMPT, [_attempt(flight, tx.now) for flight in started])
+        _TAKE.run(tx, taken)
+        _ADD_ATTEMPT.run(tx, [_attempt(flight, tx.now) for flight in started])
     return {flight.attempt_id: _started(rows[flight.job_id], tx.now) for flight in started}
 
 
@@ -213,9 +216,8 @@ def _started(row: Any, now: float) -> Started:
     )
 
 
-def _tried(tx: Tx, job_ids: Collection[str]) -> dict[str, list[str]]:
+def _tried(tx: Tx, job_ids: Sequence[str]) -> dict[str, list[str]]:
     tried: dict[str, list[str]] = {}
-    if job_ids:
-        for row in tx.connection.execute(_TRIED, {"ids": job_ids}):
-            tried.setdefault(row.job_id, []).append(row.node_id)
+    for row in _TRIED.rows(tx, job_ids):
+        tried.setdefault(row.job_id, []).append(row.node_id)
     return tried

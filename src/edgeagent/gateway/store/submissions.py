@@ -18,6 +18,7 @@ from edgeagent.gateway.needs import Need, memory_needed
 from edgeagent.gateway.references import digest_of, kind_of
 from edgeagent.gateway.store import files, nodes, prices
 from edgeagent.gateway.store import ledger as books
+from edgeagent.gateway.store.prepared import Among, Many
 from edgeagent.gateway.store.tables import idempotency_keys, job_types, jobs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.codec import converter
@@ -26,9 +27,11 @@ from edgeagent.wire.messages import Limits, Reference
 #: Seconds that an idempotency key is remembered for: a day, and another one for a wall clock that was set.
 KEY_LIFE_S = 2 * 86400.0
 
-_TYPES = sa.select(job_types.c.job_type).where(job_types.c.job_type.in_(sa.bindparam("names", expanding=True)))
-_ADD_JOBS = sa.insert(jobs)
-_SEQS = sa.select(jobs.c.job_id, jobs.c.seq).where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)))
+_TYPES = Among(
+    sa.select(job_types.c.job_type).where(job_types.c.job_type.in_(sa.bindparam("names", expanding=True))), "names"
+)
+_ADD_JOBS = Many(sa.insert(jobs))
+_SEQS = Among(sa.select(jobs.c.job_id, jobs.c.seq).where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True))), "ids")
 _KEY = sa.select(idempotency_keys).where(
     idempotency_keys.c.account_id == sa.bindparam("account"), idempotency_keys.c.key == sa.bindparam("name")
 )
@@ -143,7 +146,7 @@ def submit(tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key
     rows = [_row(new, ledger.price_ucr(new.job_type, changed_ucr), tx.now, steady_now) for new in batch]
     held = [(row["job_id"], row["price_ucr"]) for row in rows if row["price_ucr"]]
     books.post_all(tx, [ledger.hold(account_id, job_id, price_ucr) for job_id, price_ucr in held])
-    tx.connection.execute(_ADD_JOBS, rows)
+    _ADD_JOBS.run(tx, rows)
     files.refer(tx, refs)
     job_ids = tuple(new.job_id for new in batch)
     if key is not None:
@@ -152,7 +155,7 @@ def submit(tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key
             tx.connection.execute(_ADD_KEY, {"account_id": account_id, "key": key.name, **made})
         except IntegrityError:
             raise KeyRacedError(key.name) from None
-    seqs = {row.job_id: row.seq for row in tx.connection.execute(_SEQS, {"ids": job_ids})}
+    seqs = {row.job_id: row.seq for row in _SEQS.rows(tx, job_ids)}
     return Submitted(
         job_ids, tuple(Waiting(new.job_id, account_id, new.need, new.priority, seqs[new.job_id]) for new in batch)
     )
@@ -206,7 +209,7 @@ def forget_keys(tx: Tx) -> None:
 
 
 def _check_types(tx: Tx, batch: Sequence[New]) -> None:
-    known = set(tx.connection.scalars(_TYPES, {"names": list({new.job_type for new in batch})}))
+    known = {row.job_type for row in _TYPES.rows(tx, list({new.job_type for new in batch}))}
     for index, new in enumerate(batch):
         if new.job_type not in known:
             there = ", ".join(nodes.known_job_types(tx)) or "none yet"
