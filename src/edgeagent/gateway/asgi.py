@@ -30,6 +30,7 @@ from edgeagent.gateway.gate import Gate
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.proxies import client_of
 from edgeagent.gateway.relay import Receive, Send, relay
+from edgeagent.gateway.shortcut import Shortcut
 from edgeagent.gateway.texts import one_line
 from edgeagent.gateway.tls import HANDSHAKE_S, SecureConnection
 from edgeagent.wire.codec import MAX_FRAME_BYTES
@@ -69,7 +70,8 @@ def application(hub: Hub, rest: App) -> App:
             await rest(scope, request.receive, request.send)
         elif scope["type"] == "websocket" and scope["path"].startswith(RELAY_PREFIX):
             _refuse_compression(send)
-            await relay(hub, scope, receive, send, connection.current.get(), ForeignSession)
+            carrier = connection.current.get()
+            await relay(hub, scope, receive, Shortcut(send, carrier).send, carrier, ForeignSession)
         else:
             await send({"type": "websocket.close"})
 

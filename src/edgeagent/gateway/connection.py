@@ -7,6 +7,7 @@ write has a deadline, a read may not run ahead of the application, and anybody w
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -58,6 +59,7 @@ class Connection:
         self._stream = stream
         self._sending: trio.CancelScope | None = None
         self._unheard: int | None = None
+        self._tap: Callable[[bytes], Awaitable[None]] | None = None
 
     def cut(self) -> None:
         """End the connection, whatever it is doing."""
@@ -69,6 +71,10 @@ class Connection:
         """The application took a message: from now on at most ``MAX_UNHEARD_BYTES`` may come before the next."""
         self._unheard = 0
 
+    def tap(self, tap: Callable[[bytes], Awaitable[None]]) -> None:
+        """From now on ``tap`` gets what is received, and hypercorn only the end."""
+        self._tap = tap
+
     async def send_all(self, data: bytes) -> None:
         """Send everything within ``SEND_S``, or lose the connection."""
         with trio.move_on_after(SEND_S) as self._sending:
@@ -79,13 +85,16 @@ class Connection:
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Return something, or nothing at the end."""
-        data = await self._stream.receive_some(max_bytes)
-        if self._unheard is not None:
-            self._unheard += len(data)
-            if self._unheard > MAX_UNHEARD_BYTES:
-                self.cut()
-                raise trio.BrokenResourceError("the peer sends a message without end")
-        return data
+        while True:
+            data = await self._stream.receive_some(max_bytes)
+            if self._unheard is not None:
+                self._unheard += len(data)
+                if self._unheard > MAX_UNHEARD_BYTES:
+                    self.cut()
+                    raise trio.BrokenResourceError("the peer sends a message without end")
+            if self._tap is None or not data:
+                return data
+            await self._tap(bytes(data))
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""

@@ -167,8 +167,9 @@ class Network:
 
     def succeeded(self, node_id: str) -> None:
         """An attempt completed on a node."""
-        self.registry.succeeded(node_id)
-        self._seat(node_id)
+        if self.registry[node_id].failures:
+            self.registry.succeeded(node_id)
+            self._seat(node_id)
 
     def failed(self, node_id: str, job_id: str, elsewhere: Iterable[str]) -> list[Changed]:
         """An attempt failed on a node, and on others before."""
@@ -270,7 +271,8 @@ class Network:
         taken = linked.taken
         for need in linked.strangers.values():
             taken = attrs.evolve(taken, slots=taken.slots + 1) if need is None else taken.plus(linked.offer, need)
-        taken = attrs.evolve(taken, slots=taken.slots + linked.extra)
+        if linked.extra:
+            taken = attrs.evolve(taken, slots=taken.slots + linked.extra)
         self.pool.update(node_id, limit=limit, taken=taken, reported=reported, closed=linked.closed)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -82,7 +83,7 @@ class New:
     tier: str = ""
     memory_bytes: int = 0
 
-    @property
+    @cached_property
     def need(self) -> Need:
         """What a node must offer to get it."""
         return Need(
