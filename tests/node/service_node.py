@@ -43,6 +43,7 @@ class StandIn:
         outputs: Path,
         gpus: tuple[str, ...],
     ) -> Finished:
+        progress(JobProgress(attempt_id=dispatch.attempt_id, log=("hello from the job",)))
         self.started.set()
         try:
             async with trio.open_nursery() as nursery:

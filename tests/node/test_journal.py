@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 from collections.abc import Iterator
@@ -12,7 +13,8 @@ from click.testing import CliRunner
 
 from edgeagent.cli import main
 from edgeagent.node import journal
-from edgeagent.node.journal import Journal
+from edgeagent.node.journal import Journal, Printed
+from edgeagent.wire.messages import JobDispatch
 
 
 @pytest.fixture
@@ -106,3 +108,61 @@ def test_no_log_is_no_fault(tmp_path: Path) -> None:
         (done := CliRunner().invoke(main, ["logs"], env={"EDGEAGENT_HOME": str(tmp_path)})).exit_code,
         done.stdout,
     )
+
+
+JOB = JobDispatch(
+    job_id="00000000-0000-4000-8000-000000000001",
+    attempt_id="00000000-0000-4000-8000-000000000002",
+    job_type="echo",
+    payload={},
+)
+
+
+@pytest.fixture
+def printed(tmp_path: Path) -> Iterator[Printed]:
+    """What jobs print, in files of some 2 KiB, at noon."""
+    with contextlib.closing(Printed(tmp_path, 1024, now=lambda: 43200.0)) as kept:
+        yield kept
+
+
+def test_what_a_job_prints_stands_where_it_was_printed(
+    logger: logging.Logger, printed: Printed, tmp_path: Path
+) -> None:
+    """Between the node's lines about it, by either id; the log of the node alone is without it."""
+    _say(logger, "Received job_dispatch", job_id=JOB.job_id, timestamp="1970-01-01T11:59:59.000000Z")
+    _say(logger, "Job completed", job_id=JOB.job_id, timestamp="1970-01-01T12:00:01.000000Z")
+    printed.keep(JOB, ["one", "100 % of two"])
+
+    assert ["Received job_dispatch", "one", "100 % of two", "Job completed"] == _events(tmp_path, JOB.job_id)
+    assert ["one", "100 % of two"] == _events(tmp_path, JOB.attempt_id)
+    assert ["Received job_dispatch", "Job completed"] == _events(tmp_path)
+
+
+def test_a_talkative_job_takes_no_more_than_its_files(logger: logging.Logger, printed: Printed, tmp_path: Path) -> None:
+    """And nothing of the node's own log."""
+    _say(logger, "Node started")
+    for _ in range(100):
+        printed.keep(JOB, ["x" * 100])
+
+    sizes = [path.stat().st_size for path in (tmp_path / journal.DIRECTORY).glob(f"{journal.PRINTED}*")]
+    assert sum(sizes) <= 2048
+    assert ["Node started"] == _events(tmp_path)
+
+
+def test_a_job_can_be_followed(logger: logging.Logger, printed: Printed, tmp_path: Path) -> None:
+    """What it prints, and what the node says of it."""
+    looks = 0
+
+    def wait() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 1:
+            printed.keep(JOB, ["one"])
+            _say(logger, "of another", job_id="another")
+        elif looks == 2:
+            _say(logger, "Job completed", job_id=JOB.job_id)
+        assert looks < 10
+
+    followed = journal.follow(tmp_path, job=JOB.job_id, wait=wait)
+
+    assert ["one", "Job completed"] == [next(followed)["event"] for _ in range(2)]

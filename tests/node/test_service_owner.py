@@ -11,6 +11,7 @@ from loopback_gateway import Gateway
 from service_node import NODE_ID, Node, dispatch, in_time
 
 from edgeagent.errors import EdgeAgentError
+from edgeagent.node import journal
 from edgeagent.node.config import Identity
 from edgeagent.node.controller import Controller
 from edgeagent.wire.messages import (
@@ -143,3 +144,17 @@ async def test_the_page_and_the_figures_show_the_running_node(gateway: Gateway, 
     assert (200, 200) == (page.status_code, figures.status_code)
     assert job.job_id in page.text
     assert 'edgeagent_node_running_jobs{type="echo"} 1' in figures.text
+
+
+async def test_what_a_job_prints_stands_in_its_log(gateway: Gateway, node: Node, config: Identity) -> None:
+    """Of that job, and not in the node's own log."""
+    with in_time():
+        link = await gateway.accept()
+        await link.welcome()
+        await link.say(job := dispatch())
+        await link.get(JobAccept)
+        await node.executor.started.wait()
+
+    (line,) = journal.entries(config.home, job=job.job_id)
+    assert ("printed", "hello from the job", job.attempt_id) == (line["level"], line["event"], line["attempt_id"])
+    assert [] == list(journal.entries(config.home))

@@ -21,6 +21,7 @@ _COMMANDS = {
     "logs": ("past", "logs", "Show what the node has logged."),
     "bugreport": ("bugreport", "bugreport", "Collect what a maintainer needs, without secrets."),
     "earnings": ("status", "earnings", "Show what the node has earned."),
+    "bench": ("bench", "bench", "Measure this machine."),
     "pause": ("control", "pause", "Have the node take no new jobs."),
     "resume": ("control", "resume", "Have the node take jobs again."),
     "drain": ("control", "drain", "Let the running jobs end, and stop the node."),

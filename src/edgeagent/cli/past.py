@@ -74,7 +74,10 @@ def _running(home: Path) -> list[dict[str, Any]]:
 @click.option("-n", "--lines", type=click.IntRange(0), default=100, show_default=True, help="Most lines of the past.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object a line, as it was logged.")
 def logs(follow: bool, job: str | None, lines: int, as_json: bool) -> None:
-    """Show what the node has logged; it keeps the last 4 to 8 MiB in its home."""
+    """Show what the node has logged; it keeps the last 4 to 8 MiB in its home.
+
+    With --job, what that job has printed stands between the node's lines about it; of that, as much is kept.
+    """
     from edgeagent.node import journal
 
     home = _home()
@@ -87,5 +90,7 @@ def logs(follow: bool, job: str | None, lines: int, as_json: bool) -> None:
 
 def _line(entry: dict[str, Any]) -> str:
     said = {"timestamp", "level", "event"}
+    if entry.get("level") == "printed":  # of the one job that was asked for
+        said |= {"job_id", "attempt_id"}
     details = "  ".join(f"{key}={value}" for key, value in entry.items() if key not in said)
     return f"{entry.get('timestamp', '')}  {entry.get('level', ''):8}{entry.get('event', '')}  {details}".rstrip()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -96,6 +96,7 @@ class Attempts:
         ceilings: Ceilings | None = None,
         gate: Gate | None = None,
         note: Callable[[JobDispatch, JobResult], None] = lambda dispatch, result: None,
+        printed: Callable[[JobDispatch, Sequence[str]], None] = lambda dispatch, lines: None,
     ) -> None:
         self._nursery = nursery
         self._executor = executor
@@ -109,6 +110,7 @@ class Attempts:
         self._relieve = relieve
         self._deliver = deliver
         self._tell = note
+        self._printed = printed
         self._running: dict[str, _Running] = {}
         self._change = trio.Event()  # set and replaced when an attempt ends
         self._ended: OrderedDict[str, None] = OrderedDict.fromkeys(ended)
@@ -285,6 +287,7 @@ class Attempts:
         fraction = progress.fraction if before is None or progress.fraction is not None else before.fraction
         text = progress.text or (before.text if before else "")
         running.progress = JobProgress(attempt_id=progress.attempt_id, fraction=fraction, text=text)
+        self._printed(running.dispatch, progress.log)
         self._outbox.progress(progress)
 
     def _note(self, dispatch: JobDispatch, result: JobResult) -> None:

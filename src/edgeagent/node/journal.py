@@ -1,21 +1,26 @@
 """The node's log in its home, beside what goes to stderr: bounded, one JSON object a line, shown by ``edgeagent logs``.
 
-Two files of at most ``MAX_BYTES`` each: the log that is written, and the one before it.  A full disk costs the line,
-never the node.
+Two files of at most ``MAX_BYTES`` each: the log that is written, and the one before it.  What jobs print is kept the
+same way in files of its own, so that a talkative job cannot push out what the node has to say.  A full disk costs the
+line, never the node.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any, TextIO
 
-DIRECTORY, FILE = "logs", "node.log"
+from edgeagent.wire.messages import JobDispatch
+
+DIRECTORY, FILE, PRINTED = "logs", "node.log", "jobs.log"
 MAX_BYTES = 4 << 20
 #: Seconds between two looks at a log that is followed.
 LOOK_S = 0.25
@@ -24,15 +29,15 @@ Json = dict[str, Any]
 
 
 class Journal(RotatingFileHandler):
-    """Appends to the log, which only its owner may read.
+    """Appends to a log, which only its owner may read.
 
     Raises:
         OSError: there can be no file in that home.
     """
 
-    def __init__(self, home: Path, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, home: Path, max_bytes: int = MAX_BYTES, *, file: str = FILE) -> None:
         (home / DIRECTORY).mkdir(mode=0o700, parents=True, exist_ok=True)
-        super().__init__(home / DIRECTORY / FILE, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
+        super().__init__(home / DIRECTORY / file, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
 
     def _open(self) -> TextIO:  # type: ignore[override]  # the library says TextIOWrapper, and needs no more than this
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -42,20 +47,48 @@ class Journal(RotatingFileHandler):
         """Leave the line out."""
 
 
+class Printed:
+    """Keeps what jobs print; where there can be no file, nothing."""
+
+    def __init__(self, home: Path, max_bytes: int = MAX_BYTES, *, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._journal: Journal | None = None
+        with contextlib.suppress(OSError):
+            self._journal = Journal(home, max_bytes, file=PRINTED)
+
+    def keep(self, dispatch: JobDispatch, lines: Sequence[str]) -> None:
+        """Write down some lines of one attempt."""
+        if self._journal is None:
+            return
+        moment = datetime.fromtimestamp(self._now(), UTC).isoformat().replace("+00:00", "Z")
+        about = {"job_id": dispatch.job_id, "attempt_id": dispatch.attempt_id}
+        for line in lines:
+            entry = {"timestamp": moment, "level": "printed", "event": line, **about}
+            self._journal.handle(logging.makeLogRecord({"msg": json.dumps(entry)}))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._journal is not None:
+            self._journal.close()
+
+
 def entries(home: Path, *, job: str | None = None, last: int | None = None) -> Iterator[Json]:
     """Yield what was logged, the oldest first.
 
     Args:
-        job: only what is about this job or attempt.
+        job: only what is about this job or attempt, and what it printed.
         last: only so many.
     """
     found = [
         entry
-        for path in (home / DIRECTORY / f"{FILE}.1", home / DIRECTORY / FILE)
+        for file in _files(job)
+        for path in (home / DIRECTORY / f"{file}.1", home / DIRECTORY / file)
         if path.exists()
         for entry in _parsed(path.read_bytes().splitlines())
         if _about(entry, job)
     ]
+    if job is not None:
+        found.sort(key=lambda entry: str(entry.get("timestamp", "")))
     yield from found if last is None else found[len(found) - min(last, len(found)) :]
 
 
@@ -63,19 +96,35 @@ def follow(
     home: Path, *, job: str | None = None, wait: Callable[[], None] = lambda: time.sleep(LOOK_S)
 ) -> Iterator[Json]:
     """Yield what is logged from now on, across the change of files, without end; ``wait`` is called between looks."""
-    path, older = home / DIRECTORY / FILE, home / DIRECTORY / f"{FILE}.1"
-    inode, place = _inode(path), path.stat().st_size if path.exists() else 0
+    tails = [_Tail(home / DIRECTORY / file) for file in _files(job)]
     while True:
-        lines = []
-        if _inode(path) not in (inode, None):
-            if _inode(older) == inode:  # what came between the last look and the change
-                lines = _lines(older, place)[0]
-            inode, place = _inode(path), 0
-        if inode is not None:
-            more, place = _lines(path, place)
-            lines += more
-        yield from (entry for entry in _parsed(lines) if _about(entry, job))
+        for tail in tails:
+            yield from (entry for entry in _parsed(tail.read()) if _about(entry, job))
         wait()
+
+
+class _Tail:
+    """What is added to a file, which may be replaced by a new one."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._older = path, path.with_name(f"{path.name}.1")
+        self._inode, self._place = _inode(path), path.stat().st_size if path.exists() else 0
+
+    def read(self) -> list[bytes]:
+        """Return the whole lines since the last call."""
+        lines = []
+        if _inode(self._path) not in (self._inode, None):
+            if _inode(self._older) == self._inode:  # what came between the last look and the change
+                lines = _lines(self._older, self._place)[0]
+            self._inode, self._place = _inode(self._path), 0
+        if self._inode is not None:
+            more, self._place = _lines(self._path, self._place)
+            lines += more
+        return lines
+
+
+def _files(job: str | None) -> tuple[str, ...]:
+    return (FILE,) if job is None else (FILE, PRINTED)
 
 
 def _inode(path: Path) -> int | None:

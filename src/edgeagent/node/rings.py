@@ -9,7 +9,7 @@ sockets and a sandbox, ``simulation`` streams in memory and a stand-in.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
 import attrs
@@ -98,6 +98,7 @@ class Surroundings:
     fetches: tuple[str, ...] = ()  # kinds of references that the executor has fetched
     ended: Callable[[JobDispatch, JobResult], None] = lambda dispatch, result: None
     credited: Callable[[JobResultAck], None] = lambda ack: None
+    printed: Callable[[JobDispatch, Sequence[str]], None] = lambda dispatch, lines: None
     watches: tuple[Callable[[Parts], Awaitable[None]], ...] = ()  # run in the link ring until the end
 
 
@@ -146,6 +147,7 @@ async def run(
                 ceilings=ceilings,
                 gate=gate,
                 note=around.ended,
+                printed=around.printed,
             )
             if around.disk is not None:
                 around.disk.count(lambda: attempts.dispatches, lambda: sender.unsent_bytes)

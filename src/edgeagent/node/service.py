@@ -32,6 +32,7 @@ from edgeagent.node.foreign import speaking
 from edgeagent.node.gate import Gate
 from edgeagent.node.history import History
 from edgeagent.node.inputs import Inputs
+from edgeagent.node.journal import Printed
 from edgeagent.node.options import storage
 from edgeagent.node.options.settings import Settings
 from edgeagent.node.owner import Owner
@@ -76,7 +77,11 @@ async def run(
         EdgeAgentError: something else that a person has to put right; the port in use, for example.
     """
     credentials = Credentials(identity.token, identity.home if identity.token_in_file else None)
-    with _one_fault(), contextlib.closing(health.listen(settings.health.host, settings.health.port)) as listener:
+    with (
+        _one_fault(),
+        contextlib.closing(health.listen(settings.health.host, settings.health.port)) as listener,
+        contextlib.closing(Printed(identity.home)) as printed,
+    ):
         async with (
             open_spool(identity.home, identity.node_id) as spool,
             Api(identity.gateway) as api,
@@ -147,6 +152,7 @@ async def run(
                     fetches=kinds() if executor.shows_inputs else (),
                     ended=history.ended,
                     credited=history.credited,
+                    printed=printed.keep,
                     watches=(obey, watch, rouse, history.run, functools.partial(liveness.run, notifier)),
                 ),
                 Supplied(executor, inputs, fetch_s=settings.fetch.time_s),

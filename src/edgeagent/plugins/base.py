@@ -59,6 +59,8 @@ class BaseWorkerPlugin(abc.ABC):
 
     #: The jobs this plugin takes; written as a plain string, because plugin files are read without running them.
     job_type: ClassVar[str]
+    #: The payload of a job of some seconds by which ``edgeagent bench`` compares machines; None: it has none.
+    benchmark: ClassVar[Mapping[str, Any] | None] = None
 
     @abc.abstractmethod
     async def execute(self, job_id: uuid.UUID, payload: dict[str, Any]) -> WorkerResult:

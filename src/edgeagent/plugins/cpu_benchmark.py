@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 import time
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from edgeagent.plugins.base import BaseWorkerPlugin, WorkerResult, current_job
 from edgeagent.plugins.fields import only, whole_number
@@ -26,6 +26,7 @@ class CpuBenchmarkPlugin(BaseWorkerPlugin):
     """Counts the primes up to and including ``limit``."""
 
     job_type = "cpu_benchmark"
+    benchmark: ClassVar[Mapping[str, Any] | None] = {"limit": HIGHEST_LIMIT}
 
     async def execute(self, job_id: uuid.UUID, payload: dict[str, Any]) -> WorkerResult:
         """Return ``{"primes_found", "limit", "seconds"}``."""

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
@@ -26,10 +27,11 @@ _KEPT = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "PYTHONPATH", "TMP
 
 @attrs.frozen
 class Offer:
-    """What this host can run, and one line for each job type that it cannot."""
+    """What this host can run, one line for each job type that it cannot, and the plugins' own benchmark jobs."""
 
     job_types: tuple[str, ...]
     reasons: Mapping[str, str]
+    benchmarks: Mapping[str, dict[str, Any]] = attrs.Factory(dict)  # their payloads, by job type
 
 
 def available(plugins: Mapping[str, str], *, timeout_s: float = TIMEOUT_S) -> Offer:
@@ -39,20 +41,27 @@ def available(plugins: Mapping[str, str], *, timeout_s: float = TIMEOUT_S) -> Of
         plugins: ``Discovered.plugins``.
         timeout_s: seconds for one plugin after the one before it has answered; a plugin that hangs is not available.
     """
-    reasons: dict[str, str | None] = {}
-    while waiting := {job_type: spec for job_type, spec in plugins.items() if job_type not in reasons}:
+    said: dict[str, _Answer] = {}
+    while waiting := {job_type: spec for job_type, spec in plugins.items() if job_type not in said}:
         answers, ending = _ask(waiting, timeout_s)
-        reasons.update(answers)
-        silent = next((job_type for job_type in waiting if job_type not in reasons), None)
+        said.update(answers)
+        silent = next((job_type for job_type in waiting if job_type not in said), None)
         if silent is not None:  # its module took the process with it; the others get another one
-            reasons[silent] = f"{waiting[silent]} {ending} while it was loaded"
+            said[silent] = _Answer(f"{waiting[silent]} {ending} while it was loaded")
     return Offer(
-        tuple(job_type for job_type in plugins if reasons[job_type] is None),
-        {job_type: reason for job_type in plugins if (reason := reasons[job_type]) is not None},
+        tuple(job_type for job_type in plugins if said[job_type].reason is None),
+        {job_type: reason for job_type in plugins if (reason := said[job_type].reason) is not None},
+        {job_type: payload for job_type in plugins if (payload := said[job_type].benchmark) is not None},
     )
 
 
-def _ask(plugins: Mapping[str, str], timeout_s: float) -> tuple[dict[str, str | None], str]:
+@attrs.frozen
+class _Answer:
+    reason: str | None = None
+    benchmark: dict[str, Any] | None = None
+
+
+def _ask(plugins: Mapping[str, str], timeout_s: float) -> tuple[dict[str, _Answer], str]:
     try:
         ended = subprocess.run(
             [sys.executable, "-P", "-m", "edgeagent.plugins.probe"],
@@ -67,24 +76,32 @@ def _ask(plugins: Mapping[str, str], timeout_s: float) -> tuple[dict[str, str | 
         output, ending = ended.stdout, f"ended the process (status {ended.returncode})"
     except subprocess.TimeoutExpired as late:
         output, ending = late.stdout or b"", f"did not finish in {timeout_s:g} s"
-    return {job_type: reason for job_type, reason in map(_parse, output.splitlines()) if job_type in plugins}, ending
+    return {job_type: answer for job_type, answer in map(_parse, output.splitlines()) if job_type in plugins}, ending
 
 
-def _parse(line: bytes) -> tuple[str, str | None]:
+def _parse(line: bytes) -> tuple[str, _Answer]:
     try:
-        job_type, reason = json.loads(line)
+        job_type, reason, benchmark = json.loads(line)
     except ValueError:
-        return "", None
-    return str(job_type), None if reason is None else one_line(str(reason))
+        return "", _Answer()
+    return str(job_type), _Answer(
+        None if reason is None else one_line(str(reason)), benchmark if isinstance(benchmark, dict) else None
+    )
 
 
-def _reason(job_type: str, spec: str) -> str | None:
+def _look(job_type: str, spec: str) -> tuple[str | None, Any]:
     try:
-        return load(job_type, spec).unavailable()
+        plugin = load(job_type, spec)
+        reason = plugin.unavailable()
     except PluginError as error:
-        return str(error)
+        return str(error), None
     except Exception as error:  # the plugin's own code
-        return f"{spec}: unavailable() raised {type(error).__name__}: {error}"
+        return f"{spec}: unavailable() raised {type(error).__name__}: {error}", None
+    try:
+        json.dumps(plugin.benchmark)
+    except (TypeError, ValueError):
+        return reason, None  # no payload
+    return reason, plugin.benchmark
 
 
 def _main() -> None:
@@ -92,7 +109,7 @@ def _main() -> None:
     with os.fdopen(os.dup(1), "w") as answers:
         os.dup2(2, 1)
         for job_type, spec in json.load(sys.stdin).items():
-            print(json.dumps([job_type, _reason(job_type, spec)]), file=answers, flush=True)
+            print(json.dumps([job_type, *_look(job_type, spec)]), file=answers, flush=True)
     os._exit(0)  # threads that a module has started are not waited for
 
 

@@ -12,8 +12,9 @@ import importlib.util
 import statistics
 import time
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from edgeagent.plugins.base import BaseWorkerPlugin, RejectJob, WorkerResult, current_job
 from edgeagent.plugins.fields import only, shown, whole_number
@@ -35,6 +36,7 @@ class InferencePlugin(BaseWorkerPlugin):
     """Reads the digits in ``samples``, or the first ``count`` of ``dataset``."""
 
     job_type = "inference"
+    benchmark: ClassVar[Mapping[str, Any] | None] = {"dataset": TEST_SET_NAME}
 
     async def execute(self, job_id: uuid.UUID, payload: dict[str, Any]) -> WorkerResult:
         """Return predictions and probabilities, latencies, and for the data set also labels and accuracy."""

@@ -12,8 +12,8 @@ import math
 import os
 import time
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
 
 from edgeagent.plugins.base import BaseWorkerPlugin, RejectJob, WorkerResult, current_job
 from edgeagent.plugins.fields import only, whole_number
@@ -43,6 +43,7 @@ class RenderPlugin(BaseWorkerPlugin):
     """Renders ``frames`` PNG files into the output directory."""
 
     job_type = "render"
+    benchmark: ClassVar[Mapping[str, Any] | None] = {"width": 320, "height": 180, "samples": 16}
 
     async def execute(self, job_id: uuid.UUID, payload: dict[str, Any]) -> WorkerResult:
         """Return ``{"files", "width", "height", "samples", "frames", "seed", "seconds"}``."""
