@@ -143,8 +143,17 @@ class Network:
         return {"gateway": self.gateway, **{node.name: node.program for node in self.nodes}}
 
     def pids(self) -> list[int]:
-        """Return the processes that are running programs."""
-        return [program.pid for program in self.programs().values() if program.pid is not None]
+        """Return the processes that are running programs, and the server of the database, if it has one."""
+        return [program.pid for program in self.programs().values() if program.pid is not None] + self._server()
+
+    def _server(self) -> list[int]:
+        if self.postgres is None:
+            return []
+        try:
+            written = Path(str(self.postgres.query["host"]), "data/postmaster.pid").read_text()
+        except FileNotFoundError:  # between its end and its next start
+            return []
+        return [int(written.splitlines()[0])]
 
 
 @contextlib.asynccontextmanager

@@ -137,7 +137,7 @@ async def _stop(network: Network, struck: Struck) -> None:
         if program.pid is not None and (code := await program.stop()):
             struck.breaches.append(f"{program.name} ended with {code}:\n{program.tail()}")
     disks = [network.disk, *(node.disk for node in network.nodes)]
-    left = [*described(strays([])), *mounts_below(network.directory, [disk.path for disk in disks if disk])]
+    left = [*described(strays(network.pids())), *mounts_below(network.directory, [disk.path for disk in disks if disk])]
     struck.breaches += [f"at the end there is still {one}" for one in left]
 
 
