@@ -14,7 +14,7 @@ from pathlib import Path
 
 SOURCES = Path(__file__).parents[1] / "src" / "edgeagent"
 #: Commands of the submitter and of the network's owner, who are not the operator.
-_OTHERS = ("demo.py", "gateway", "job.py", "place.py", "simulate.py")
+_OTHERS = ("demo.py", "files.py", "gateway", "job.py", "place.py", "simulate.py", "submitter.py")
 #: For programmers, or turned into a fault of another kind by who catches it.
 _INTERNAL = {"ValueError", "TypeError", "RuntimeError", "KeyError", "AssertionError", "NotImplementedError"}
 #: Faults whose names do not end in ``Error``.
