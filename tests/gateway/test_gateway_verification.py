@@ -55,6 +55,8 @@ TAMPERINGS = [
     ("UPDATE jobs SET credited_ucr = 0 WHERE state = 'COMPLETED'", "job "),
     ("UPDATE nodes SET earned_ucr = earned_ucr + 1", "node "),
     ("UPDATE nodes SET jobs_completed = jobs_completed - 1", "node "),
+    ("UPDATE node_days SET earned_ucr = earned_ucr + 1", "the days of node "),
+    ("UPDATE node_days SET jobs_completed = jobs_completed - 1", "the days of node "),
 ]
 
 

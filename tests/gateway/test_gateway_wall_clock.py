@@ -8,7 +8,7 @@ from scripted import MemoryGateway
 from trio.testing import MockClock
 
 from edgeagent.gateway import auth, leaderboard
-from edgeagent.gateway.store import accounts, admission, nodes, orders, views
+from edgeagent.gateway.store import accounts, admission, orders, standings, views
 from edgeagent.wire.messages import NodeState
 
 DAY_S = 24 * 3600.0
@@ -75,7 +75,7 @@ async def test_uptime_outlives_a_clock_that_is_set_back(
     await memory_gateway.hub.heard(operator.node_id)
     await trio.sleep(60)
 
-    (standing,) = await memory_gateway.hub.store.read(nodes.standings)
+    (standing,) = await memory_gateway.hub.store.read(standings.standings)
     assert 3600 < standing.healthy_s < 3600 + 600
     assert standing.healthy_s <= standing.known_s
     (ranked,) = leaderboard.rank([standing])

@@ -30,6 +30,9 @@ async def test_a_nodes_owner_sees_how_it_is_and_what_it_earned(network: Callable
             jobs = await edgeagent("jobs", "--json", **home)
             logs = await edgeagent("logs", "--json", "--job", job["job_id"], **home)
             doctor = await edgeagent("doctor", "--json", **home)
+            renamed = await edgeagent("profile", "--name", "Render Box", "--unlisted", "--json", **home)
+            refused = await edgeagent("profile", "--name", "\u3164", **home)
+            profile = await edgeagent("profile", "--listed", **home)
 
     seen = json.loads(status.stdout)
     assert (0, 0, "edgeagent.node-status/1", "healthy") == (status.code, text.code, seen["schema"], seen["health"])
@@ -50,6 +53,15 @@ async def test_a_nodes_owner_sees_how_it_is_and_what_it_earned(network: Callable
     verdicts = {one["check"]: one for one in json.loads(doctor.stdout)["checks"]}
     assert (0, "PASS", "PASS") == (doctor.code, verdicts["membership"]["level"], verdicts["gateway"]["level"])
     assert "a node runs" in verdicts["port"]["text"]
+    appears = json.loads(renamed.stdout)
+    assert ("edgeagent.profile/1", "Render Box", "unlisted", None) == (
+        appears["schema"],
+        appears["name"],
+        appears["visibility"],
+        appears["rank"],
+    )
+    assert (3, 1) == (refused.code, refused.stderr.count("\n"))
+    assert ["name  Render Box", "rank  1", f"page  {appears['page']}"] == profile.stdout.splitlines()
 
 
 @pytest.mark.parametrize("command", ["status", "why"])

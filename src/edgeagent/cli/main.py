@@ -21,6 +21,7 @@ _COMMANDS = {
     "logs": ("past", "logs", "Show what the node has logged."),
     "bugreport": ("bugreport", "bugreport", "Collect what a maintainer needs, without secrets."),
     "earnings": ("status", "earnings", "Show what the node has earned."),
+    "profile": ("profile", "profile", "Choose how the leaderboard shows the node."),
     "bench": ("bench", "bench", "Measure this machine."),
     "pause": ("control", "pause", "Have the node take no new jobs."),
     "resume": ("control", "resume", "Have the node take jobs again."),

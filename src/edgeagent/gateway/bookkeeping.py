@@ -18,7 +18,7 @@ from edgeagent.gateway.data import owner, reading, transaction
 from edgeagent.gateway.exports import Held
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.ledger import CreditsShortError, Entry
-from edgeagent.gateway.store import Tx, accounts, audit, nodes, orders, prices, verification
+from edgeagent.gateway.store import Tx, accounts, audit, orders, prices, standings, verification
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.ledger import ReferenceUsedError
 from edgeagent.gateway.store.prices import Price
@@ -92,7 +92,7 @@ def adjust(place: GatewaySettings, whom: str, amount_ucr: int, reference: str, m
             account = ledger.node_account(node_id)
         new = _post(tx, ledger.adjustment(account, amount_ucr, _reference(reference), memo), "credits.adjust", whom)
         if new and node_id is not None:
-            nodes.adjust_earned(tx, node_id, amount_ucr)
+            standings.adjust_earned(tx, node_id, amount_ucr)
         return new
 
 
@@ -118,7 +118,7 @@ def refund(place: GatewaySettings, job_id: str, memo: str, *, from_node: bool) -
         payer = row.node_id if from_node else None
         new = _post(tx, ledger.refund(row.account_id, job_id, row.price_ucr, payer, memo), "credits.refund", job_id)
         if new and payer is not None:
-            nodes.adjust_earned(tx, payer, -row.price_ucr)
+            standings.adjust_earned(tx, payer, -row.price_ucr)
         return new
 
 

@@ -16,6 +16,7 @@ from litestar.exceptions import (
 
 from edgeagent.gateway.api import (
     attempts,
+    board,
     describe,
     errors,
     events,
@@ -25,6 +26,7 @@ from edgeagent.gateway.api import (
     jobs,
     nodes,
     own,
+    profile,
     public,
     submissions,
     throttles,
@@ -34,6 +36,7 @@ from edgeagent.gateway.api import (
 from edgeagent.gateway.api.throttles import Throttles
 from edgeagent.gateway.asgi import App, Scope
 from edgeagent.gateway.blocking import BlobsUnavailableError
+from edgeagent.gateway.boards import Boards
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.relay import Receive, Send
 from edgeagent.gateway.store import StoreUnavailableError
@@ -50,6 +53,7 @@ def application(hub: Hub) -> App:
         route_handlers=[
             # Before the controllers: the first one counts.
             jobs.options,
+            profile.options,
             files.options,
             uploads.options,
             uploads.options_of_attempt,
@@ -61,6 +65,8 @@ def application(hub: Hub) -> App:
             jobs.account,
             own.standing_of,
             own.earnings_of,
+            profile.profile,
+            profile.change_profile,
             files.FilesController,
             uploads.UploadsController,
             uploads.AttemptUploadsController,
@@ -71,17 +77,19 @@ def application(hub: Hub) -> App:
     litestar = Litestar(
         route_handlers=[
             versioned,
-            public.board,
-            public.page,
-            public.style,
+            board.board,
+            board.page,
+            board.node_page,
+            public.file,
             public.jwks,
             public.health,
             public.ready,
             figures.metrics,
         ],
-        state=State({"hub": hub, "throttles": Throttles(hub.settings.ceilings)}),
+        state=State({"hub": hub, "throttles": Throttles(hub.settings.ceilings), "boards": Boards(hub.store)}),
         dependencies={
             "hub": Provide(guards.hub),
+            "boards": Provide(board.boards),
             "account_id": Provide(guards.account_id),
             "node": Provide(guards.node),
         },

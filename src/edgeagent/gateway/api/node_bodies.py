@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+import enum
+from typing import Annotated
+
+from msgspec import Meta, Struct
 
 
 class NodeFailure(Struct):
@@ -86,3 +89,27 @@ class NodeEarnings(Struct):
     job_types: list[EarnedSum]
     months: list[EarnedSum]
     balance_ucr: int
+
+
+class Visibility(enum.StrEnum):
+    """Whether the leaderboard shows a node.  Words, because a body's ``0`` would pass for false."""
+
+    LISTED = "listed"
+    UNLISTED = "unlisted"
+
+
+class Appearance(Struct, forbid_unknown_fields=True):
+    """How a node wants to appear on the leaderboard; what is left out stays as it is."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    visibility: Visibility | None = None
+
+
+class NodeAppearance(Struct):
+    """How a node appears on the leaderboard; ``rank`` is null where it is not listed, ``page`` its path there."""
+
+    node_id: str
+    name: str
+    visibility: Visibility
+    rank: int | None
+    page: str

@@ -11,6 +11,7 @@ from litestar import Controller, Response, get, post
 from litestar.openapi import ResponseSpec
 from litestar.params import JSONBody
 
+from edgeagent.gateway import names
 from edgeagent.gateway.api.bodies import (
     Acknowledged,
     ChallengeBody,
@@ -111,14 +112,24 @@ class NodesController(Controller):
         return Acknowledged(node.node_id, hub.network.registry[node.node_id].state.value)
 
 
-def _applicant(data: Registration) -> nodes.Applicant:
-    if not data.name.isprintable() or not data.name.strip():
+def node_name(text: str) -> str:
+    """Return a name that a node may have.
+
+    Raises:
+        HTTPException: nobody could read it.
+    """
+    if not text.isprintable() or names.shown(text) == names.NAMELESS:
         raise refuse(422, "a node's name has 1 to 100 printable characters")
+    return text.strip()
+
+
+def _applicant(data: Registration) -> nodes.Applicant:
+    name = node_name(data.name)
     public_key = _key(data.public_key)
     capabilities = tuple(dict.fromkeys(data.capabilities))
     if not all(one.isprintable() for one in capabilities):
         raise refuse(422, "a capability has 1 to 100 printable characters")
-    return nodes.Applicant(data.name.strip(), public_key, capabilities, _small(data.metadata))
+    return nodes.Applicant(name, public_key, capabilities, _small(data.metadata))
 
 
 def _small(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -3,26 +3,50 @@
 from __future__ import annotations
 
 import importlib.resources
+from datetime import UTC, datetime
 
 import jinja2
 
+from edgeagent.gateway import names
 from edgeagent.wire.units import format_credits
 
-PAGE_HEADERS = {
-    # Nothing but our own stylesheet: a node's name cannot become a script, whatever it holds.
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    ),
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+
+def _headers(*allowed: str) -> dict[str, str]:
+    """Headers of a page that may do nothing but what is named."""
+    policy = ("default-src 'none'", "style-src 'self'", *allowed, "base-uri 'none'", "frame-ancestors 'none'")
+    return {
+        "Content-Security-Policy": "; ".join(policy),
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "no-referrer",
+    }
+
+
+#: Nothing but our own stylesheet: a node's name cannot become a script, whatever it holds.
+PAGE_HEADERS = _headers("form-action 'none'")
+#: The same with our own script, which asks for the page again, the icon, and a form to search with.
+BOARD_HEADERS = _headers("script-src 'self'", "connect-src 'self'", "img-src 'self'", "form-action 'self'")
+
+
+def _utc(at: datetime | float) -> str:
+    """A time as a person reads it, from one or from seconds since the epoch."""
+    at = at if isinstance(at, datetime) else datetime.fromtimestamp(at, UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
 
 templates = jinja2.Environment(
-    loader=jinja2.PackageLoader("edgeagent.gateway"), autoescape=True, undefined=jinja2.StrictUndefined
+    loader=jinja2.PackageLoader("edgeagent.gateway"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
 )
 templates.filters["credits"] = format_credits
 
 
-def stylesheet(name: str) -> bytes:
-    """Return a stylesheet that lies beside the templates."""
+templates.filters["shown"] = names.shown
+templates.filters["utc"] = _utc
+
+
+def static(name: str) -> bytes:
+    """Return a file that lies beside the templates."""
     return (importlib.resources.files("edgeagent.gateway") / "templates" / name).read_bytes()

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from edgeagent.gateway.ledger import Entry
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store import nodes
+from edgeagent.gateway.store import standings
 from edgeagent.gateway.store.prepared import Many
 from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs
 from edgeagent.gateway.store.writer import Tx
@@ -71,7 +71,7 @@ class Changes:
             _DROP_LINES.run(tx, [{"id": attempt_id} for attempt_id in self._lines])
             _ADD_LINES.run(tx, [{"attempt_id": one, "lines": text} for one, text in self._lines.items()])
         if self._credits:
-            nodes.credit(tx, self._credits)
+            standings.credit(tx, self._credits)
 
 
 def keep_lines(tx: Tx, attempt_id: str, lines: Collection[str]) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import attrs
@@ -11,29 +10,19 @@ import orjson
 import sqlalchemy as sa
 
 from edgeagent import chance
-from edgeagent.gateway import ledger
+from edgeagent.gateway import ledger, names
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store.prepared import Many
+from edgeagent.gateway.store.standings import OUTSIDE
 from edgeagent.gateway.store.tables import job_types, node_states, nodes
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import NodeState
 
-_CREDIT = Many(
-    sa.update(nodes)
-    .where(nodes.c.node_id == sa.bindparam("node"))
-    .values(
-        jobs_completed=nodes.c.jobs_completed + sa.bindparam("jobs"),
-        earned_ucr=nodes.c.earned_ucr + sa.bindparam("amount"),
-    )
-)
 _HEALTH = sa.select(nodes.c.node_id, nodes.c.state, nodes.c.failures, nodes.c.token_epoch, nodes.c.drained)
 _EPOCH = sa.select(nodes.c.token_epoch).where(nodes.c.node_id == sa.bindparam("node"))
 _OF_KEY = sa.select(nodes.c.node_id, nodes.c.state, nodes.c.token_epoch).where(
     nodes.c.public_key == sa.bindparam("key")
 )
-#: States that only the owner ends.
-_OWNERS = (NodeState.PENDING.value, NodeState.REVOKED.value)
 
 
 class TakenError(Exception):
@@ -61,18 +50,6 @@ class Profile:
     capabilities: tuple[str, ...]
     jobs_completed: int
     balance_ucr: int
-
-
-@attrs.frozen
-class Standing:
-    """A node's line on the leaderboard.  ``healthy_s`` of ``known_s`` seconds it was HEALTHY."""
-
-    node_id: str
-    name: str
-    jobs_completed: int
-    earned_ucr: int
-    healthy_s: float
-    known_s: float
 
 
 @attrs.frozen
@@ -111,6 +88,9 @@ def register(tx: Tx, applicant: Applicant, state: NodeState = NodeState.REGISTER
             earned_ucr=0,
             token_epoch=0,
             drained=False,
+            listed=True,
+            healthy_s=0.0,
+            known_s=0.0,
             created_at=tx.now,
             **_columns(applicant),
         )
@@ -181,10 +161,10 @@ def public_key(tx: Tx, node_id: str) -> str | None:
 
 def offer(tx: Tx, node_id: str, capabilities: Iterable[str]) -> None:
     """Store what a node can do now; every job type it names exists from then on."""
-    names = list(dict.fromkeys(capabilities))
-    tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(capabilities=_json(names)))
-    known = set(tx.connection.scalars(sa.select(job_types.c.job_type).where(job_types.c.job_type.in_(names))))
-    if new := [{"job_type": name} for name in names if name not in known]:
+    offered = list(dict.fromkeys(capabilities))
+    tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(capabilities=_json(offered)))
+    known = set(tx.connection.scalars(sa.select(job_types.c.job_type).where(job_types.c.job_type.in_(offered))))
+    if new := [{"job_type": name} for name in offered if name not in known]:
         tx.connection.execute(sa.insert(job_types), new)
 
 
@@ -205,15 +185,23 @@ def record(tx: Tx, changes: Iterable[Changed]) -> None:
     """
     for change in changes:
         decided = tx.connection.scalar(sa.select(nodes.c.state).where(nodes.c.node_id == change.node_id))
-        if decided not in _OWNERS:
+        if decided not in OUTSIDE:
             set_state(tx, change.node_id, change.state, change.cause)
 
 
 def set_state(tx: Tx, node_id: str, state: NodeState, cause: str) -> None:
     """Store that a node is in this state from now on, and why."""
-    ended = sa.update(node_states).where(node_states.c.node_id == node_id, node_states.c.until.is_(None))
-    tx.connection.execute(ended.values(until=tx.now))
-    tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(state=state.value))
+    present = (node_states.c.node_id == node_id, node_states.c.until.is_(None))
+    ended = tx.connection.execute(sa.select(node_states.c.state, node_states.c.since).where(*present)).one()
+    tx.connection.execute(sa.update(node_states).where(*present).values(until=tx.now))
+    # A clock that was set back meanwhile must not take away what other times have added.
+    lasted_s = max(0.0, tx.now - ended.since)
+    healthy_s = lasted_s if ended.state == NodeState.HEALTHY.value else 0.0
+    tx.connection.execute(
+        sa.update(nodes)
+        .where(nodes.c.node_id == node_id)
+        .values(state=state.value, known_s=nodes.c.known_s + lasted_s, healthy_s=nodes.c.healthy_s + healthy_s)
+    )
     _open_state(tx, node_id, state, cause)
 
 
@@ -237,49 +225,33 @@ def profile(tx: Tx, node_id: str) -> Profile:
     )
 
 
-def standings(tx: Tx) -> list[Standing]:
-    """Return the leaderboard's lines, in no order; nodes that wait for approval, or were revoked, have none."""
-    until = sa.func.coalesce(node_states.c.until, tx.now)
-    # A clock that was set back meanwhile must not take away what other times have added.
-    lasted = sa.case((until > node_states.c.since, until - node_states.c.since), else_=0.0)
-    healthy = sa.case((node_states.c.state == NodeState.HEALTHY.value, lasted), else_=0.0)
-    times = {
-        row.node_id: (row.healthy_s, row.known_s)
-        for row in tx.connection.execute(
-            sa.select(
-                node_states.c.node_id,
-                sa.func.sum(healthy).label("healthy_s"),
-                sa.func.sum(lasted).label("known_s"),
-            ).group_by(node_states.c.node_id)
-        )
-    }
-    rows = tx.connection.execute(
-        sa.select(nodes.c.node_id, nodes.c.name, nodes.c.jobs_completed, nodes.c.earned_ucr).where(
-            nodes.c.state.not_in(_OWNERS)
-        )
-    )
-    return [Standing(row.node_id, row.name, row.jobs_completed, row.earned_ucr, *times[row.node_id]) for row in rows]
+def appearance(tx: Tx, node_id: str) -> tuple[str, bool]:
+    """Return what a node is called, and whether it is listed on the leaderboard."""
+    row = tx.connection.execute(sa.select(nodes.c.name, nodes.c.listed).where(nodes.c.node_id == node_id)).one()
+    return row.name, row.listed
 
 
-def credit(tx: Tx, earned_ucr: Mapping[str, Collection[int]]) -> None:
-    """Count what nodes completed, with what each of the jobs earned; the money itself moves in the ledger."""
-    _CREDIT.run(tx, [{"node": one, "jobs": len(each), "amount": sum(each)} for one, each in earned_ucr.items()])
+def appear(tx: Tx, node_id: str, name: str | None, listed: bool | None) -> bool:
+    """Call a node something else, list it on the leaderboard or no longer; None leaves it.  Return whether it is new.
 
-
-def adjust_earned(tx: Tx, node_id: str, amount_ucr: int) -> None:
-    """Count that a node has earned more or less than its jobs gave it."""
-    earned = sa.update(nodes).where(nodes.c.node_id == node_id)
-    tx.connection.execute(earned.values(earned_ucr=nodes.c.earned_ucr + amount_ucr))
+    Raises:
+        TakenError: the name is another node's.
+    """
+    before = appearance(tx, node_id)
+    columns: dict[str, Any] = {}
+    if name is not None and name != before[0]:
+        _refuse_name(tx, name, node_id)
+        columns |= {"name": name, "name_key": names.key(name)}
+    if listed is not None and listed is not before[1]:
+        columns["listed"] = listed
+    if columns:
+        tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(**columns))
+    return bool(columns)
 
 
 def known_job_types(tx: Tx) -> list[str]:
     """Return every job type that a node has ever offered, sorted."""
     return sorted(tx.connection.scalars(sa.select(job_types.c.job_type)))
-
-
-def name_key(name: str) -> str:
-    """Return what makes two names the same to a person who reads them quickly."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _health(row: Any) -> Health:
@@ -290,7 +262,7 @@ def _health(row: Any) -> Health:
 def _columns(applicant: Applicant) -> dict[str, str]:
     return {
         "name": applicant.name,
-        "name_key": name_key(applicant.name),
+        "name_key": names.key(applicant.name),
         "public_key": applicant.public_key,
         "capabilities": _json(applicant.capabilities),
         "metadata": _json(applicant.metadata),
@@ -298,17 +270,16 @@ def _columns(applicant: Applicant) -> dict[str, str]:
 
 
 def _refuse_taken(tx: Tx, applicant: Applicant, own_id: str | None) -> None:
-    for column, value, what in (
-        (nodes.c.name_key, name_key(applicant.name), f"the name {applicant.name!r} is in use; choose another"),
-        (
-            nodes.c.public_key,
-            applicant.public_key,
-            "this key is already registered; prove that it is yours, or make a new one",
-        ),
-    ):
-        other = tx.connection.scalar(sa.select(nodes.c.node_id).where(column == value))
-        if other is not None and other != own_id:
-            raise TakenError(what)
+    _refuse_name(tx, applicant.name, own_id)
+    other = tx.connection.scalar(sa.select(nodes.c.node_id).where(nodes.c.public_key == applicant.public_key))
+    if other is not None and other != own_id:
+        raise TakenError("this key is already registered; prove that it is yours, or make a new one")
+
+
+def _refuse_name(tx: Tx, name: str, own_id: str | None) -> None:
+    other = tx.connection.scalar(sa.select(nodes.c.node_id).where(nodes.c.name_key == names.key(name)))
+    if other is not None and other != own_id:
+        raise TakenError(f"the name {name!r} is in use; choose another")
 
 
 def _open_state(tx: Tx, node_id: str, state: NodeState, cause: str) -> None:

@@ -13,7 +13,7 @@ import attrs
 import orjson
 import sqlalchemy as sa
 
-from edgeagent.gateway import ledger
+from edgeagent.gateway import ledger, names
 from edgeagent.gateway.registry import TRANSITIONS, Event
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store import nodes as members
@@ -98,7 +98,7 @@ def find(tx: Tx, wanted: str) -> str:
     Raises:
         LookupError: there is none.
     """
-    by_name = nodes.c.name_key == members.name_key(wanted)
+    by_name = nodes.c.name_key == names.key(wanted)
     found = tx.connection.scalars(sa.select(nodes.c.node_id).where(sa.or_(nodes.c.node_id == wanted, by_name))).all()
     if wanted in found or len(found) == 1:
         return wanted if wanted in found else found[0]

@@ -66,13 +66,27 @@ nodes = Table(
     Column("public_key", Text, nullable=False, unique=True),
     Column("token_epoch", Integer, nullable=False),  # tokens of an earlier one are void
     Column("drained", sa.Boolean, nullable=False),  # by the owner: no new work
+    Column("listed", sa.Boolean, nullable=False),  # by its operator: on the leaderboard
     Column("capabilities", Text, nullable=False),  # JSON list
     Column("metadata", Text, nullable=False),  # JSON object
     Column("state", String(16), nullable=False),
     Column("failures", Text, nullable=False),  # JSON list of job ids, see gateway.registry
     Column("jobs_completed", _Big, nullable=False),
     Column("earned_ucr", _Big, nullable=False),
+    # Of its states that have ended, in seconds; never less than nothing, whatever the clock did meanwhile.
+    Column("healthy_s", Double, nullable=False),
+    Column("known_s", Double, nullable=False),
     Column("created_at", Double, nullable=False),
+)
+
+#: What each node completed and earned on each day of UTC, as far as there was anything.
+node_days = Table(
+    "node_days",
+    metadata,
+    Column("node_id", ForeignKey("nodes.node_id"), primary_key=True),
+    Column("day", Integer, primary_key=True, autoincrement=False),  # since the epoch
+    Column("jobs_completed", _Big, nullable=False),
+    Column("earned_ucr", _Big, nullable=False),
 )
 
 #: How long each node was in which state, and why it changed: what uptime is computed from.
@@ -86,6 +100,7 @@ node_states = Table(
     Column("since", Double, nullable=False),
     Column("until", Double),  # null: the state it is in
     Index(None, "node_id", "until"),
+    Index(None, "until"),  # what a window of time holds, and what goes on
 )
 
 #: What the owner did to nodes and keys, in order; running gateways look here for what they have not done yet.

@@ -19,7 +19,7 @@ from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.ledger import Entry, Kind
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.ledger import Recorded
-from edgeagent.gateway.store.tables import attempts, jobs, ledger_accounts, ledger_entries, nodes
+from edgeagent.gateway.store.tables import attempts, jobs, ledger_accounts, ledger_entries, node_days, nodes
 from edgeagent.gateway.store.writer import Tx
 
 _JOB = (
@@ -183,6 +183,10 @@ def _nodes(tx: Tx, earned: Counter[str]) -> Iterator[Wrong]:
         .group_by(attempts.c.node_id)
     )
     completed = {row.node_id: row.completed for row in tx.connection.execute(done)}
+    days = sa.select(
+        node_days.c.node_id, sa.func.sum(node_days.c.jobs_completed).label("jobs"), sa.func.sum(node_days.c.earned_ucr)
+    )
+    by_day = {row[0]: (int(row[1]), int(row[2])) for row in tx.connection.execute(days.group_by(node_days.c.node_id))}
     for row in tx.connection.execute(sa.select(nodes.c.node_id, nodes.c.jobs_completed, nodes.c.earned_ucr)):
         books_say = earned[ledger.node_account(row.node_id)]
         if row.earned_ucr != books_say:
@@ -191,6 +195,8 @@ def _nodes(tx: Tx, earned: Counter[str]) -> Iterator[Wrong]:
             yield Wrong(
                 f"node {row.node_id} is shown with {row.jobs_completed} jobs, not {completed.get(row.node_id, 0)}"
             )
+        if (row.jobs_completed, row.earned_ucr) != by_day.get(row.node_id, (0, 0)):
+            yield Wrong(f"the days of node {row.node_id} do not add up to what it is shown with")
 
 
 def _first(faults: Iterator[Wrong], most: int) -> list[Wrong]:

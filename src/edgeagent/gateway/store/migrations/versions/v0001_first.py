@@ -114,12 +114,15 @@ def upgrade() -> None:
         sa.Column("public_key", sa.Text(), nullable=False),
         sa.Column("token_epoch", sa.Integer(), nullable=False),
         sa.Column("drained", sa.Boolean(), nullable=False),
+        sa.Column("listed", sa.Boolean(), nullable=False),
         sa.Column("capabilities", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("failures", sa.Text(), nullable=False),
         sa.Column("jobs_completed", sa.BigInteger(), nullable=False),
         sa.Column("earned_ucr", sa.BigInteger(), nullable=False),
+        sa.Column("healthy_s", sa.Double(), nullable=False),
+        sa.Column("known_s", sa.Double(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_nodes")),
         sa.UniqueConstraint("node_id", name=op.f("uq_nodes_node_id")),
@@ -229,6 +232,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_node_states")),
     )
     op.create_index(op.f("ix_node_states_node_id_until"), "node_states", ["node_id", "until"], unique=False)
+    op.create_index(op.f("ix_node_states_until"), "node_states", ["until"], unique=False)
+    op.create_table(
+        "node_days",
+        sa.Column("node_id", sa.String(length=36), nullable=False),
+        sa.Column("day", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("jobs_completed", sa.BigInteger(), nullable=False),
+        sa.Column("earned_ucr", sa.BigInteger(), nullable=False),
+        sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_node_days_node_id")),
+        sa.PrimaryKeyConstraint("node_id", "day", name=op.f("pk_node_days")),
+    )
     op.create_table(
         "node_orders",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -333,6 +346,8 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_attempts_job_id"), table_name="attempts")
     op.drop_table("attempts")
     op.drop_table("node_orders")
+    op.drop_table("node_days")
+    op.drop_index(op.f("ix_node_states_until"), table_name="node_states")
     op.drop_index(op.f("ix_node_states_node_id_until"), table_name="node_states")
     op.drop_table("node_states")
     where = sa.text(_OF_NODES)
