@@ -36,4 +36,5 @@ def test_uptime_is_a_percentage_whatever_the_clock_did(spells: list[tuple[NodeSt
 def test_a_curve_goes_from_the_bottom_to_the_top() -> None:
     """A day without a value is left out, and all nothing is a line at the bottom."""
     assert curves.points([0, None, 5], 5) == "0.0,120.0 600.0,0.0"
+    assert curves.points([None, None, 5], 10) == "600.0,60.0 600.0,60.0"
     assert curves.points([0, 0], 0) == "0.0,120.0 600.0,120.0"

@@ -67,5 +67,7 @@ def points(values: Sequence[float | None], top: float) -> str:
     """Return an SVG polyline's points for values from 0 to ``top``; days without a value are left out."""
     step = WIDTH / max(1, len(values) - 1)
     scale = HEIGHT / top if top > 0 else 0.0
-    drawn = ((index * step, HEIGHT - value * scale) for index, value in enumerate(values) if value is not None)
+    drawn = [(index * step, HEIGHT - value * scale) for index, value in enumerate(values) if value is not None]
+    if len(drawn) == 1:
+        drawn *= 2  # a line from a point to itself is drawn as a dot, a point alone is not
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn)
