@@ -18,6 +18,7 @@ from edgeagent.node.fetch.download import Wanted, download
 from edgeagent.node.fetch.https import Https
 from edgeagent.node.fetch.partial import Partial
 from edgeagent.node.fetch.source import UnreachedError, UnusableError
+from edgeagent.node.throttle import Throttle
 
 DATA = os.urandom(3_000_000)
 
@@ -36,13 +37,14 @@ class Bench:
     def __init__(self, server: Server, path: Path) -> None:
         self.server, self.path = server, path
         self.heard: list[int] = []
+        self.throttle = Throttle()
 
     async def fetch(self, ref: str, *, tls: ssl.SSLContext | None = None, private: bool = True) -> Partial:
         partial = Partial(self.path)
         digest = hashlib.sha256(DATA).hexdigest()
         wanted = Wanted(sha256=digest, size_bytes=len(DATA), most_bytes=len(DATA))
         async with Https(allow_private=private, tls=tls or self.server.trust()) as https:
-            await download(https.at(ref), partial, wanted, rng=Still(), heard=self.heard.append)
+            await download(https.at(ref), partial, wanted, rng=Still(), heard=self.heard.append, throttle=self.throttle)
         return partial
 
 
@@ -61,6 +63,25 @@ def bench(server: Server, tmp_path: Path) -> Bench:
 
 def ranges(server: Server) -> list[str | None]:
     return [headers.get("range") for _, headers in server.asked]
+
+
+class Counting(Throttle):
+    """Says what was taken, and waits for nothing."""
+
+    taken = 0
+
+    async def take(self, size_bytes: int) -> None:
+        self.taken += size_bytes
+
+
+async def test_every_byte_that_comes_is_paid_for(bench, server):
+    """So that a limit on what inputs take of the line holds for all of it."""
+    bench.throttle = counting = Counting()
+    server.files["/f"] = File(DATA)
+
+    await bench.fetch(server.url("/f"))
+
+    assert len(DATA) == counting.taken
 
 
 async def test_a_file_arrives(bench, server):

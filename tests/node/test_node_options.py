@@ -28,6 +28,8 @@ from edgeagent.wire.identity import issue_node_token, new_private_key
 VALUES: dict[str, tuple[str, str, str]] = {
     "share.slots": ("3", "5", "7"),
     "share.memory": ("4G", "512M", "1T"),
+    "share.upload": ("1M", "512K", "8M"),
+    "share.download": ("1M", "512K", "8M"),
     "gpu.lend": ("GPU-1", "GPU-1,GPU-2", "[]"),
     "gpu.exclude": ("GPU-1", "GPU-2", "GPU-3,GPU-4"),
     "gpu.jobs_each": ("2", "3", "4"),

@@ -13,6 +13,7 @@ import httpx2
 
 from edgeagent.errors import UnreachableError
 from edgeagent.node import uploads
+from edgeagent.node.throttle import FREE, Throttle
 from edgeagent.rest import Json, Rest
 from edgeagent.wire import identity
 from edgeagent.wire.messages import Output
@@ -24,7 +25,9 @@ _CHALLENGE = re.compile(r"[0-9a-f]{64}")
 class Api:
     """One gateway as the node sees it; use it as an async context manager."""
 
-    def __init__(self, gateway: GatewayUrl) -> None:
+    def __init__(self, gateway: GatewayUrl, uploads: Throttle = FREE) -> None:
+        """Speak to ``gateway``; outputs go up as fast as ``uploads`` lets all together."""
+        self._throttle = uploads
         self._gateway = gateway
         self._rest = Rest(gateway)
 
@@ -124,4 +127,4 @@ class Api:
             UnreachableError: it did not arrive this time.
             OSError: the file cannot be read.
         """
-        await uploads.put(self._rest, token, attempt_id, output, path)
+        await uploads.put(self._rest, token, attempt_id, output, path, self._throttle)

@@ -18,6 +18,7 @@ import trio
 from edgeagent.node.cache import Cache
 from edgeagent.node.fetch.download import Wanted, download
 from edgeagent.node.fetch.source import Source, UnreachedError, UnusableError, digest_of, is_file_name
+from edgeagent.node.throttle import FREE, Throttle
 from edgeagent.wire.messages import JobDispatch, Reference
 
 #: Largest payload behind a reference, in bytes: what the gateway takes in a submission.
@@ -48,9 +49,18 @@ class Inputs:
     """Fetches for all attempts of a node."""
 
     def __init__(
-        self, cache: Cache, sources: Sources, rng: random.Random, make_room: Callable[[int], object] = int
+        self,
+        cache: Cache,
+        sources: Sources,
+        rng: random.Random,
+        make_room: Callable[[int], object] = int,
+        throttle: Throttle = FREE,
     ) -> None:
-        """Fetch from ``sources`` into ``cache``; ``make_room`` keeps so many bytes free on the disk if it can."""
+        """Fetch from ``sources`` into ``cache``, as fast as ``throttle`` lets all together.
+
+        ``make_room`` keeps so many bytes free on the disk if it can.
+        """
+        self._throttle = throttle
         self.cache, self._sources, self._rng, self._make_room = cache, sources, rng, make_room
         self._downloads = trio.CapacityLimiter(DOWNLOADS)
         self._locks: dict[str, _Lock] = {}
@@ -71,7 +81,7 @@ class Inputs:
         partial = await trio.to_thread.run_sync(self.cache.payload, dispatch.attempt_id)
         try:
             async with self._downloads:
-                await download(source, partial, wanted, rng=self._rng, heard=lambda _: None)
+                await download(source, partial, wanted, rng=self._rng, heard=lambda _: None, throttle=self._throttle)
             data = await trio.to_thread.run_sync(partial.read)
         except UnusableError as error:
             raise UnusableError(f"payload_ref: {error}") from None
@@ -145,7 +155,7 @@ class Inputs:
             await trio.to_thread.run_sync(self._make_room, reference.size_bytes)
             await trio.to_thread.run_sync(self.cache.expect, key, reference.size_bytes)
             partial = await trio.to_thread.run_sync(self.cache.partial, key)
-            await download(source, partial, wanted, rng=self._rng, heard=heard)
+            await download(source, partial, wanted, rng=self._rng, heard=heard, throttle=self._throttle)
             await trio.to_thread.run_sync(self.cache.keep, partial)
         except UnusableError as error:
             raise UnusableError(f"input {name!r}: {error}") from None

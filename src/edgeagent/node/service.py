@@ -45,6 +45,7 @@ from edgeagent.node.stopping import Stop
 from edgeagent.node.supplied import Confined, Supplied
 from edgeagent.node.systemd import liveness
 from edgeagent.node.systemd.notify import SILENT, Notifier
+from edgeagent.node.throttle import Throttle
 from edgeagent.node.transport import Transport, connect
 from edgeagent.plugins.loading import discover
 from edgeagent.plugins.probe import available
@@ -84,7 +85,7 @@ async def run(
     ):
         async with (
             open_spool(identity.home, identity.node_id) as spool,
-            Api(identity.gateway) as api,
+            Api(identity.gateway, Throttle(settings.share.upload_bytes_s)) as api,
             Https(allow_private=settings.fetch.private) as https,
         ):
             cache = Cache(identity.home, settings.disk.cache_bytes)
@@ -92,7 +93,7 @@ async def run(
             disk = Disk(identity.home, settings.disk.rules, cache)
             executor.make_room = disk.make_room
             places = Places(api=api, token=lambda: credentials.token, https=https, s3=_s3(settings.fetch))
-            inputs = Inputs(cache, places, chance.rng(), disk.make_room)
+            inputs = Inputs(cache, places, chance.rng(), disk.make_room, Throttle(settings.share.download_bytes_s))
             if not executor.shows_inputs:
                 log.warning("No jobs with inputs are taken", reason=NO_INPUTS)
 

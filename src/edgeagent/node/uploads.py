@@ -18,6 +18,7 @@ import trio
 
 from edgeagent.errors import RefusedError, UnreachableError
 from edgeagent.node import files
+from edgeagent.node.throttle import FREE, Throttle
 from edgeagent.rest import Rest
 from edgeagent.wire.messages import Output
 from edgeagent.wire.urls import API_PREFIX
@@ -33,8 +34,8 @@ _BODY = {"Content-Type": "application/offset+octet-stream"}
 _GONE, _ELSEWHERE, _WRONG, _SPOILED = (404, 410), 409, 422, 460
 
 
-async def put(rest: Rest, token: str, attempt_id: str, output: Output, path: Path) -> None:
-    """Upload one output file of an attempt, or what is missing of it.
+async def put(rest: Rest, token: str, attempt_id: str, output: Output, path: Path, throttle: Throttle = FREE) -> None:
+    """Upload one output file of an attempt, or what is missing of it, as fast as ``throttle`` allows.
 
     Raises:
         RefusedError: the gateway will never take it.
@@ -43,7 +44,7 @@ async def put(rest: Rest, token: str, attempt_id: str, output: Output, path: Pat
     """
     for _ in range(MOST_SPOILED):
         try:
-            await _Upload(rest, token, attempt_id, output, path).run()
+            await _Upload(rest, token, attempt_id, output, path, throttle).run()
         except _SpoiledError:
             continue
         return
@@ -55,8 +56,8 @@ class _SpoiledError(Exception):
 
 
 class _Upload:
-    def __init__(self, rest: Rest, token: str, attempt_id: str, output: Output, path: Path) -> None:
-        self._rest, self._output, self._path = rest, output, path
+    def __init__(self, rest: Rest, token: str, attempt_id: str, output: Output, path: Path, throttle: Throttle) -> None:
+        self._rest, self._output, self._path, self._throttle = rest, output, path, throttle
         self._root = f"/attempts/{quote(attempt_id, safe='')}/uploads"
         self._headers = {"Authorization": f"Bearer {token}", **_TUS}
         self._note = path.with_name(f"{path.name}.upload")  # where the upload is
@@ -93,7 +94,7 @@ class _Upload:
         if 0 < size <= SMALL_BYTES:
             request = {
                 "headers": {**headers, **_BODY, **self._checksum(), "Content-Length": str(size)},
-                "content": _pieces(self._path, 0),
+                "content": _pieces(self._path, 0, self._throttle),
             }
         async with self._rest.stream("POST", self._root, taken=(_SPOILED,), **request) as answer:
             await self._check_arrived(answer)
@@ -109,7 +110,7 @@ class _Upload:
         """Send what is missing and return how far the upload is then."""
         left = self._output.size_bytes - offset
         headers = {**self._headers, **_BODY, "Upload-Offset": str(offset), "Content-Length": str(left)}
-        body = _pieces(self._path, offset)
+        body = _pieces(self._path, offset, self._throttle)
         taken = (*_GONE, _ELSEWHERE, _WRONG)
         async with self._rest.stream("PATCH", place, taken=taken, headers=headers, content=body) as answer:
             if answer.status_code in _GONE:
@@ -148,8 +149,9 @@ class _Upload:
         self._note.unlink(missing_ok=True)
 
 
-async def _pieces(path: Path, offset: int) -> AsyncIterator[bytes]:
+async def _pieces(path: Path, offset: int, throttle: Throttle) -> AsyncIterator[bytes]:
     async with await trio.open_file(path, "rb") as file:
         await file.seek(offset)
-        while piece := await file.read(_PIECE_BYTES):
+        while piece := await file.read(throttle.piece(_PIECE_BYTES)):
+            await throttle.take(len(piece))
             yield piece

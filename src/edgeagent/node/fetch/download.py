@@ -17,6 +17,7 @@ import trio
 from edgeagent.node.backoff import Backoff
 from edgeagent.node.fetch.partial import Partial
 from edgeagent.node.fetch.source import ChangedError, Source, UnreachedError, UnusableError
+from edgeagent.node.throttle import FREE, Throttle
 
 log = structlog.get_logger()
 
@@ -38,12 +39,19 @@ class Wanted:
 
 
 async def download(
-    source: Source, partial: Partial, wanted: Wanted, *, rng: random.Random, heard: Callable[[int], None]
+    source: Source,
+    partial: Partial,
+    wanted: Wanted,
+    *,
+    rng: random.Random,
+    heard: Callable[[int], None],
+    throttle: Throttle = FREE,
 ) -> None:
     """Bring the whole of a file into ``partial``.
 
     Args:
         heard: told how many bytes are there, now and then.
+        throttle: how fast it may come.
 
     Raises:
         UnusableError: it is not what was wanted, and would not be for anybody.
@@ -54,7 +62,7 @@ async def download(
     most, moved_at = partial.size_bytes, trio.current_time()
     while True:
         try:
-            await _receive(source, partial, wanted, heard)
+            await _receive(source, partial, wanted, heard, throttle)
             await trio.to_thread.run_sync(_check, partial, wanted)
         except ChangedError as error:
             changes += 1
@@ -76,7 +84,9 @@ async def download(
             partial.end()
 
 
-async def _receive(source: Source, partial: Partial, wanted: Wanted, heard: Callable[[int], None]) -> None:
+async def _receive(
+    source: Source, partial: Partial, wanted: Wanted, heard: Callable[[int], None], throttle: Throttle
+) -> None:
     async with source.open(partial.size_bytes if partial.validator else 0, partial.validator) as arriving:
         _fits(arriving.size_bytes, wanted)
         await trio.to_thread.run_sync(partial.begin, arriving.offset, arriving.validator)
@@ -90,6 +100,7 @@ async def _receive(source: Source, partial: Partial, wanted: Wanted, heard: Call
                         raise UnusableError(f"more than the {wanted.most_bytes} bytes that were announced, or allowed")
                     if len(waiting) >= _PIECE_BYTES:
                         await _flush(partial, waiting, heard)
+                    await throttle.take(len(piece))
         finally:
             with trio.CancelScope(shield=True):  # what has arrived need not be sent again
                 await _flush(partial, waiting, heard)

@@ -85,6 +85,15 @@ class Share:
     memory_bytes: int | None = option(
         Maybe(Size(64 << 20), "all"), None, "Memory for all jobs together, by the limits that they have.", name="memory"
     )
+    upload_bytes_s: int | None = option(
+        Maybe(Size(16 << 10), "all"), None, "Bytes a second at which jobs' outputs go out, all together.", name="upload"
+    )
+    download_bytes_s: int | None = option(
+        Maybe(Size(16 << 10), "all"),
+        None,
+        "Bytes a second at which jobs' inputs come in, all together.",
+        name="download",
+    )
 
 
 @attrs.frozen(kw_only=True)
