@@ -31,7 +31,6 @@ _UNIT = """\
 # Written by: edgeagent service install.  Your own changes belong into a drop-in: systemctl {scope}edit edgeagent
 [Unit]
 Description=edgeagent: lends this machine to a compute network
-Documentation=man:systemd.exec(5)
 {ordering}# Not for ever: a node that falls twenty times in an hour needs a person.
 StartLimitIntervalSec=1h
 StartLimitBurst=20
@@ -41,7 +40,8 @@ Type=notify
 NotifyAccess=main
 ExecStart={command}
 # Drains, then ends with {restart} to be started with its options as they are by then; wrong ones leave it as it is.
-ExecReload=/bin/kill -HUP $MAINPID
+# The shell's own kill: small systems have no other.
+ExecReload=/bin/sh -c "kill -HUP $MAINPID"
 RestartForceExitStatus={restart}
 SuccessExitStatus={restart}
 Restart=on-failure
