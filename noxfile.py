@@ -65,6 +65,25 @@ def sandbox_docker(session: nox.Session) -> None:
     session.run("python", "tests/hosts/docker_host.py", "--cache", f"{session.cache_dir}/hosts", *session.posargs)
 
 
+def _on_host(session: nox.Session, cases: str) -> None:
+    """Run tests that need a gateway here and a machine or an engine of their own, in the order in which they stand."""
+    session.install("-e", ".[gateway]", "pip", *nox.project.dependency_groups(_PROJECT, "test"))
+    environ = {"EDGEAGENT_HOSTS_CACHE": f"{session.cache_dir}/hosts"}
+    session.run("pytest", "-v", "-s", "-x", "-p", "no:xdist", f"tests/hosts/{cases}", *session.posargs, env=environ)
+
+
+@nox.session(name="node-systemd")
+def node_systemd(session: nox.Session) -> None:
+    """Install the node as a service on a machine that systemd-nspawn boots, and disturb it (as root; Debian)."""
+    _on_host(session, "systemd_cases.py")
+
+
+@nox.session(name="node-docker")
+def node_docker(session: nox.Session) -> None:
+    """Build the image, run the node by docker-compose.edge.yml beside a gateway, and disturb both (as root; Debian)."""
+    _on_host(session, "docker_cases.py")
+
+
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style, formatting and the direction of imports."""

@@ -1,6 +1,5 @@
 """``nox -s sandbox-docker``: the sandbox's tests in real containers, with this project's profile and with Docker's own.
 
-A Docker daemon that answers is used; otherwise one is started on a socket and folders of its own, and stopped again.
 Neither a registry nor a network is needed: the image is a Debian tree packed here, the containers have no interface but
 their own loopback.  docs/sandbox-hosts.md says what each option is for.
 """
@@ -8,20 +7,17 @@ their own loopback.  docs/sandbox-hosts.md says what each option is for.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
+import docker_engine
 import ingredients
 
-PROGRAMS = {"docker": "docker.io", "debootstrap": "debootstrap", "mke2fs": "e2fsprogs", "unshare": "util-linux"}
+PROGRAMS = docker_engine.PROGRAMS | {"debootstrap": "debootstrap", "mke2fs": "e2fsprogs", "unshare": "util-linux"}
 PROFILE = ingredients.PROJECT / "docker/seccomp.json"
 IMAGE = "edgeagent-sandbox-tests"
 CONFINED = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--tmpfs=/tmp", "--user=1000:1000")
@@ -31,7 +27,6 @@ SHIPPED = (
     "--security-opt=systempaths=unconfined",
     "--security-opt=apparmor=unconfined",
 )
-DAEMON_TIMEOUT_S = 300
 #: What the profile is there to refuse: calls (x86-64), and how they end where no profile is in the way.
 REFUSED = {
     "io_uring_setup": (425, "EFAULT"),
@@ -61,7 +56,11 @@ def main() -> int:
     ingredients.need(PROGRAMS)
     cache = asked.cache.absolute()
     archive = ingredients.debian(cache) / "root.tar"
-    with ingredients.handed_in(cache, for_pytest) as folder, _daemon() as docker, _image(docker, archive) as image:
+    with (
+        ingredients.handed_in(cache, for_pytest) as folder,
+        docker_engine.answering(IMAGE) as docker,
+        docker_engine.imported(docker, archive, f"{IMAGE}:{os.getpid()}") as image,
+    ):
         said = []
         for name, tier, options in RUNS:
             program = ["python3", "/project/tests/hosts/inside.py", "--name", name, "--tier", tier]
@@ -97,52 +96,6 @@ def _in_container(
         return list(ingredients.lines_of(*start, timeout_s=timeout_s))
     finally:
         subprocess.run([*docker, "rm", "--force", name], stdout=subprocess.DEVNULL, check=False)
-
-
-@contextlib.contextmanager
-def _image(docker: list[str], archive: Path) -> Iterator[str]:
-    """Yield the name of an image made of the Debian tree; removed afterwards."""
-    name = f"{IMAGE}:{os.getpid()}"
-    ingredients.run(*docker, "import", archive, name)
-    try:
-        yield name
-    finally:
-        ingredients.run(*docker, "rmi", "--force", name)
-
-
-@contextlib.contextmanager
-def _daemon() -> Iterator[list[str]]:
-    """Yield the start of the command line of a client whose daemon answers."""
-    if _answers(["docker"]):
-        yield ["docker"]
-        return
-    if shutil.which("dockerd") is None:
-        raise SystemExit("no Docker daemon answers, and dockerd is not installed; type: apt-get install docker.io")
-    with tempfile.TemporaryDirectory(prefix="dockerd-") as folder:
-        socket = f"unix://{folder}/socket"
-        options = ["--data-root", f"{folder}/data", "--exec-root", f"{folder}/exec", "--pidfile", f"{folder}/pid"]
-        options += ["--host", socket, "--cgroup-parent", f"/{IMAGE}", "--bridge=none", "--iptables=false"]
-        options += ["--ip6tables=false", "--ip-forward=false"]
-        with Path(folder, "log").open("wb") as log:
-            daemon = subprocess.Popen(["dockerd", *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        try:
-            client = ["docker", "--host", socket]
-            deadline = time.monotonic() + DAEMON_TIMEOUT_S
-            while not _answers(client):
-                if daemon.poll() is not None or time.monotonic() > deadline:
-                    raise SystemExit("dockerd did not start:\n" + Path(folder, "log").read_text()[-3000:])
-                time.sleep(0.2)
-            yield client
-        finally:
-            daemon.terminate()  # it stops its containers and its containerd first
-            daemon.wait(timeout=DAEMON_TIMEOUT_S)
-            cgroups = Path("/sys/fs/cgroup")  # the daemon leaves the empty parent of its containers' cgroups
-            for parent in (*cgroups.glob(IMAGE), *cgroups.glob(f"*/{IMAGE}")):
-                parent.rmdir()
-
-
-def _answers(docker: list[str]) -> bool:
-    return subprocess.run([*docker, "version"], capture_output=True, check=False).returncode == 0
 
 
 if __name__ == "__main__":
