@@ -10,7 +10,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 
-from edgeagent.gateway import challenges
+from edgeagent.gateway import challenges, sessions
 from edgeagent.gateway.keyring import Keyring
 from edgeagent.wire import identity
 from edgeagent.wire.identity import InvalidTokenError, NodeClaims
@@ -83,6 +83,14 @@ class NodeTokens:
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """Return the public keys that check tokens now, as a JSON Web Key Set (RFC 7517)."""
         return {"keys": [identity.jwk(pem) for pem in self._keyring.checking(self._clock()).values()]}
+
+    def begin_session(self, account_token_sha256: str, random: bytes) -> str:
+        """Return the cookie of the owner's session in a browser, begun with this token."""
+        return sessions.begin(self._keyring.signing, account_token_sha256, self._clock(), random)
+
+    def resume_session(self, cookie: str) -> sessions.Session | None:
+        """Return the owner's session of a cookie; None for one that is none, or has ended."""
+        return sessions.resume(self._keyring.signing, cookie, self._clock())
 
     def challenge(self, public_key: str) -> challenges.Challenge:
         """Return a fresh challenge for whoever says that this key is theirs."""

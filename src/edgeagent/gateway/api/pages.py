@@ -26,6 +26,9 @@ PAGE_HEADERS = _headers("form-action 'none'")
 #: The same with our own script, which asks for the page again, the icon, and a form to search with.
 BOARD_HEADERS = _headers("script-src 'self'", "connect-src 'self'", "img-src 'self'", "form-action 'self'")
 
+#: The owner's pages: forms and no script, and nothing of them stays in a cache.
+OWNER_HEADERS = {**_headers("img-src 'self'", "form-action 'self'"), "Cache-Control": "no-store"}
+
 
 def _utc(at: datetime | float) -> str:
     """A time as a person reads it, from one or from seconds since the epoch."""

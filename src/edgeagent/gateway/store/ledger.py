@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import ChainMap
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import attrs
 import sqlalchemy as sa
@@ -37,6 +38,7 @@ _ENTRIES = (
     .join_from(ledger_entries, ledger_postings, isouter=True)
     .order_by(ledger_entries.c.seq, ledger_postings.c.account)
 )
+_NEWEST = sa.select(ledger_entries.c.seq).order_by(ledger_entries.c.seq.desc()).limit(sa.bindparam("most"))
 _ADD_ACCOUNT, _ADD_ENTRY, _ADD_POSTING = (
     Many(sa.insert(table)) for table in (ledger_accounts, ledger_entries, ledger_postings)
 )
@@ -133,7 +135,16 @@ class Recorded:
 
 def entries(tx: Tx) -> Iterator[Recorded]:
     """Return every entry, oldest first, without having all of them in memory."""
-    rows = tx.connection.execute(_ENTRIES, execution_options={"yield_per": _AT_ONCE})
+    yield from _recorded(tx.connection.execute(_ENTRIES, execution_options={"yield_per": _AT_ONCE}))
+
+
+def newest(tx: Tx, most: int) -> list[Recorded]:
+    """Return the last ``most`` entries, oldest first."""
+    seqs = tx.connection.scalars(_NEWEST, {"most": most}).all()
+    return list(_recorded(tx.connection.execute(_ENTRIES.where(ledger_entries.c.seq >= seqs[-1])))) if seqs else []
+
+
+def _recorded(rows: Iterable[Any]) -> Iterator[Recorded]:
     for _, lines in itertools.groupby(rows, key=lambda row: row.seq):
         first, *others = lines
         # An outer join: an entry that has lost its postings has one row without any.
