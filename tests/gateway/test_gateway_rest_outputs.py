@@ -7,9 +7,11 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from scripted import DIGEST, FILE, Node, Operator, PortGateway, refused, submit, tus, upload
+from scripted import DIGEST, FILE, Node, Operator, PortGateway, on_both_databases, refused, submit, tus, upload
 
 from edgeagent.wire.messages import JobProgress, Output
+
+pytestmark = on_both_databases
 
 
 @pytest.fixture
