@@ -17,9 +17,9 @@ import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Event
+from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h2 import H2Protocol
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
 
@@ -131,6 +131,17 @@ class _OneAtATime(TCPServer):
 
     Requests that run at once on one connection would escape what limits a connection, so it costs the connection.
     """
+
+    async def _read_data(self) -> None:
+        """Read as hypercorn does, without a cancel scope around each read for a time limit that we do not set."""
+        data: bytes | bytearray = b"\0"
+        while data:
+            try:
+                data = await cast(Connection, self.stream).receive_some(MAX_RECV)
+            except (trio.ClosedResourceError, trio.BrokenResourceError):
+                break
+            await self.protocol.handle(RawData(bytes(data)))
+        await self.protocol.handle(Closed())
 
     async def protocol_send(self, event: Event) -> None:
         """Send, if it is not HTTP/2."""

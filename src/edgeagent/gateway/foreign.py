@@ -71,12 +71,14 @@ class ForeignSession(Session):
     def _renewal(self) -> str | None:
         return None  # there are no words for a fresh token
 
-    async def _write(self) -> None:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._ping)
-            async for message in self._outgoing:
-                if isinstance(message, JobDispatch):  # there are no words for anything else
-                    await self._assign(message)
+    def _opened(self, nursery: trio.Nursery) -> None:
+        super()._opened(nursery)
+        nursery.start_soon(self._ping)
+
+    async def _say(self, batch: list[Message]) -> None:
+        for message in batch:
+            if isinstance(message, JobDispatch):  # there are no words for anything else
+                await self._assign(message)
 
     async def _ping(self) -> None:
         while True:

@@ -1,12 +1,13 @@
 """A node's link: the WebSocket of one session, as a raw ASGI application.
 
-Two tasks for each link: one hears and acts on what the node says, one sends what waits in a bounded channel.  A peer
-that falls silent, breaks the protocol or does not take what it is sent loses its link, and nobody waits for it.
+One task for each link hears and acts on what the node says; another one sends, as long as something waits.  A peer that
+falls silent, breaks the protocol or does not take what it is sent loses its link, and nobody waits for it.
 """
 
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qs, unquote
@@ -111,41 +112,47 @@ class Session:
         self._link = Link(Role.GATEWAY, now)
         self._messages = Meter(Rate.of(ceilings.messages_each), now)
         self._bytes = Meter(Rate.of(ceilings.link_bytes_each), now)
-        self._out, self._outgoing = trio.open_memory_channel[Message](MAX_WAITING)
-        self._scope = trio.CancelScope()
+        self._waiting: list[Message] = []
+        self._writing = True  # nothing before the greeting
+        self._nursery: trio.Nursery | None = None
         self._ended: Ended | None = None
         self._claims: NodeClaims
 
     def send(self, *messages: Message) -> None:
         """Have messages sent in this order."""
-        try:
-            for message in messages:
-                self._out.send_nowait(message)
-        except trio.WouldBlock:
+        if len(self._waiting) + len(messages) > MAX_WAITING:
             self.close(CloseCode.HEARTBEAT_TIMEOUT, "the node does not take what it is sent")
+            return
+        self._waiting += messages
+        if not self._writing and self._nursery is not None:
+            self._writing = True
+            self._nursery.start_soon(self._write)
 
     def close(self, code: CloseCode, reason: str) -> None:
         """End the link."""
         if self._ended is None:
             self._ended = Ended(code, reason)
-            self._scope.cancel()
+            if self._nursery is not None:
+                self._nursery.cancel_scope.cancel()
 
     async def run(self, claims: NodeClaims) -> None:
         """Hold the session until it ends, which raises ``Ended``."""
         self._claims = claims
-        with self._out, self._outgoing, self._scope:
-            try:
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
                 await self._greet()
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._write)
-                    await self._read()
-            except* Ended as group:
-                self._ended = self._ended or _first(group)
-            except* StoreUnavailableError as group:
-                self._ended = self._ended or Ended(CloseCode.RESTARTING, str(_first(group)))
-            finally:
-                self._hub.network.unlink(claims.node_id, self)
-        assert self._ended is not None
+                self._opened(nursery)
+                await self._read()
+        except* Ended as group:
+            self._ended = self._ended or _first(group)
+        except* StoreUnavailableError as group:
+            self._ended = self._ended or Ended(CloseCode.RESTARTING, str(_first(group)))
+        finally:
+            self._nursery = None
+            self._hub.network.unlink(claims.node_id, self)
+        if self._ended is None:  # the nursery's own deadline, see ``_frame``
+            self._ended = Ended(CloseCode.HEARTBEAT_TIMEOUT, "nothing heard from the node for too long")
         if self._ended.code is CloseCode.RESTARTING and self._link.state is State.OPEN:
             await self._send({"type": "websocket.send", "text": self._link.send(self._bye())})
         raise self._ended
@@ -164,6 +171,10 @@ class Session:
         token = self._renewal()
         welcome = await self._hub.greet(self._claims.node_id, hello, self, token)
         await self._send({"type": "websocket.send", "text": self._link.send(welcome)})
+
+    def _opened(self, nursery: trio.Nursery) -> None:
+        """The greeting is over: from now on messages are sent."""
+        nursery.start_soon(self._write)
 
     async def _read(self) -> None:
         while True:
@@ -214,11 +225,11 @@ class Session:
         return self._link.silent_at()
 
     async def _frame(self) -> str | bytes:
-        event: dict[str, Any] | None = None
-        with trio.move_on_at(self._silent_at()):
-            event = await self._receive()
-        if event is None:
-            raise Ended(CloseCode.HEARTBEAT_TIMEOUT, "nothing heard from the node for too long")
+        assert self._nursery is not None
+        scope = self._nursery.cancel_scope  # one of its own would be a KiB for each link
+        scope.deadline = self._silent_at()
+        event = await self._receive()
+        scope.deadline = math.inf
         if event["type"] == "websocket.disconnect":
             raise Ended(None, "the node is gone")
         self._connection.heard()
@@ -249,15 +260,16 @@ class Session:
                 raise Ended(CloseCode.NORMAL, "the node said bye")
 
     async def _write(self) -> None:
-        async for message in self._outgoing:
-            batch = [message]
-            try:
-                while len(batch) < MAX_BATCH:
-                    batch.append(self._outgoing.receive_nowait())
-            except trio.WouldBlock:
-                pass
-            for frame in self._frames(batch):
-                await self._send({"type": "websocket.send", "text": frame})
+        """Send what waits, and end: a link on which nothing is sent needs no task for it."""
+        while self._waiting:
+            batch = self._waiting[:MAX_BATCH]
+            del self._waiting[:MAX_BATCH]
+            await self._say(batch)
+        self._writing = False
+
+    async def _say(self, batch: list[Message]) -> None:
+        for frame in self._frames(batch):
+            await self._send({"type": "websocket.send", "text": frame})
 
     def _frames(self, batch: list[Message]) -> list[str]:
         if self._link.state is not State.OPEN:
