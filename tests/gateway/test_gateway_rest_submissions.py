@@ -7,9 +7,11 @@ from typing import Any
 import httpx2
 import pytest
 import trio
-from scripted import DIGEST, FILE, Operator, PortGateway, refused, submit, upload
+from scripted import DIGEST, FILE, Operator, PortGateway, on_both_databases, refused, submit, upload
 
 from edgeagent.wire.messages import JobDispatch, Outcome, Output
+
+pytestmark = on_both_databases
 
 
 @pytest.fixture
