@@ -86,6 +86,7 @@ CAPABILITIES: dict[str, Callable[[], str | None]] = {
     "sandbox": _user_namespaces,
     "root": _root,
     "chromium": _chromium,
+    "curl": _program("curl"),
     "hledger": _program("hledger"),
     "nvidia-ml-py": _module("pynvml", "nvidia-ml-py"),
     "setpriv": _program("setpriv"),
