@@ -1,7 +1,7 @@
 """A link's short way through hypercorn: text messages go between the socket and the application without wsproto.
 
-Hypercorn hands each frame through five objects, and wsproto parses it in Python byte by byte; half of what a gateway at
-full load did was that.  Hypercorn still does the handshake, the closing, and all that is not a whole text message
+Hypercorn hands each frame through five objects, and wsproto parses it in Python; a good part of what a gateway at full
+load did was that.  Hypercorn still does the handshake, the closing, and all that is not a whole text message
 (``frames``).  It relies on hypercorn's ``WSStream``, as ``asgi`` does on its server.
 """
 
