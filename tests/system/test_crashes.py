@@ -8,47 +8,15 @@ from pathlib import Path
 
 import pytest
 import trio
-from plugin_files import QUICK, plugin
+from machine import Machine
 
 from edgeagent.client import Client
-from edgeagent.demo.network import healthy, program
-from edgeagent.gateway.accounts import create_token
-from edgeagent.node import enrol
+from edgeagent.demo.network import healthy
 from edgeagent.wire.units import UCR_PER_CREDIT
-from edgeagent.wire.urls import GatewayUrl
 
 LIMIT_S = 300.0
 #: Announces that it runs, then takes two seconds.
 SLOW = "current_job().progress(0.5, 'half way')\ntime.sleep(2)\nreturn WorkerResult(success=True, value='done')"
-
-
-class Machine:
-    """A gateway on a fixed port and a node, each of which can be killed and started again."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.port = "0"
-        (directory / "node" / "plugins").mkdir(parents=True)
-        (directory / "node" / "plugins" / "slow.py").write_text(plugin("slow", SLOW))
-
-    def gateway(self):
-        """Run the gateway; the same data and, from the second time on, the same port."""
-        data = str(self.directory / "gateway")
-        command = ("gateway", "run", "--data", data, "--port", self.port, *QUICK)
-        return program(*command, log=self.directory / "gateway.log")
-
-    def node(self):
-        """Run the node."""
-        environ = {"EDGEAGENT_HOME": str(self.directory / "node"), "HEALTH_PORT": "0"}
-        return program("run", log=self.directory / "node.log", environ=environ)
-
-    async def set_up(self, address: str) -> tuple[GatewayUrl, str, enrol.Registered]:
-        """Register the node and make a submitter, once the gateway runs."""
-        url = GatewayUrl.parse(address)
-        self.port = address.rpartition(":")[2]
-        token = create_token(self.directory / "gateway", "s", 100 * UCR_PER_CREDIT)
-        node = await enrol.register(self.directory / "node", url, "n", ("slow",), force=False)
-        return url, token, node
 
 
 async def until_running(client: Client, job_id: str) -> None:
@@ -60,7 +28,7 @@ async def until_running(client: Client, job_id: str) -> None:
 @pytest.mark.needs("sandbox")
 async def test_a_job_survives_the_gateways_death(tmp_path: Path) -> None:
     """kill -9 of the gateway while the job runs: it comes back, the node still holds it, one attempt, paid once."""
-    machine = Machine(tmp_path)
+    machine = Machine(tmp_path, slow=SLOW)
     with trio.fail_after(LIMIT_S):
         async with machine.gateway() as first:
             url, token, registered = await machine.set_up(await first.first_line())
@@ -86,7 +54,7 @@ async def test_a_job_survives_the_gateways_death(tmp_path: Path) -> None:
 @pytest.mark.needs("sandbox")
 async def test_a_job_survives_the_nodes_death(tmp_path: Path) -> None:
     """kill -9 of the node: at its next start the job is run again, paid once, and nothing of the old one is left."""
-    machine = Machine(tmp_path)
+    machine = Machine(tmp_path, slow=SLOW)
     with trio.fail_after(LIMIT_S):
         async with machine.gateway() as gateway:
             url, token, registered = await machine.set_up(await gateway.first_line())
@@ -109,7 +77,7 @@ async def test_a_job_survives_the_nodes_death(tmp_path: Path) -> None:
 @pytest.mark.needs("sandbox")
 async def test_a_stopped_node_finishes_what_it_runs(tmp_path: Path) -> None:
     """SIGTERM while a job runs: the job completes in its only attempt, then the node ends with 0."""
-    machine = Machine(tmp_path)
+    machine = Machine(tmp_path, slow=SLOW)
     with trio.fail_after(LIMIT_S):
         async with machine.gateway() as gateway:
             url, token, registered = await machine.set_up(await gateway.first_line())
@@ -128,7 +96,7 @@ async def test_a_stopped_node_finishes_what_it_runs(tmp_path: Path) -> None:
 @pytest.mark.needs("sandbox")
 async def test_a_cancelled_job_is_killed(tmp_path: Path) -> None:
     """Cancel reaches the running attempt; the credits come back and the node has a free slot again."""
-    machine = Machine(tmp_path)
+    machine = Machine(tmp_path, slow=SLOW)
     with trio.fail_after(LIMIT_S):
         async with machine.gateway() as gateway:
             url, token, registered = await machine.set_up(await gateway.first_line())
@@ -180,8 +148,7 @@ async def cancelled_after_s(client: Client, name: str) -> float:
 @pytest.mark.needs("sandbox")
 async def test_a_cancelled_job_that_does_not_listen_is_gone_within_a_second(tmp_path: Path) -> None:
     """From the submitter's call to the last process of the job, through gateway, link, node and sandbox."""
-    machine = Machine(tmp_path)
-    (tmp_path / "node" / "plugins" / "slow.py").write_text(plugin("slow", DEAF))
+    machine = Machine(tmp_path, slow=DEAF)
     took_s: list[float] = []
     with trio.fail_after(LIMIT_S):
         async with machine.gateway() as gateway:

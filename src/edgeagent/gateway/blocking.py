@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import TypeVar, TypeVarTuple, Unpack
 
 import structlog
@@ -22,6 +23,19 @@ PIECE_BYTES = 1 << 20
 
 class BlobsUnavailableError(Exception):
     """Files cannot be stored or read now: the disk is full, or gone."""
+
+
+@contextlib.contextmanager
+def directory_there() -> Iterator[None]:
+    """Take a file that is missing for its directory: a disk that was taken away, say, and comes back.
+
+    Raises:
+        BlobsUnavailableError: a file was missing.
+    """
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise BlobsUnavailableError("the directory of files is gone") from error
 
 
 class Blocking:

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import structlog
 
 from edgeagent.gateway.blobs import Blobs
+from edgeagent.gateway.blocking import directory_there
 from edgeagent.gateway.store import Store, files
 from edgeagent.gateway.uploads import Uploads
 
@@ -36,6 +37,10 @@ class Collector:
         Raises:
             StoreUnavailableError, BlobsUnavailableError: not everything; the next sweep goes on.
         """
+        with directory_there():
+            await self._sweep()
+
+    async def _sweep(self) -> None:
         while found := await self._store.read(files.outputs_to_remove, self._keep_outputs_s):
             await self._store.write(files.remove_outputs, found)
         await self._store.write(files.forget_released)
@@ -53,9 +58,13 @@ class Collector:
             log.info("Files removed that nothing refers to", files=removed)
 
     async def remove(self, digests: Iterable[str]) -> set[str]:
-        """Remove those of the files that nothing refers to, and return them; none while a backup is made."""
+        """Remove those of the files that nothing refers to, and return them; none while a backup is made.
+
+        Raises:
+            StoreUnavailableError, BlobsUnavailableError: not all of them.
+        """
         gone: set[str] = set()
-        with self._blobs.collecting() as alone:
+        with directory_there(), self._blobs.collecting() as alone:
             for digest in digests if alone else ():
                 async with self._uploads.locks.hold(digest):
                     if not await self._store.read(files.referenced, [digest]):

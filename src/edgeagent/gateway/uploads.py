@@ -18,7 +18,7 @@ import trio
 from edgeagent.gateway import tus
 from edgeagent.gateway.arriving import Arriving, TooLongError
 from edgeagent.gateway.blobs import Blobs
-from edgeagent.gateway.blocking import BlobsUnavailableError
+from edgeagent.gateway.blocking import BlobsUnavailableError, directory_there
 from edgeagent.gateway.locks import Locks
 from edgeagent.gateway.parts import Part, Parts
 from edgeagent.gateway.store import Store, StoreUnavailableError, uploads
@@ -166,7 +166,8 @@ class Uploads:
         if part is None:
             part = self._known[upload.upload_id] = Part(self.parts.path(upload.upload_id), upload.offset)
         part.size = upload.offset
-        await self._run(part.open)
+        with directory_there():
+            await self._run(part.open)
         return part
 
     async def _take(

@@ -1,0 +1,1 @@
+"""What ``benchmarks.files`` sends files to, and by what."""
