@@ -13,7 +13,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import trio_websocket
-from scripted import Closed, Gateway, Operator
+from scripted import Gateway
+from scripted_node import Closed, Operator
 
 Json = dict[str, Any]
 Plugin = Callable[[Json], Awaitable[Any]]

@@ -1,4 +1,4 @@
-"""The other side of the gateway, spelled out: a node that says what the test says, and a submitter over real HTTP."""
+"""The other side of the gateway, spelled out: its nodes (``scripted_node``), and a submitter over real HTTP."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import hashlib
 import ssl
 import uuid
 from base64 import b64encode
-from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
 import httpx2
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 import trio
 import trio.testing
 import trio_websocket
+from scripted_node import CAPABILITIES, Node, Operator
 
 from edgeagent.gateway import api, auth, keyring, service
 from edgeagent.gateway.accounts import create_token
@@ -33,23 +33,11 @@ from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.uploads import Owner, Upload
 from edgeagent.gateway.store.views import JobView
 from edgeagent.wire import identity
-from edgeagent.wire.link import SUBPROTOCOL, Link, Role
+from edgeagent.wire.link import SUBPROTOCOL
 from edgeagent.wire.messages import (
-    Heartbeat,
-    HeartbeatAck,
-    Hello,
-    JobAccept,
-    JobDispatch,
-    JobResult,
-    JobResultAck,
-    Message,
     NodeState,
-    Outcome,
-    Welcome,
 )
 
-M = TypeVar("M", bound=Message)
-CAPABILITIES = ("echo", "render")
 FILE = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(FILE).hexdigest()
 #: Real seconds after which a test that waits for something has failed.
@@ -60,105 +48,6 @@ PATIENCE_S = 20.0
 on_both_databases = pytest.mark.parametrize(
     "port_gateway", ["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))], indirect=True
 )
-
-
-@attrs.frozen
-class Operator:
-    """A registered node's identity."""
-
-    node_id: str
-    token: str
-    private_key: bytes = b""
-
-    @property
-    def public_key(self) -> str:
-        """What it registered with."""
-        return identity.public_key_of(self.private_key)
-
-
-class Closed(Exception):  # noqa: N818
-    """The gateway closed the link."""
-
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(code, reason)
-        self.code, self.reason = code, reason
-
-
-class Node:
-    """One link of a scripted node."""
-
-    def __init__(self, websocket: trio_websocket.WebSocketConnection) -> None:
-        self.websocket = websocket
-        self.link = Link(Role.NODE, trio.current_time())
-        self._heard: deque[Message] = deque()
-
-    async def say(self, *messages: Message) -> None:
-        """Send messages in one frame."""
-        await self.websocket.send_message(self.link.send(*messages))
-
-    async def next(self) -> Message:
-        """Return the next message; raises ``Closed``."""
-        while not self._heard:
-            try:
-                frame = await self.websocket.get_message()
-            except trio_websocket.ConnectionClosed:
-                closed = self.websocket.closed
-                raise Closed(closed.code, closed.reason or "") from None
-            self._heard += self.link.receive(frame, trio.current_time())
-        return self._heard.popleft()
-
-    async def hear(self, kind: type[M]) -> M:
-        """Return the next message, which is of this kind; acknowledged heartbeats in between are passed over."""
-        while True:
-            message = await self.next()
-            if isinstance(message, kind):
-                return message
-            assert isinstance(message, HeartbeatAck), f"expected {kind.__name__}, heard {message}"
-
-    async def closed(self) -> Closed:
-        """Return how the gateway closes the link; whatever it says before is passed over."""
-        try:
-            while True:
-                await self.next()
-        except Closed as closed:
-            return closed
-
-    async def greet(self, *, capabilities: tuple[str, ...] = CAPABILITIES, **hello: Any) -> Welcome:
-        """Say hello, with what more of it is given, and return the welcome."""
-        await self.say(Hello(version="1", capabilities=capabilities, **{"slots": 1, **hello}))
-        return await self.hear(Welcome)
-
-    async def beat(self, *running: str, free_slots: int = 1, load: float = 0.0, seq: int = 1) -> HeartbeatAck:
-        """Say a heartbeat and return its acknowledgement."""
-        await self.say(Heartbeat(seq=seq, load=load, free_slots=free_slots, running=running))
-        return await self.hear(HeartbeatAck)
-
-    async def beat_after(self, pause_s: float) -> HeartbeatAck:
-        """Wait, then say a heartbeat and return its acknowledgement."""
-        await trio.sleep(pause_s)
-        return await self.beat()
-
-    async def beat_for_ever(self, free_slots: int = 1) -> None:
-        """Beat every 15 s, whatever the gateway says to it."""
-        while True:
-            await trio.sleep(15)
-            await self.say(Heartbeat(seq=1, load=0.0, free_slots=free_slots))
-
-    async def ready(self, *, slots: int = 1, **hello: Any) -> None:
-        """Be HEALTHY, with nothing to do."""
-        await self.greet(slots=slots, **hello)
-        await self.beat(free_slots=slots)
-
-    async def accept(self) -> JobDispatch:
-        """Wait for a dispatch and accept it."""
-        dispatch = await self.hear(JobDispatch)
-        await self.say(JobAccept(attempt_id=dispatch.attempt_id))
-        return dispatch
-
-    async def finish(self, dispatch: JobDispatch, outcome: Outcome = Outcome.COMPLETED, **result: Any) -> JobResultAck:
-        """Report how an attempt ended, and wait until that is acknowledged."""
-        await self.say(JobResult(job_id=dispatch.job_id, attempt_id=dispatch.attempt_id, outcome=outcome, **result))
-        return await self.hear(JobResultAck)
 
 
 class Gateway:

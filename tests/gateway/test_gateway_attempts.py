@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import trio
-from scripted import CAPABILITIES, MemoryGateway, Operator
+from scripted import MemoryGateway
+from scripted_node import CAPABILITIES, Operator
 from trio.testing import MockClock
 
 from edgeagent.gateway.jobs import JobState

@@ -9,7 +9,8 @@ from functools import partial
 import pytest
 import trio
 from click.testing import CliRunner, Result
-from scripted import PATIENCE_S, Node, PortGateway, submit
+from scripted import PATIENCE_S, PortGateway, submit
+from scripted_node import Node
 
 from edgeagent import client, events
 from edgeagent.cli import main

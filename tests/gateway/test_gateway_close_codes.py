@@ -11,7 +11,8 @@ import pytest
 import trio
 import trio.testing
 import trio_websocket
-from scripted import Operator, PortGateway, on_a_port
+from scripted import PortGateway, on_a_port
+from scripted_node import Operator
 
 from edgeagent.gateway import ownership, relay
 from edgeagent.gateway.config import GatewaySettings

@@ -10,7 +10,8 @@ import attrs
 import pytest
 import trio
 import trio.testing
-from scripted import MemoryGateway, Node, Operator, PortGateway, announced, pieces, tus
+from scripted import MemoryGateway, PortGateway, announced, pieces, tus
+from scripted_node import Node, Operator
 
 from edgeagent.gateway.backup import back_up
 from edgeagent.gateway.config import GatewaySettings

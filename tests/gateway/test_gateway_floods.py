@@ -15,7 +15,8 @@ import attrs
 import orjson
 import pytest
 import trio
-from scripted import Operator, PortGateway, registration, submit
+from scripted import PortGateway, registration, submit
+from scripted_node import Operator
 
 from edgeagent.wire.messages import Outcome
 

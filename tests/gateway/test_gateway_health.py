@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import trio
-from scripted import MemoryGateway, Operator, in_memory
+from scripted import MemoryGateway, in_memory
+from scripted_node import Operator
 from trio.testing import MockClock
 
 from edgeagent.gateway.jobs import JobState

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 import trio
-from scripted import MemoryGateway, Operator, in_memory
+from scripted import MemoryGateway, in_memory
+from scripted_node import Operator
 from trio.testing import MockClock
 
 from edgeagent.gateway import auth, challenges, keyring, ownership, service

@@ -15,7 +15,8 @@ import httpx2
 import pytest
 import trio
 import trio_websocket
-from scripted import Closed, MemoryGateway, PortGateway, on_both_databases, refused, submit
+from scripted import MemoryGateway, PortGateway, on_both_databases, refused, submit
+from scripted_node import Closed
 from trio.testing import MockClock
 
 from edgeagent.wire.link import CloseCode

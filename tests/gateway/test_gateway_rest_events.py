@@ -11,7 +11,8 @@ from typing import Any
 import httpx2
 import pytest
 import trio
-from scripted import PATIENCE_S, Node, Operator, PortGateway, refused, submit
+from scripted import PATIENCE_S, PortGateway, refused, submit
+from scripted_node import Node, Operator
 
 from edgeagent.gateway import service
 from edgeagent.gateway.api import events as api_events

@@ -8,7 +8,8 @@ from typing import Any
 import httpx2
 import jwt
 import pytest
-from scripted import Operator, PortGateway, on_a_port, refused, registration
+from scripted import PortGateway, on_a_port, refused, registration
+from scripted_node import Operator
 
 from edgeagent.wire import identity
 from edgeagent.wire.link import CloseCode

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 
 import httpx2
 import pytest
-from scripted import DIGEST, FILE, Node, Operator, PortGateway, on_both_databases, refused, submit, tus, upload
+from scripted import DIGEST, FILE, PortGateway, on_both_databases, refused, submit, tus, upload
+from scripted_node import Node, Operator
 
 from edgeagent.wire.messages import JobProgress, Output
 

@@ -7,7 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 import trio
-from scripted import DIGEST, FILE, Operator, PortGateway, on_both_databases, refused, submit, upload
+from scripted import DIGEST, FILE, PortGateway, on_both_databases, refused, submit, upload
+from scripted_node import Operator
 
 from edgeagent.wire.messages import JobDispatch, Outcome, Output
 

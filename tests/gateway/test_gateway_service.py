@@ -16,7 +16,8 @@ from pathlib import Path
 import httpx2
 import pytest
 import trio
-from scripted import DIGEST, FILE, PATIENCE_S, Operator, PortGateway, on_a_port, submit, upload
+from scripted import DIGEST, FILE, PATIENCE_S, PortGateway, on_a_port, submit, upload
+from scripted_node import Operator
 
 from edgeagent.errors import EdgeAgentError
 from edgeagent.gateway import connection, service

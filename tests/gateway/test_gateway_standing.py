@@ -7,7 +7,8 @@ from typing import Any
 import httpx2
 import pytest
 import trio
-from scripted import PATIENCE_S, Operator, PortGateway, on_both_databases, submit
+from scripted import PATIENCE_S, PortGateway, on_both_databases, submit
+from scripted_node import Operator
 
 from edgeagent.gateway.needs import Need, Offer
 from edgeagent.gateway.standing import Stored, demand, recent

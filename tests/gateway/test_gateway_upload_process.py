@@ -1,8 +1,9 @@
-"""Files through gateways that are processes of their own, and are killed in the middle."""
+"""Files through gateways that are processes of their own: killed in the middle, and held to a constant memory."""
 
 from __future__ import annotations
 
 import contextlib
+import filecmp
 import hashlib
 import subprocess
 import sys
@@ -19,6 +20,9 @@ from edgeagent.wire.urls import GatewayUrl
 
 MIB = 1 << 20
 KILLED_BYTES = 8 * MIB
+LARGE_BYTES = 256 * MIB
+#: What a gateway may take for files of any size: pieces on their way, in buffers of its own and of its libraries.
+MOST_GROWTH = 64 * MIB
 PIECE = bytes(range(256)) * 4096
 
 
@@ -94,3 +98,31 @@ async def _send(http: httpx2.AsyncClient, where: str, headers: dict[str, str]) -
 
     with contextlib.suppress(httpx2.TransportError):
         await http.patch(where, headers=headers, content=body())
+
+
+async def test_a_large_file_takes_no_more_memory(tmp_path: Path) -> None:
+    """Neither on its way up nor on its way down."""
+    scene, small = tmp_path / "scene", tmp_path / "small"
+    digest, small_digest = large(scene, LARGE_BYTES), large(small, MIB)
+    with trio.fail_after(6 * PATIENCE_S):
+        async with (
+            process(tmp_path / "data") as (gateway, running),
+            Client(GatewayUrl.parse(gateway.url), await gateway.account()) as client,
+        ):
+            await client.upload(small)
+            await client.fetch(small_digest, tmp_path / "back")
+            before = peak_bytes(running.pid)
+            await client.upload(scene)
+            after_upload = peak_bytes(running.pid)
+            await client.fetch(digest, tmp_path / "copy")
+            after_download = peak_bytes(running.pid)
+
+    assert after_upload - before < MOST_GROWTH
+    assert after_download - before < MOST_GROWTH
+    assert filecmp.cmp(scene, tmp_path / "copy", shallow=False)
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process has had resident so far."""
+    (line,) = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) * 1024
