@@ -56,8 +56,10 @@ class Submitters:
     async def _work(self, requests: Iterator[Request], rng: random.Random, nursery: trio.Nursery) -> None:
         async with Client(self.network.url, self.network.token) as client:
             for request in requests:
+                # What comes before it counts, not what waits beside it: else all could wait for one another.
+                before = self._asked
                 self._asked += len(request.jobs)
-                while self._asked > self._allowed:
+                while before >= self._allowed:
                     await self._more.wait()
                 for job_id, wanted in zip(await self._submit(client, request, rng), request.jobs, strict=True):
                     self.accepted[job_id] = wanted
