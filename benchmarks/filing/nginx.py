@@ -76,6 +76,6 @@ def _wait(process: subprocess.Popen[bytes], port: int, folder: Path) -> None:
     while process.poll() is None and time.monotonic() < end:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
-        time.sleep(0.02)
+        time.sleep(0.02)  # it says nothing when it listens
     log = folder / "log"
     raise BenchmarkError(f"nginx did not start: {log.read_text()[-300:] if log.exists() else 'it said nothing'}")

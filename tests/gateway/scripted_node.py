@@ -42,7 +42,7 @@ class Operator:
         return identity.public_key_of(self.private_key)
 
 
-class Closed(Exception):  # noqa: N818
+class Closed(Exception):  # noqa: N818 - what the gateway did, not an error
     """The gateway closed the link."""
 
     def __init__(self, code: int, reason: str) -> None:

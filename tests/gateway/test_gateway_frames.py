@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +12,9 @@ from wsproto.events import BytesMessage, CloseConnection, Event, Message, Ping, 
 
 from edgeagent.gateway import frames
 from edgeagent.wire.codec import MAX_FRAME_BYTES
+
+#: An event of wsproto's: its kind, and what it carries.
+Said = tuple[str, Any, Any]
 
 SIZES = (0, 1, 125, 126, 127, 65535, 65536, 70000)
 
@@ -36,7 +41,7 @@ def sent(events: list[Event]) -> list[bytes]:
     return pieces
 
 
-def heard(server: Connection, data: bytes) -> list[object]:
+def heard(server: Connection, data: bytes) -> list[Said]:
     """Return what wsproto makes of it: the kind and the content of each event."""
     server.receive_data(data)
     return [
@@ -45,15 +50,14 @@ def heard(server: Connection, data: bytes) -> list[object]:
     ]
 
 
-def joined(said: list[object]) -> list[object]:
+def joined(said: list[Said]) -> list[Said]:
     """Return the same with pieces of one message put together: where it was cut says nothing."""
-    whole: list[object] = []
-    for one in said:
-        kind, data, payload = one  # type: ignore[misc]
-        if whole and data is not None and whole[-1][0] == kind:  # type: ignore[index]
-            whole[-1] = (kind, whole[-1][1] + data, payload)  # type: ignore[index]
+    whole: list[Said] = []
+    for kind, data, payload in said:
+        if whole and data is not None and whole[-1][0] == kind:
+            whole[-1] = (kind, whole[-1][1] + data, payload)
         else:
-            whole.append(one)
+            whole.append((kind, data, payload))
     return whole
 
 

@@ -6,16 +6,13 @@ import json
 import os
 import signal
 import socket
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
 import httpx2
 import pytest
 import trio
+from gateway_process import process
 from scripted import DIGEST, FILE, PATIENCE_S, PortGateway, on_a_port, submit, upload
 from scripted_node import Operator
 
@@ -179,19 +176,6 @@ async def test_cancel_over_rest_reaches_the_node_within_a_second(
         assert (await node.hear(JobCancel)).attempt_id == dispatch.attempt_id
         assert trio.current_time() - started < 1
         assert (await node.finish(dispatch, Outcome.CANCELLED)).credited_ucr == 0
-
-
-@asynccontextmanager
-async def process(data_dir: Path) -> AsyncIterator[tuple[PortGateway, subprocess.Popen[str]]]:
-    """Run ``edgeagent gateway run`` as its own process."""
-    command = [sys.executable, "-m", "edgeagent", "gateway", "run", "--data", str(data_dir), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
-        assert running.stdout is not None
-        try:
-            url = (await trio.to_thread.run_sync(running.stdout.readline)).strip()
-            yield PortGateway(data_dir, url), running
-        finally:
-            running.kill()
 
 
 async def test_a_killed_gateway_loses_nothing(tmp_path: Path) -> None:

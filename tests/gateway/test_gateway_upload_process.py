@@ -5,15 +5,13 @@ from __future__ import annotations
 import contextlib
 import filecmp
 import hashlib
-import subprocess
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx2
 import trio
-from scripted import PATIENCE_S, PortGateway, tus
+from gateway_process import process
+from scripted import PATIENCE_S, tus
 
 from edgeagent.client import Client
 from edgeagent.wire.urls import GatewayUrl
@@ -24,19 +22,6 @@ LARGE_BYTES = 256 * MIB
 #: What a gateway may take for files of any size: pieces on their way, in buffers of its own and of its libraries.
 MOST_GROWTH = 64 * MIB
 PIECE = bytes(range(256)) * 4096
-
-
-@asynccontextmanager
-async def process(data_dir: Path) -> AsyncIterator[tuple[PortGateway, subprocess.Popen[str]]]:
-    """Run ``edgeagent gateway run`` as its own process."""
-    command = [sys.executable, "-m", "edgeagent", "gateway", "run", "--data", str(data_dir), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as running:
-        assert running.stdout is not None
-        try:
-            url = (await trio.to_thread.run_sync(running.stdout.readline)).strip()
-            yield PortGateway(data_dir, url), running
-        finally:
-            running.kill()
 
 
 def large(path: Path, size: int) -> str:

@@ -115,7 +115,7 @@ async def test_it_refreshes_without_a_jump(gateway: PortGateway, browser: browsi
         while rows(page)[0] != "node 000":  # the picture that was there is good for a moment
             assert time.monotonic() < until
             page.clock.run_for(61_000)
-            time.sleep(0.05)
+            time.sleep(0.05)  # the gateway's thread makes the next one; nothing tells the browser
         assert page.locator("#updated").inner_text() != before
         assert page.evaluate("window.sameDocument") is True
         assert page.evaluate("document.activeElement.id") == f"node-{ids[10]}"

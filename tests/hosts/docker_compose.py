@@ -27,7 +27,7 @@ EDGE = ingredients.PROJECT / "docker-compose.edge.yml"
 GATEWAY = ingredients.PROJECT / "tests/hosts/docker-compose.gateway.yml"
 BUILD_S = 1800
 #: Debian 12 has no Compose v2, the next release has.
-SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main\n"
+SOURCE = "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {mirror} trixie main\n"
 PLUGIN = "usr/libexec/docker/cli-plugins/docker-compose"
 
 
@@ -99,6 +99,16 @@ def _trust(base: Path) -> None:
         (base / "etc/pip.conf").write_text("[global]\ncert = /etc/ssl/certs/host.crt\n")
 
 
+def _mirror() -> str:
+    """Return where this machine's apt has Debian itself from."""
+    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = [line.split() for line in said.splitlines()]
+    mirrors = [words[0] for words in found if words[-1] == ingredients.SUITE]
+    assert mirrors, f"apt on this machine has no source of Debian's {ingredients.SUITE}"
+    return mirrors[0]
+
+
 def _compose(cache: Path) -> Path:
     """Return Compose v2's program: this machine's, or the next Debian's, fetched once."""
     for folder in ("/usr/libexec", "/usr/lib", "/usr/local/lib", "/usr/local/libexec"):
@@ -108,7 +118,7 @@ def _compose(cache: Path) -> Path:
     if not (ready / PLUGIN).exists():
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
             (Path(scratch) / "lists").mkdir()
-            (Path(scratch) / "sources").write_text(SOURCE)
+            (Path(scratch) / "sources").write_text(SOURCE.format(mirror=_mirror()))
             # Beside this machine's own sources and lists, which stay as they are.
             places = {"Etc::sourcelist": "sources", "State::lists": "lists", "Cache": "cache"}
             options = [f"--option=Dir::{name}={scratch}/{where}" for name, where in places.items()]
