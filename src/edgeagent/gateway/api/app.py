@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
+import trio
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -91,7 +92,14 @@ def application(hub: Hub) -> App:
             public.ready,
             figures.metrics,
         ],
-        state=State({"hub": hub, "throttles": Throttles(hub.settings.ceilings), "boards": Boards(hub.store)}),
+        state=State(
+            {
+                "hub": hub,
+                "throttles": Throttles(hub.settings.ceilings),
+                "boards": Boards(hub.store),
+                "describing": trio.Lock(),
+            }
+        ),
         dependencies={
             "hub": Provide(guards.hub),
             "boards": Provide(board.boards),
@@ -113,7 +121,6 @@ def application(hub: Hub) -> App:
         openapi_config=describe.config(),
         logging_config=None,
     )
-    describe.complete(litestar)
     rest = cast(App, litestar)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

@@ -1,13 +1,14 @@
 """The API's own description, OpenAPI 3.1: what Litestar reads off the handlers, and what their guards and limits add.
 
 A handler names the faults that are its own (``errors.problems``); those that follow from what it is, such as 401 where
-a token is needed, are added here for all.
+a token is needed, are added here for all.  It is made when somebody first asks for it, which few gateways see.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import trio
 from litestar import Litestar, Router
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
@@ -70,7 +71,7 @@ def config() -> OpenAPIConfig:
             route_handlers=[],
             include_in_schema=False,
             response_headers=PAGE_HEADERS,
-            guards=[_known_only],
+            guards=[_known_only, _made],
         ),
     )
 
@@ -81,10 +82,18 @@ async def _known_only(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
         raise refuse(404, "there is /schema, and /schema/openapi.json for programs")
 
 
-def complete(app: Litestar) -> None:
-    """Add the answers that every operation of its kind has; once, before anybody reads the document."""
+async def _made(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    """Have the document made, in a thread: it takes some tenths of a second, in which links are to be served."""
+    async with connection.app.state["describing"]:
+        await trio.to_thread.run_sync(_complete_once, connection.app)
+
+
+def _complete_once(app: Litestar) -> None:
+    """Add the answers that every operation of its kind has, before anybody reads the document."""
     document = app.openapi_schema
     assert document.components is not None
+    if document.components.responses:
+        return
     document.components.responses = {"Problem": _problem("A problem document says what is wrong")}
     for path, item in (document.paths or {}).items():
         for operation in _operations(item):
