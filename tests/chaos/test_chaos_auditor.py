@@ -16,7 +16,7 @@ from chaos_plan import Wanted
 from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, views
 from edgeagent.gateway.store.engine import migrate, open_engine
-from edgeagent.gateway.store.jobs import Flight, Start, Told
+from edgeagent.gateway.store.flights import Flight, Start, Told
 from edgeagent.gateway.store.nodes import Applicant
 from edgeagent.gateway.store.submissions import New
 from edgeagent.wire.messages import JobResult, Outcome, Output, Usage

@@ -14,7 +14,7 @@ from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, verification
 from edgeagent.gateway.store import ledger as entries
 from edgeagent.gateway.store.engine import migrate, open_engine
-from edgeagent.gateway.store.jobs import Flight, Start, Told
+from edgeagent.gateway.store.flights import Flight, Start, Told
 from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.tables import ledger_entries, ledger_postings
 from edgeagent.gateway.store.verification import Wrong

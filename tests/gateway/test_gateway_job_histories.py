@@ -30,7 +30,7 @@ from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, tables
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.engine import migrate, open_engine
-from edgeagent.gateway.store.jobs import Flight, Start, Told
+from edgeagent.gateway.store.flights import Flight, Start, Told
 from edgeagent.gateway.store.submissions import Key, KeyReusedError, New, NotDeadError
 from edgeagent.wire.messages import JobResult, Outcome
 from postgres_server import Server

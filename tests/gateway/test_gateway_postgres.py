@@ -22,7 +22,7 @@ from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store import Store, StoreUnavailableError, accounts, nodes, queue, submissions, tables
 from edgeagent.gateway.store.address import parse, parse_open, read, shown
 from edgeagent.gateway.store.engine import open_engine
-from edgeagent.gateway.store.jobs import Flight
+from edgeagent.gateway.store.flights import Flight
 from edgeagent.gateway.store.submissions import New
 
 pytestmark = pytest.mark.needs("postgresql")

@@ -16,7 +16,7 @@ from edgeagent import chance
 from edgeagent.gateway.backlog import WINDOW, Unread
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import Store, queue
-from edgeagent.gateway.store.jobs import Flight
+from edgeagent.gateway.store.flights import Flight
 from edgeagent.gateway.store.queue import Started
 
 #: Most jobs dispatched in one transaction.  Fewer than one look into the store brings: that also brings those which the

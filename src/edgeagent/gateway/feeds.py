@@ -2,7 +2,7 @@
 
 A feed has no queue for each watcher: all read from one bounded ring at their own pace, and one that falls behind
 misses lines and is told so.  So neither a job that prints without end nor a reader that does not read takes memory:
-the bounds below hold for one job and for all together.  Kept in memory only; ``store.jobs.keep_lines`` has the last
+the bounds below hold for one job and for all together.  Kept in memory only; ``store.changes.keep_lines`` has the last
 lines of an attempt that has ended.
 """
 

@@ -13,24 +13,21 @@ import attrs
 import structlog
 import trio
 
-from edgeagent.gateway import jobs as rules
 from edgeagent.gateway import ledger
 from edgeagent.gateway.auth import NodeTokens
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.collector import Collector
 from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.consequences import Consequences
 from edgeagent.gateway.dialect import Unfinished
 from edgeagent.gateway.dispatcher import Dispatcher
 from edgeagent.gateway.feeds import Feeds
-from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.limits import Limiter, Rate
 from edgeagent.gateway.members import Members
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
-from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import Store, Tx, audit, jobs, nodes, prices, queue, submissions, views
-from edgeagent.gateway.store.changes import keep_lines
-from edgeagent.gateway.store.jobs import Applied, Flight, Progress, Start, Told
+from edgeagent.gateway.store.flights import Applied, Flight, Progress, Start, Told
 from edgeagent.gateway.store.queue import Started
 from edgeagent.gateway.store.submissions import Key, New, Submitted
 from edgeagent.gateway.store.views import JobView
@@ -49,7 +46,6 @@ from edgeagent.wire.messages import (
     JobProgress,
     JobResult,
     JobResultAck,
-    Outcome,
     Welcome,
 )
 
@@ -76,6 +72,7 @@ class Hub:
         self.streams: Counter[str] = Counter()  # open event streams, by account
         self.dispatch_latency = Histogram(0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
         self._dispatcher = Dispatcher(store, network)
+        self._after = Consequences(store, network, self.feeds, self._dispatcher, self.wake)
         self._ahead_s = store.clock() - trio.current_time()
         self.openings = Limiter(Rate.of(settings.ceilings.links_each))  # links, by node
         self.members = Members(settings, store, tokens, network)
@@ -132,14 +129,14 @@ class Hub:
     async def cancel(self, job_id: str, account_id: str | None = None) -> bool:
         """Cancel a job; False if it has ended already.  Raises what ``store.jobs.cancel`` does."""
         applied = await self.store.write(_cancel, job_id, account_id)
-        await self._applied(applied)
+        await self._after.applied(applied)
         return applied is not None
 
     # Nodes
 
     async def heard(self, node_id: str) -> None:
         """A node says by REST that it is alive."""
-        await self._record(self.network.heard(node_id, trio.current_time()))
+        await self._after.record(self.network.heard(node_id, trio.current_time()))
 
     async def greet(self, node_id: str, hello: Hello, session: Session, token: str | None) -> Welcome:
         """A node opened a link: sort out what it still holds, and return what to answer."""
@@ -155,7 +152,7 @@ class Hub:
         await self._accept(node_id, [attempt_id for attempt_id in keep if not flights[attempt_id].accepted])
         for attempt_id, flight in flights.items():
             if attempt_id not in keep:
-                await self._forgotten(flight)
+                await self._after.forgotten(flight)
         await self.store.write(nodes.offer, node_id, hello.capabilities)
         self.wake.now()
         return Welcome(
@@ -170,7 +167,7 @@ class Hub:
         """A linked node is alive, and says how it is."""
         free, before = self.network.pool[node_id].free, self.network.pool[node_id].closed
         changes, strangers = self.network.beat(node_id, beat, trio.current_time())
-        await self._record(changes)
+        await self._after.record(changes)
         for attempt_id in sorted(strangers):
             session.send(JobCancel(attempt_id=attempt_id, reason="the job does not wait for this attempt any more"))
         health = self.network.registry[node_id]
@@ -194,7 +191,7 @@ class Hub:
     async def decline(self, node_id: str, message: JobDecline) -> None:
         """A node does not start an attempt."""
         reason = f"declined: {message.reason}"
-        await self._applied(await self.store.write(jobs.give_back, message.attempt_id, node_id, reason))
+        await self._after.applied(await self.store.write(jobs.give_back, message.attempt_id, node_id, reason))
         self.network.land(message.attempt_id, node_id)
         self.wake.now()
 
@@ -220,8 +217,8 @@ class Hub:
             session.send(JobResultAck(attempt_id=message.attempt_id, credited_ucr=answer.credited_ucr if answer else 0))
         for answer in answers:
             if answer is not None and answer.applied is not None:
-                await self._applied(answer.applied)
-                await self._judge(node_id, answer.applied)
+                await self._after.applied(answer.applied)
+                await self._after.judge(node_id, answer.applied)
         self.wake.now()
 
     def _progress(self, message: JobResult) -> Progress:
@@ -236,8 +233,8 @@ class Hub:
         await self._expire(self.network.expired(now))
         if late := await self.store.read(queue.overdue, self.steady()):
             for applied in await self.store.write(jobs.expire, late):
-                await self._applied(applied)
-        await self._record(self.network.silent(now))
+                await self._after.applied(applied)
+        await self._after.record(self.network.silent(now))
 
     async def dispatch(self) -> bool:
         """Give waiting jobs to free slots; return whether there may be more of both."""
@@ -250,7 +247,7 @@ class Hub:
                 continue  # cancelled since
             session = self.network.session(flight.node_id)
             if session is None:
-                await self._forgotten(flight)
+                await self._after.forgotten(flight)
             else:
                 session.send(_dispatch(flight, job))
         return bool(started)
@@ -274,78 +271,19 @@ class Hub:
                 self.feeds.changed(flight.job_id)
         return [attempt_id for attempt_id, should in zip(attempt_ids, accepted, strict=True) if not should]
 
-    async def _forgotten(self, flight: Flight) -> None:
-        """The node does not hold the attempt: it never got it, or lost it."""
-        if flight.accepted:
-            applied = await self._lose(flight, "the node came back without it")
-        else:
-            reason = "the dispatch did not reach the node"
-            applied = await self.store.write(jobs.give_back, flight.attempt_id, flight.node_id, reason)
-        self.network.land(flight.attempt_id, flight.node_id)
-        await self._applied(applied)
-
     async def _expire(self, expired: list[Flight]) -> None:
         reason = "the lease ended without a word from the node"
         try:
             while expired:
                 flight = expired[0]
-                applied = await self._lose(flight, reason)
+                applied = await self._after.lose(flight, reason)
                 del expired[0]
                 if applied is not None:
-                    self._stop(flight.attempt_id, flight.node_id, reason)
-                    await self._applied(applied)
+                    self._after.stop(flight.attempt_id, flight.node_id, reason)
+                    await self._after.applied(applied)
         finally:
             # What could not be stored is still open on disk: without a lease nobody would look at it again.
             self.network.renew([flight.attempt_id for flight in expired], trio.current_time())
-
-    async def _lose(self, flight: Flight, reason: str) -> Applied | None:
-        lines = self.feeds.tail(flight.job_id, flight.attempt_id)
-        return await self.store.write(jobs.lose, flight.attempt_id, flight.node_id, reason, lines)
-
-    def _stop(self, attempt_id: str, node_id: str, reason: str) -> None:
-        self.network.disown(attempt_id, node_id)
-        session = self.network.session(node_id)
-        if session is not None:
-            session.send(JobCancel(attempt_id=attempt_id, reason=reason))
-
-    async def _applied(self, applied: Applied | None) -> None:
-        """Tell those whom a change in the store concerns."""
-        if applied is None:
-            return
-        if applied.stop is not None:
-            lines = self.feeds.tail(applied.job_id, applied.stop.attempt_id)
-            self._stop(applied.stop.attempt_id, applied.stop.node_id, applied.stop.reason)
-            if lines:
-                await self.store.write(keep_lines, applied.stop.attempt_id, lines)
-        if applied.pause_s is not None:
-            self._dispatcher.rest(applied.pause_s)
-            self.wake.after(applied.pause_s)
-        self.feeds.changed(applied.job_id)
-        if applied.job is not JobState.QUEUED:
-            log.debug("Job changed", job_id=applied.job_id, state=applied.job.value)
-
-    async def _judge(self, node_id: str, applied: Applied) -> None:
-        """What the outcome says about the node, and about others where the job failed before."""
-        registry = self.network.registry
-        touched = [node_id, *applied.elsewhere]
-        before = {one: registry[one].failures for one in touched}
-        changes: list[Changed] = []
-        if applied.outcome is Outcome.COMPLETED:
-            self.network.succeeded(node_id)
-        elif applied.outcome in rules.BLAMED:
-            changes = self.network.failed(node_id, applied.job_id, applied.elsewhere)
-        failures = {one: registry[one].failures for one in touched if registry[one].failures != before[one]}
-        if failures:
-            await self.store.write(nodes.record_failures, failures)
-        await self._record(changes)
-
-    async def _record(self, changes: list[Changed]) -> None:
-        if not changes:
-            return
-        await self.store.write(nodes.record, changes)
-        for change in changes:
-            log.info("Node changed state", node_id=change.node_id, state=change.state.value, cause=change.cause)
-        self.wake.now()
 
 
 def _submit(

@@ -19,7 +19,7 @@ from edgeagent.gateway.dispatch import Pool
 from edgeagent.gateway.needs import Need, Offer, Taken
 from edgeagent.gateway.registry import Changed, Registry
 from edgeagent.gateway.standing import Seated
-from edgeagent.gateway.store.jobs import Flight, Progress
+from edgeagent.gateway.store.flights import Flight, Progress
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import Heartbeat, Hello, Message, NodeState
 

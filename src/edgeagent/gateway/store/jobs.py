@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import attrs
-import orjson
 import sqlalchemy as sa
 
 from edgeagent.gateway import jobs as rules
 from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import OPEN_JOBS, AttemptState, Change, JobState, Money, Standing
-from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store.changes import Changes
+from edgeagent.gateway.store.flights import Answer, Applied, Start, Stop, Told
 from edgeagent.gateway.store.prepared import Among
-from edgeagent.gateway.store.tables import attempts, jobs, outputs
+from edgeagent.gateway.store.results import as_json, checked, confinement
+from edgeagent.gateway.store.tables import attempts, jobs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.gateway.texts import one_line
 from edgeagent.wire.codec import converter
-from edgeagent.wire.messages import Confinement, JobResult, Outcome, Output
-
-#: Largest result value, in bytes of JSON.
-MAX_VALUE_BYTES = 256 << 10
-#: Largest report of how the attempt was confined that is kept, in bytes of JSON.
-MAX_CONFINEMENT_BYTES = 16 << 10
-
+from edgeagent.wire.messages import Outcome
 
 #: A row of which only the names of the columns are known.
 _Row = Any
-
 
 _JOB = sa.select(
     jobs.c.job_id,
@@ -59,89 +51,12 @@ _FIND = Among(
     "attempts",
 )
 _HOLDER = sa.select(attempts.c.node_id).where(attempts.c.attempt_id == sa.bindparam("attempt"))
-_OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
 _DECLINES = sa.select(sa.func.count()).where(
     attempts.c.job_id == sa.bindparam("job"), attempts.c.state == AttemptState.DECLINED.value
 )
 _FAILED_ON = sa.select(attempts.c.node_id).where(
     attempts.c.job_id == sa.bindparam("job"), attempts.c.outcome.in_([outcome.value for outcome in rules.BLAMED])
 )
-
-
-@attrs.frozen(kw_only=True)
-class Flight:
-    """An open attempt: whose job it is, what it takes of the node that has it, and whether that has started it."""
-
-    attempt_id: str
-    job_id: str
-    node_id: str
-    account_id: str
-    need: Need
-    accepted: bool = False
-
-
-@attrs.frozen
-class Progress:
-    """How far an attempt says it is, 0 to 1, and in words; and the last lines that it printed."""
-
-    fraction: float | None = None
-    text: str = ""
-    lines: tuple[str, ...] = ()
-
-
-@attrs.frozen
-class Stop:
-    """An attempt that is to be cancelled now, the node that has it, and why."""
-
-    attempt_id: str
-    node_id: str
-    reason: str
-
-
-@attrs.frozen(kw_only=True)
-class Applied:
-    """What an event did to a job.
-
-    ``pause_s`` is set when the job waits again, ``stop`` is an attempt that is to be cancelled now, ``outcome`` is how
-    the gateway counts the attempt, and ``elsewhere`` are the other nodes where the job failed.
-    """
-
-    job_id: str
-    job: JobState
-    pause_s: float | None = None
-    stop: Stop | None = None
-    outcome: Outcome | None = None
-    elsewhere: frozenset[str] = frozenset()
-
-
-@attrs.frozen
-class Start:
-    """An attempt, as the node that says something about it names it."""
-
-    attempt_id: str
-    node_id: str
-
-
-@attrs.frozen
-class Told:
-    """A result that a node gives, and how far the attempt said it was."""
-
-    node_id: str
-    result: JobResult
-    progress: Progress = attrs.Factory(Progress)
-
-    @property
-    def start(self) -> Start:
-        """Which attempt it is of."""
-        return Start(self.result.attempt_id, self.node_id)
-
-
-@attrs.frozen
-class Answer:
-    """What a result led to: the credits for it, and what it changed, if anything."""
-
-    credited_ucr: int
-    applied: Applied | None = None
 
 
 def accept(tx: Tx, starts: Sequence[Start]) -> list[bool]:
@@ -207,12 +122,12 @@ def finish(tx: Tx, told: Sequence[Told]) -> list[Answer | None]:
 
 
 def _finish(tx: Tx, changes: Changes, row: _Row, told: Told) -> Answer:
-    result, progress = _checked(tx, told.result), told.progress
+    result, progress = checked(tx, told.result), told.progress
     change = rules.ended(_standing(row), result.outcome)
     if change is None:
         won = row.current_attempt == result.attempt_id and row.attempt_state == AttemptState.COMPLETED.value
         return Answer(row.credited_ucr if won else 0)
-    used = {"usage": _json(converter.unstructure(result.usage)), "sandbox": _confinement(result)}
+    used = {"usage": as_json(converter.unstructure(result.usage)), "sandbox": confinement(result)}
     won = change.money is Money.SETTLE
     gave: dict[str, Any] = {
         "progress_fraction": 1.0 if won else progress.fraction,
@@ -222,7 +137,7 @@ def _finish(tx: Tx, changes: Changes, row: _Row, told: Told) -> Answer:
         if row.price_ucr:
             changes.post(ledger.settle(row.account_id, row.job_id, told.node_id, row.price_ucr))
         changes.credit(told.node_id, row.price_ucr)
-        gave |= {"credited_ucr": row.price_ucr, "value": _json(result.value), "result_ref": result.result_ref}
+        gave |= {"credited_ucr": row.price_ucr, "value": as_json(result.value), "result_ref": result.result_ref}
     if progress.lines:
         changes.lines(result.attempt_id, progress.lines)
     applied = _apply(tx, changes, row, change, result.outcome, result.detail, attempt=used, job=gave)
@@ -289,34 +204,6 @@ def _standing(row: _Row) -> Standing:
     )
 
 
-def _checked(tx: Tx, result: JobResult) -> JobResult:
-    """A result whose files did not arrive, or whose value is too large, is a failed attempt."""
-    missing = _missing(tx, result.attempt_id, result.outputs)
-    if result.outcome is Outcome.COMPLETED and missing:
-        detail = f"outputs missing: {', '.join(missing[:3])}"
-        return attrs.evolve(result, outcome=Outcome.SETUP_FAILED, detail=detail, value=None)
-    if len(_json([result.value, result.result_ref]).encode()) > MAX_VALUE_BYTES:
-        detail = f"the result's value is over {MAX_VALUE_BYTES >> 10} KiB of JSON; leave it as a file instead"
-        return attrs.evolve(result, outcome=Outcome.FAILED, detail=detail, value=None, result_ref=None)
-    return result
-
-
-def _confinement(result: JobResult) -> str:
-    document = _json(converter.unstructure(result.sandbox))
-    if len(document) > MAX_CONFINEMENT_BYTES:
-        cut = Confinement(tier=result.sandbox.tier[:20], not_enforced={"report": "too long to be kept"})
-        return _json(converter.unstructure(cut))
-    return document
-
-
-def _missing(tx: Tx, attempt_id: str, listed: Collection[Output]) -> list[str]:
-    if not listed:
-        return []
-    rows = tx.connection.execute(_OUTPUTS, {"attempt": attempt_id})
-    there = {(row.name, row.size_bytes, row.sha256) for row in rows}
-    return [one_line(o.name, 100) for o in listed if (o.name, o.size_bytes, o.sha256) not in there]
-
-
 def _apply(
     tx: Tx,
     changes: Changes,
@@ -380,7 +267,3 @@ def _stop_current(tx: Tx, changes: Changes, row: _Row, reason: str) -> Stop:
 
 def _failed_on(tx: Tx, job_id: str) -> frozenset[str]:
     return frozenset(tx.connection.scalars(_FAILED_ON, {"job": job_id}))
-
-
-def _json(value: Any) -> str:
-    return orjson.dumps(value).decode()

@@ -17,7 +17,7 @@ from edgeagent.gateway import jobs as rules
 from edgeagent.gateway.backlog import WINDOW, Waiting
 from edgeagent.gateway.jobs import OPEN_ATTEMPTS, AttemptState, JobState
 from edgeagent.gateway.needs import Need
-from edgeagent.gateway.store.jobs import Flight
+from edgeagent.gateway.store.flights import Flight
 from edgeagent.gateway.store.prepared import Among, Many
 from edgeagent.gateway.store.tables import attempts, jobs
 from edgeagent.gateway.store.writer import Tx
