@@ -58,7 +58,7 @@ _ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
 )
 async def events(job_id: FromPath[str], account_id: Account, hub: TheHub, last_event_id: LastEventId = "") -> ASGIApp:
     """Stream a job's events: ``job``, ``progress``, ``log``, ``gap``, and ``end`` as the last one."""
-    if await hub.store.read(views.show, account_id, job_id) is None:
+    if await hub.store.look_up(views.show, account_id, job_id) is None:
         raise no_job(job_id)
     if hub.streams[account_id] >= MAX_STREAMS:
         raise refuse(429, f"at most {MAX_STREAMS} jobs of an account can be watched at once; close some")
@@ -121,7 +121,7 @@ class _Stream:
             return self._text("gap", {"reason": "some lines are not here any more"}, told)
         if told or feed.lines:
             return ""
-        lines = await self.hub.store.read(views.lines, self.account_id, self.job_id)
+        lines = await self.hub.store.look_up(views.lines, self.account_id, self.job_id)
         return "".join(self._text("log", {"attempt_id": one, "lines": printed}, told) for one, printed in lines)
 
     def _gap(self, feed: feeds.Feed, told: int) -> str:
@@ -133,7 +133,7 @@ class _Stream:
         return "".join(self._text(event.kind, event.data, event.number) for event in events)
 
     async def _job(self) -> JobView:
-        job = await self.hub.store.read(views.show, self.account_id, self.job_id)
+        job = await self.hub.store.look_up(views.show, self.account_id, self.job_id)
         assert job is not None  # jobs are never deleted
         return job
 

@@ -43,7 +43,7 @@ async def administrators_only(connection: _Connection, handler: BaseRouteHandler
 async def _account(connection: _Connection, handler: BaseRouteHandler, scope: Scope) -> None:
     token = auth.bearer(connection.headers.get("authorization"))
     hub: Hub = connection.app.state.hub
-    found = await hub.store.read(accounts.caller, auth.token_sha256(token)) if token else None
+    found = await hub.store.look_up(accounts.caller, auth.token_sha256(token)) if token else None
     if found is None:
         throttles.stranger(connection)
         raise refuse(401, "a submitter's token is needed here; make one with: edgeagent gateway token create")

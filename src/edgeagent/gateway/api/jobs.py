@@ -124,7 +124,7 @@ def options() -> Response[None]:
 @get("/account", guards=[readers_only], security=[{ACCOUNT: []}], tags=["jobs"])
 async def account(account_id: Account, hub: TheHub) -> AccountBody:
     """Show the account of the token."""
-    found = await hub.store.read(accounts.balance, account_id)
+    found = await hub.store.look_up(accounts.balance, account_id)
     used = await hub.store.read(files.usage, account_id)
     stored_bytes = used.stored_bytes + used.uploading_bytes
     quota_bytes = used.quota(hub.settings.quota_bytes)
@@ -132,7 +132,7 @@ async def account(account_id: Account, hub: TheHub) -> AccountBody:
 
 
 async def _show(hub: Hub, account_id: str, job_id: str) -> Job:
-    found = await hub.store.read(views.show, account_id, job_id)
+    found = await hub.store.look_up(views.show, account_id, job_id)
     if found is None:
         raise no_job(job_id)
     return job_body(found, hub.network)

@@ -48,7 +48,7 @@ async def login(request: _Request, hub: TheHub) -> Response[str]:
     _own_site(request)
     form = await request.form()
     hashed = auth.token_sha256(str(form.get("token", "")).strip())
-    if not await hub.store.read(_administers, hashed):
+    if not await hub.store.look_up(_administers, hashed):
         return _html("login.html", status_code=403, wrong=True)
     value = hub.tokens.begin_session(hashed, secrets.token_bytes(16))
     answer = _moved()
@@ -87,7 +87,7 @@ async def requeue(request: _Request, hub: TheHub) -> Response[str]:
 async def _session(request: _Request, hub: Hub) -> Session | None:
     """Return the session of the request's cookie, while its token is good."""
     session = hub.tokens.resume_session(request.cookies.get(COOKIE, ""))
-    if session is None or not await hub.store.read(_administers, session.token_sha256):
+    if session is None or not await hub.store.look_up(_administers, session.token_sha256):
         return None
     return session
 

@@ -103,7 +103,7 @@ class SubmissionsController(Controller):
             raise refuse(409, f"the job needs {error}, which you have no more; upload it again") from None
         except CreditsShortError as error:
             raise refuse(402, f"not enough credits: {error}") from None
-        (found,) = await hub.store.read(views.show_all, account_id, [new_id])
+        (found,) = await hub.store.look_up(views.show_all, account_id, [new_id])
         return Response(job_body(found, hub.network), status_code=200 if replayed else 201)
 
     @post("/{job_id:str}/cancel", status_code=200, responses=problems(400, 404))
@@ -113,7 +113,7 @@ class SubmissionsController(Controller):
             cancelled = await hub.cancel(job_id, account_id)
         except LookupError:
             raise no_job(job_id) from None
-        (found,) = await hub.store.read(views.show_all, account_id, [job_id])
+        (found,) = await hub.store.look_up(views.show_all, account_id, [job_id])
         job = job_body(found, hub.network)
         if not cancelled:
             raise refuse(400, f"the job has ended already: {job.status}")

@@ -18,7 +18,7 @@ import outcome
 import trio
 
 from edgeagent.gateway.metrics import Histogram
-from edgeagent.gateway.store.engine import Database, migrate, open_engine
+from edgeagent.gateway.store.engine import Database, migrate, open_at_hand, open_engine
 from edgeagent.gateway.store.faults import DATABASE_FAULTS, StoreUnavailableError, unavailable
 from edgeagent.gateway.store.writer import Outcomes, Request, Tx, Writer
 
@@ -79,6 +79,8 @@ class Store:
             migrate(self._writing)
             self._writer = Writer(self._writing, clock)
             self._reading = open_engine(database, writer=False)
+            undo.callback(self._reading.dispose)
+            self._at_hand = open_at_hand(database)
             undo.pop_all()
         self._readers = trio.CapacityLimiter(READERS)
         self._waiting, self._requests = trio.open_memory_channel[_Waiting](MAX_WAITING)
@@ -90,6 +92,9 @@ class Store:
         self._writer.close()
         self._writing.dispose()
         self._reading.dispose()
+        if self._at_hand is not None:
+            self._at_hand.close()
+            self._at_hand.engine.dispose()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Commit requests until cancelled."""
@@ -157,6 +162,25 @@ class Store:
             await trio.lowlevel.checkpoint()
             return self._read(read)
         return await trio.to_thread.run_sync(self._read, read, limiter=self._readers)
+
+    async def look_up(self, work: Callable[Concatenate[Tx, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run ``work``, which looks at a few rows by their keys, as ``read`` does, but without a thread where it can.
+
+        On SQLite that takes a third of a millisecond less than the way to a thread and back, for every request to the
+        API.  Whatever takes long, or grows with the data, would hold up every link: that is for ``read``.
+
+        Raises:
+            StoreUnavailableError: the database cannot be read.
+            Exception: whatever ``work`` raised.
+        """
+        if self._at_hand is not None and not self._closed:
+            await trio.lowlevel.checkpoint()
+            try:
+                with self._at_hand.begin():
+                    return work(Tx(self._at_hand, self.clock()), *args, **kwargs)
+            except DATABASE_FAULTS:
+                pass  # locked, most likely: a thread can wait for it, and says what is wrong
+        return await self.read(work, *args, **kwargs)
 
     def _read(self, read: Callable[[], T]) -> T:
         if self._closed:

@@ -26,6 +26,14 @@ def open_engine(database: Database, *, writer: bool, exclusive: bool = False, du
     return postgres.open_engine(database, writer=writer, exclusive=exclusive, durable=durable)
 
 
+def open_at_hand(database: Database) -> sa.Connection | None:
+    """Return a connection that answers a look-up in less time than a thread takes to begin one, if there is any.
+
+    It is SQLite's, for reading only; it does not wait for a lock, because nothing else could go on meanwhile.
+    """
+    return sqlite.open_engine(database, writer=False, busy_s=0).connect() if isinstance(database, Path) else None
+
+
 def migrate(engine: sa.Engine) -> None:
     """Bring the database to the newest schema, in one transaction; an up-to-date one is left alone."""
     # Alembic reports each of its parts at INFO, some already when it is imported.

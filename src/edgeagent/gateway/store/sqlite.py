@@ -18,14 +18,14 @@ from sqlalchemy import event
 BUSY_S = 10.0
 
 
-def open_engine(database: Path, *, writer: bool, durable: bool = True) -> sa.Engine:
+def open_engine(database: Path, *, writer: bool, durable: bool = True, busy_s: float = BUSY_S) -> sa.Engine:
     """Return an engine on the file ``database``, for writing or for reading only.
 
     ``synchronous=FULL`` puts each commit on disk; it costs half a millisecond, which group commit shares out.  Without
-    ``durable`` a power cut may take the last commits with it, and the file.
+    ``durable`` a power cut may take the last commits with it, and the file.  ``busy_s`` bounds its wait for a lock.
     """
     url = sa.URL.create("sqlite", database=str(database))
-    connect_args = {"timeout": BUSY_S, "check_same_thread": False}
+    connect_args = {"timeout": busy_s, "check_same_thread": False}
     engine = sa.create_engine(url, connect_args=connect_args, pool_reset_on_return=None)
     synchronous = f"synchronous={'FULL' if durable else 'OFF'}"
     pragmas = ["journal_mode=WAL", synchronous, "foreign_keys=ON"] if writer else ["query_only=ON"]
