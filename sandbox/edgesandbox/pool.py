@@ -13,6 +13,7 @@ import os
 import select
 import socket
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -108,12 +109,13 @@ class Pool:
 
     def _run(self) -> None:
         rest = False
-        headroom = Headroom()
+        headroom, share, look_at = Headroom(), 0.0, 0.0
         while not self._closing.is_set():
             if rest:
                 self._closing.wait(LOOK_EVERY_S)
             rest = self._drop_dead()
-            share = headroom.share()
+            if time.monotonic() >= look_at:  # not for each job: it is a dozen files
+                share, look_at = headroom.share(), time.monotonic() + LOOK_EVERY_S
             if share < SHORT:
                 self._drop_all()
             elif share >= ENOUGH and not rest:
@@ -123,15 +125,21 @@ class Pool:
 
     def _sleep(self) -> None:
         """Return some time after a nudge, when a box dies, or when it is time to look at the memory."""
-        poll = select.poll()
-        poll.register(self._wake, select.POLLIN)
-        with self._lock:
-            for box in self._ready:
-                poll.register(box.control, select.POLLIN)
-        ready = [fd for fd, _event in poll.poll(LOOK_EVERY_S * 1000)]
-        if self._wake in ready:
-            os.eventfd_read(self._wake)
-            self._closing.wait(SETTLE_S)
+        while True:
+            poll = select.poll()
+            poll.register(self._wake, select.POLLIN)
+            with self._lock:
+                for box in self._ready:
+                    poll.register(box.control, select.POLLIN)
+            heard = {fd for fd, _event in poll.poll(LOOK_EVERY_S * 1000)}
+            if self._wake in heard:
+                os.eventfd_read(self._wake)
+                self._closing.wait(SETTLE_S)
+            with self._lock:
+                ours = {self._wake, *(box.control.fileno() for box in self._ready)}
+            # Else a box that was handed out meanwhile reports its end, just when whoever has it is busy with that.
+            if not heard or heard & ours:
+                return
 
     def _fill(self) -> bool:
         """Build what is missing, unless somebody waits; False where that does not work now."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from sandboxing import HERE, LIMITS, descendants, family, hear, mounts, read_all, report_of, runs, settled, wait_until
 
-from edgesandbox import Box, SetupFailed, Spec, Zygote, headroom
+from edgesandbox import Box, SetupFailed, Spec, Zygote, headroom, pool
 from edgesandbox.client import probe_question
 
 SIZE = 2
@@ -67,6 +67,21 @@ def test_the_entry_is_called_when_the_box_is_handed_out_and_not_before(warm):
     assert born <= since_boot
     assert now <= called
     assert [] == left
+
+
+def test_the_memory_is_not_looked_at_for_each_job(own, monkeypatch):
+    """That is a dozen files, read while the agent is busy with the end of the job."""
+    looks = []
+    share = headroom.Headroom.share
+    monkeypatch.setattr(headroom.Headroom, "share", lambda self: looks.append(0) or share(self))
+
+    began = time.monotonic()
+    for _ in range(30):
+        with start(own, "leave") as box:
+            box.channel.sendall(b"0\n")
+            report_of(box)
+
+    assert len(looks) <= (time.monotonic() - began) / pool.LOOK_EVERY_S + 1
 
 
 def test_the_report_of_a_warm_job_says_what_that_of_a_cold_one_says(warm):
