@@ -57,6 +57,10 @@ TAMPERINGS = [
     ("UPDATE nodes SET jobs_completed = jobs_completed - 1", "node "),
     ("UPDATE node_days SET earned_ucr = earned_ucr + 1", "the days of node "),
     ("UPDATE node_days SET jobs_completed = jobs_completed - 1", "the days of node "),
+    ("UPDATE payouts SET amount_ucr = amount_ucr + 1", "the payout of 2026-09 to node "),
+    ("UPDATE payouts SET state = 'failed'", "the payout of 2026-09 to node "),
+    ("UPDATE payouts SET state = 'held'", "there are 1 entries of kind payout in the books, and 0 "),
+    ("DELETE FROM payouts", "there are 1 entries of kind payout in the books, and 0 "),
 ]
 
 

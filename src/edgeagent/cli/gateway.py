@@ -11,6 +11,7 @@ import click
 from edgeagent.cli.gateway_jobs import jobs
 from edgeagent.cli.gateway_ledger import ledger, prices
 from edgeagent.cli.gateway_nodes import nodes
+from edgeagent.cli.gateway_payouts import payouts
 from edgeagent.cli.gateway_tokens import audit, token
 from edgeagent.cli.options import DurationParam, SizeParam, as_json, print_json
 from edgeagent.cli.place import at_gateway, database_of, of_gateway
@@ -193,6 +194,7 @@ gateway.add_command(nodes)
 gateway.add_command(jobs)
 gateway.add_command(ledger)
 gateway.add_command(prices)
+gateway.add_command(payouts)
 
 
 @gateway.group()

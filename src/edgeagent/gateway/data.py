@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import os
 import pwd
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
@@ -30,14 +30,30 @@ def transaction(place: GatewaySettings) -> Iterator[Tx]:
     Raises:
         EdgeAgentError: the directory or the database cannot be used.
     """
+    with writing(place) as begin, begin() as tx:
+        yield tx
+
+
+@contextmanager
+def writing(place: GatewaySettings) -> Iterator[Callable[[], AbstractContextManager[Tx]]]:
+    """Give the block a way to begin one transaction after another, between which a running gateway has its turn.
+
+    Raises:
+        EdgeAgentError: as ``transaction``.
+    """
     try:
         if place.postgres is None:
             make_data_dir(place.data_dir)
         engine = open_engine(place.database, writer=True)
-        try:
-            migrate(engine)
+
+        @contextmanager
+        def begin() -> Iterator[Tx]:
             with engine.begin() as connection:
                 yield Tx(connection, wall_clock())
+
+        try:
+            migrate(engine)
+            yield begin
         finally:
             engine.dispose()
     except OSError as error:

@@ -1,7 +1,8 @@
 """A node's earnings by day, month and job type, as its operator asks for them.  Pure; months and days are UTC's.
 
 What counts is what the books say: a completed job's price, less what was refunded, and what the gateway's owner has
-corrected.  Free jobs make no entry, and payouts are shown beside the earnings, not taken off them.
+corrected.  Free jobs make no entry, and payouts, less what came back of them, are shown beside the earnings, not taken
+off them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 
 import attrs
 
-from edgeagent.gateway.ledger import Kind
+from edgeagent.gateway.ledger import OF_PAYOUTS, Kind
 
 DAY_S = 86400
 
@@ -66,7 +67,7 @@ def earnings(rows: Iterable[Earned], month: str | None, now: float) -> Earnings:
         total=next(iter(_sums(within, lambda _: wanted)), Sum(wanted, 0, 0, 0)),
         today=next((one for one in _sums(rows, lambda row: _day(row.day)) if one.name == today), Sum(today, 0, 0, 0)),
         days=days,
-        job_types=_sums([row for row in within if row.kind is not Kind.PAYOUT], lambda row: row.job_type or ""),
+        job_types=_sums([row for row in within if row.kind not in OF_PAYOUTS], lambda row: row.job_type or ""),
         months=_sums(rows, lambda row: _day(row.day)[:7]),
     )
 
@@ -79,7 +80,7 @@ def _sums(rows: Iterable[Earned], name: Callable[[Earned], str]) -> tuple[Sum, .
     found: dict[str, Sum] = {}
     for row in rows:
         before = found.get(name(row), Sum(name(row), 0, 0, 0))
-        paid = row.kind is Kind.PAYOUT
+        paid = row.kind in OF_PAYOUTS
         found[before.name] = Sum(
             before.name,
             before.jobs + (row.entries if row.kind is Kind.SETTLE else 0),

@@ -48,9 +48,12 @@ class Kind(enum.StrEnum):
     RELEASE = "release"
     REFUND = "refund"
     PAYOUT = "payout"
+    RETURN = "return"
     ADJUSTMENT = "adjustment"
 
 
+#: Kinds that move what was earned out to an operator, or back because it could not be paid; neither is earnings.
+OF_PAYOUTS = frozenset({Kind.PAYOUT, Kind.RETURN})
 #: Kinds that a job causes; their reference is its id.
 OF_JOBS = frozenset({Kind.HOLD, Kind.SETTLE, Kind.RELEASE, Kind.REFUND})
 
@@ -142,6 +145,11 @@ def refund(account_id: str, job_id: str, amount_ucr: int, node_id: str | None = 
 def payout(month: str, node_id: str, amount_ucr: int) -> Entry:
     """Return the entry that pays out to a node's operator what it has earned until the end of a month."""
     return _move(Kind.PAYOUT, f"{month} {node_id}", node_account(node_id), PAID_OUT, amount_ucr)
+
+
+def payout_return(month: str, node_id: str, amount_ucr: int, memo: str = "") -> Entry:
+    """Return the entry that gives a node back what was to be paid out for a month and could not be."""
+    return _move(Kind.RETURN, f"{month} {node_id}", PAID_OUT, node_account(node_id), amount_ucr, memo)
 
 
 def adjustment(account: str, amount_ucr: int, reference: str, memo: str) -> Entry:

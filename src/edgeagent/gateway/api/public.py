@@ -22,6 +22,7 @@ _FILES = {
         ("leaderboard.js", "text/javascript"),
         ("icon.svg", "image/svg+xml"),
         ("reference.css", "text/css"),
+        ("statement.css", "text/css"),
     )
 }
 _TAGS = ["network"]

@@ -5,6 +5,7 @@ of a ``Tx``, each atomic, which the rest of the gateway hands to ``Store.write``
 run often are built once, at import: building one costs SQLAlchemy four times what running it does.
 """
 
+from edgeagent.gateway.store import payout_tables as _payout_tables  # noqa: F401 -- part of what is stored
 from edgeagent.gateway.store.base import Store
 from edgeagent.gateway.store.faults import StoreUnavailableError
 from edgeagent.gateway.store.writer import Tx

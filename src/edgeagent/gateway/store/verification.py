@@ -18,9 +18,11 @@ from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.ledger import Entry, Kind
 from edgeagent.gateway.store import ledger as books
+from edgeagent.gateway.store import payout_audit
 from edgeagent.gateway.store.ledger import Recorded
 from edgeagent.gateway.store.tables import attempts, jobs, ledger_accounts, ledger_entries, node_days, nodes
 from edgeagent.gateway.store.writer import Tx
+from edgeagent.gateway.store.wrong import Wrong
 
 _JOB = (
     sa.select(jobs.c.job_id, jobs.c.account_id, jobs.c.state, jobs.c.price_ucr, attempts.c.node_id)
@@ -29,14 +31,6 @@ _JOB = (
 )
 #: Entries whose jobs are looked up together.
 _PORTION = 500
-
-
-@attrs.frozen
-class Wrong:
-    """Something that does not hold; ``seq`` is the entry, where it is one."""
-
-    what: str
-    seq: int | None = None
 
 
 @attrs.frozen
@@ -57,6 +51,7 @@ def verify(tx: Tx, most: int = 20) -> Verdict:
     faults += _first(_balances(tx, walk.balances), most)
     faults += _first(_jobs(tx), most)
     faults += _first(_nodes(tx, walk.earned), most)
+    faults += _first(payout_audit.faults(tx), most)
     counted = tx.connection.execute(sa.select(sa.func.count()).select_from(jobs)).scalar_one()
     return Verdict(walk.entries, len(walk.balances), counted, walk.tip, tuple(faults))
 
@@ -68,7 +63,7 @@ class _Walk:
         self.entries = 0
         self.tip = ledger.FIRST_HASH
         self.balances: Counter[str] = Counter()
-        self.earned: Counter[str] = Counter()  # by node's account: all but what was paid out
+        self.earned: Counter[str] = Counter()  # by node's account: all but payouts and what came back of them
 
     def faults(self, tx: Tx) -> Iterator[Wrong]:
         portion: list[Recorded] = []
@@ -91,7 +86,7 @@ class _Walk:
         """Return the first thing that is wrong with the next entry, and go on from what it says."""
         for posting in recorded.postings:
             self.balances[posting.account] += posting.amount_ucr
-            if recorded.kind != Kind.PAYOUT:
+            if recorded.kind not in ledger.OF_PAYOUTS:
                 self.earned[posting.account] += posting.amount_ucr
         previous, self.tip = self.tip, recorded.hash
         if recorded.seq != self.entries:
@@ -126,10 +121,11 @@ def _against_job(entry: Entry, job: Any) -> str | None:
 
 
 def _against_kind(entry: Entry) -> str | None:
-    """A grant goes to a submitter, a payout from a node; an adjustment is between the issuer and anybody."""
+    """A grant goes to a submitter, a payout from a node or back; an adjustment is between the issuer and anybody."""
     accounts = {one.account: one.amount_ucr for one in entry.postings}
-    if entry.kind is Kind.PAYOUT:
-        fits = accounts.get(ledger.PAID_OUT, 0) > 0 and any(one.startswith("node:") for one in accounts)
+    if entry.kind in ledger.OF_PAYOUTS:
+        outwards = accounts.get(ledger.PAID_OUT, 0) * (1 if entry.kind is Kind.PAYOUT else -1)
+        fits = outwards > 0 and any(one.startswith("node:") for one in accounts)
     elif entry.kind is Kind.GRANT:
         fits = accounts.get(ledger.ISSUER, 0) < 0 and any(one.startswith("submitter:") for one in accounts)
     else:

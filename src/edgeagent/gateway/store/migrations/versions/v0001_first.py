@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+from edgeagent.gateway.store.migrations import first_payouts
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -332,10 +334,12 @@ def upgrade() -> None:
     )
     for column in ("account_id", "attempt_id", "expires_at"):
         op.create_index(op.f(f"ix_uploads_{column}"), "uploads", [column], unique=False)
+    first_payouts.upgrade()
 
 
 def downgrade() -> None:
     """Drop every table."""
+    first_payouts.downgrade()
     op.drop_table("uploads")
     op.drop_table("job_files")
     op.drop_table("files")
