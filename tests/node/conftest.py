@@ -21,7 +21,8 @@ async def gateway(nursery: trio.Nursery) -> Gateway:
 @pytest.fixture
 def config(gateway: Gateway, tmp_path: Path) -> Identity:
     """A node of that gateway."""
-    return Identity(home=tmp_path / "home", gateway=gateway.url, node_id=NODE_ID, token="the-token")
+    home, token = tmp_path / "home", "the-token"
+    return Identity(home=home, gateway=gateway.url, node_id=NODE_ID, token=token, given_token=token)
 
 
 @pytest.fixture

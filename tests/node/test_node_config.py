@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from edgeagent.errors import UsageError
-from edgeagent.node import config
+from edgeagent.node import config, renewed
 from edgeagent.wire import identity
 from edgeagent.wire.urls import GatewayUrl
 
@@ -59,6 +59,35 @@ def test_two_variables_are_enough(tmp_path: Path) -> None:
         loaded.capabilities,
     )
     assert not loaded.token_in_file
+
+
+def test_the_token_that_came_after_the_variables_is_used(tmp_path: Path) -> None:
+    """A container has the same NODE_JWT at each start; what the gateway gave since is kept by another name."""
+    given, fresh = _token(), _token(capabilities=())
+    environ = {"GATEWAY_URL": "http://gw", "NODE_JWT": given}
+    renewed.keep(tmp_path, given, fresh)
+    loaded = config.load(tmp_path, environ)
+
+    assert (fresh, given, ("render",)) == (loaded.token, loaded.given_token, loaded.capabilities)
+    assert 0o600 == (tmp_path / renewed.FILE).stat().st_mode & 0o777
+    assert given not in (tmp_path / renewed.FILE).read_text()
+
+
+def test_another_variable_is_newer_than_what_is_kept(tmp_path: Path) -> None:
+    """Somebody has registered again, and exported what he was given."""
+    renewed.keep(tmp_path, _token(), _token())
+    newest = _token(capabilities=("inference",))
+
+    assert newest == config.load(tmp_path, {"GATEWAY_URL": "http://gw", "NODE_JWT": newest}).token
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"given_sha256": 1}', "\udcff"])
+def test_a_damaged_file_of_what_was_kept_is_no_obstacle(tmp_path: Path, content: str) -> None:
+    """The variable's own token may still do."""
+    (tmp_path / renewed.FILE).write_text(content, errors="surrogateescape")
+    given = _token()
+
+    assert given == config.load(tmp_path, {"GATEWAY_URL": "http://gw", "NODE_JWT": given}).token
 
 
 @pytest.mark.parametrize(

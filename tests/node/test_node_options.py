@@ -52,6 +52,7 @@ VALUES: dict[str, tuple[str, str, str]] = {
     "pause.activity": ("5m", "1h", "90s"),
     "pause.load": ("25", "50", "99"),
     "shutdown.grace": ("1m", "1h", "30s"),
+    "shutdown.refused": ("1m", "1h", "30s"),
     "sandbox.allow_tier_c": ("true", "0", "true"),
     "sandbox.warm": ("1", "0", "64"),
     "log.level": ("DEBUG", "warning", "ERROR"),

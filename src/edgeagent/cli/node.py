@@ -11,7 +11,7 @@ import click
 
 from edgeagent.cli.flags import of_node
 from edgeagent.cli.options import GatewayParam, as_json, print_json
-from edgeagent.errors import EdgeAgentError, UsageError
+from edgeagent.errors import EdgeAgentError, RefusedError, UsageError
 
 if TYPE_CHECKING:
     import logging
@@ -98,7 +98,7 @@ def run(flags: dict[str, str]) -> None:
             "(Docker Desktop has a Linux inside); see docs/sandbox-hosts.md, A node in a container"
         )
     from edgeagent import logs
-    from edgeagent.node import config, proving, service
+    from edgeagent.node import config, proving, service, signals
     from edgeagent.node.options.resolve import load
     from edgeagent.node.systemd import unit
 
@@ -113,6 +113,9 @@ def run(flags: dict[str, str]) -> None:
 
     try:
         code = service.main(settings, home, identify, lambda: load(home, os.environ, flags))
+    except RefusedError as refused:
+        signals.linger(settings.shutdown.refused_s, str(refused))
+        raise
     finally:
         if journal is not None:
             journal.close()

@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 
 from edgeagent.errors import UsageError
-from edgeagent.node import files
+from edgeagent.node import files, renewed
 from edgeagent.node.options.identity import OPTIONS
 from edgeagent.node.options.kinds import Names, Text
 from edgeagent.node.options.resolve import Resolved, Source, resolve
@@ -38,7 +38,12 @@ class Identity:
     token: str = attrs.field(repr=False)
     name: str | None = None
     capabilities: tuple[str, ...] = ()  # job types named at registration; empty: all that this host can run
-    token_in_file: bool = False  # the token is config.json's, so a renewed one belongs there
+    given_token: str | None = attrs.field(default=None, repr=False)  # what NODE_JWT holds, where it is not the file's
+
+    @property
+    def token_in_file(self) -> bool:
+        """Whether the token is ``config.json``'s, so that a renewed one belongs there."""
+        return self.given_token is None
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
@@ -75,21 +80,21 @@ def load(home: Path, environ: Mapping[str, str], flags: Mapping[str, str] | None
         claims = read_node_token(token.value)
     except InvalidTokenError as error:
         raise UsageError(f"{token.place} does not hold a node's token ({error}); get one with: {_REGISTER}") from None
+    from_file = token.source is Source.FILE
     # What the file says of the node goes with the file's token; only one who names it means to have it checked.
     if node_id.source in (Source.FLAG, Source.ENVIRONMENT) and node_id.value != claims.node_id:
         raise UsageError(
             f"{node_id.place} is {node_id.value}, but the token in {token.place} is node {claims.node_id}'s; "
             f"leave {node_id.place} out"
         )
-    from_file = token.source is Source.FILE
     return Identity(
         home=home,
         gateway=_gateway(gateway_url.value, gateway_url.place),
         node_id=claims.node_id,
-        token=token.value,
+        token=token.value if from_file else renewed.read(home, token.value) or token.value,
         name=stored.get("name"),
         capabilities=tuple(stored["capabilities"] if "capabilities" in stored and from_file else claims.capabilities),
-        token_in_file=from_file,
+        given_token=None if from_file else token.value,
     )
 
 

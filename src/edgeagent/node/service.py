@@ -77,7 +77,7 @@ async def run(
         RefusedError: the gateway does not accept this node's token.
         EdgeAgentError: something else that a person has to put right; the port in use, for example.
     """
-    credentials = Credentials(identity.token, identity.home if identity.token_in_file else None)
+    credentials = Credentials.of(identity)
     with (
         _one_fault(),
         contextlib.closing(health.listen(settings.health.host, settings.health.port)) as listener,

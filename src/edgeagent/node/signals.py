@@ -23,6 +23,18 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 RELOADING = "the node is being restarted with new options"
 
 
+def linger(wait_s: float, reason: str) -> None:
+    """Say that the gateway refuses the node, and wait until it may end: ``wait_s``, or until SIGTERM or SIGINT.
+
+    For where it is started again however it ended, as by Docker: it asks seldom then, and not every minute.
+    """
+    if wait_s:
+        ends = (signal.SIGTERM, signal.SIGINT)
+        signal.pthread_sigmask(signal.SIG_BLOCK, ends)
+        log.error("Refused by the gateway; the node waits before it ends", reason=reason, wait_s=wait_s)
+        signal.sigtimedwait(ends, wait_s)
+
+
 async def obey(
     received: AsyncIterator[int],
     stop: Stop,

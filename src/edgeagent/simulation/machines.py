@@ -79,7 +79,7 @@ class Machine:
                 connect=self._connect,
                 upload=self._upload,
                 spool=spool,
-                credentials=(credentials := Credentials(self.token, None)),
+                credentials=(credentials := Credentials(self.token)),
                 health=_nobody_asks,
             )
             try:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from edgeagent.errors import EdgeAgentError
-from edgeagent.node import config, files
+from edgeagent.node import config, files, renewed
 from edgeagent.node.config import Identity
 from edgeagent.node.doctor import verdicts
 from edgeagent.node.doctor.verdicts import Verdict, failed, passed
@@ -46,7 +46,7 @@ def secrets(home: Path) -> Iterator[Verdict]:
     if not home.is_dir():
         return
     yield verdicts.mode(str(home), home.stat().st_mode, 0o700)
-    for name in (files.PRIVATE_KEY, files.CONFIG):
+    for name in (files.PRIVATE_KEY, files.CONFIG, renewed.FILE):
         if (home / name).exists():
             yield verdicts.mode(str(home / name), (home / name).stat().st_mode, 0o600)
     key = home / files.PRIVATE_KEY

@@ -185,6 +185,12 @@ class Shutdown:
     grace_s: float = option(
         Span(0), 300.0, "Time that running jobs get to end when the node stops, or a window ends.", name="grace"
     )
+    refused_s: float = option(
+        Span(0),
+        0.0,
+        "Time that a node which the gateway refuses waits before it ends, where it is started again however it ended.",
+        name="refused",
+    )
 
 
 @attrs.frozen(kw_only=True)
