@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from edgesandbox import opening, passing, protections
+from edgesandbox import cores, opening, passing, protections
 from edgesandbox.cgroups1 import V1
 from edgesandbox.cgroups2 import V2
 from edgesandbox.grant import Grant
@@ -49,21 +49,26 @@ class Keeper(Protocol):
         """Remove all groups."""
 
 
-def find() -> tuple[Keeper | None, dict[str, str]]:
-    """Return a keeper, if this host lets us have one, and why each protection that it cannot give is missing."""
+def find(limit: float | None = None) -> tuple[Keeper | None, dict[str, str]]:
+    """Return a keeper, if this host lets us have one, and why each protection that it cannot give is missing.
+
+    Args:
+        limit: how many processors all jobs may use together; unset, as many as there are.
+    """
     text = Path("/proc/self/mountinfo").read_text()
     found = list(mounts(text, Path("/proc/self/cgroup").read_text()))
     problems = []
-    kinds: tuple[Callable[[list[Mount]], Keeper], ...] = (V2, V1)
+    kinds: tuple[Callable[[list[Mount], float | None], Keeper], ...] = (V2, V1)
     for kind in kinds:
         try:
-            keeper = kind(found)
+            keeper = kind(found, limit)
         except OSError as problem:
             problems.append(str(problem))
             continue
         return keeper, {name: f"{why}; {_advice(name)}" for name, why in keeper.missing.items()}
     why = f"no control groups for jobs ({', '.join(problems)})"
-    return None, {name: f"{why}; {_advice(name)}" for name in protections.CGROUPS}
+    names = protections.CGROUPS if limit is None else (*protections.CGROUPS, cores.QUOTA)
+    return None, {name: f"{why}; {_advice(name)}" for name in names}
 
 
 def _advice(protection: str) -> str:

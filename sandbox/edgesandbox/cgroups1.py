@@ -9,7 +9,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from edgesandbox import passing
+from edgesandbox import cores, passing
 from edgesandbox.cgroupfs import DEVICES, READ, WRITE, Directory, File, open_files, remove, write
 from edgesandbox.mounts import Mount
 
@@ -22,9 +22,11 @@ _FILES: dict[str, tuple[File, ...]] = {
     ),
     "pids": (("pids_limit", "pids.max", WRITE),),
     "cpuacct": (("cpu", "cpuacct.usage", READ),),
+    "cpu": (),
     "devices": (),
 }
 _PROTECTS = {"memory": "cgroup_memory", "pids": "cgroup_pids", "cpuacct": "cgroup_cpu", "devices": "cgroup_devices"}
+_NONE = "no control groups of version 1 for {}"
 
 
 class V1:
@@ -32,8 +34,8 @@ class V1:
 
     version = 1
 
-    def __init__(self, found: Sequence[Mount]) -> None:
-        """Make a directory in every hierarchy that lets us.
+    def __init__(self, found: Sequence[Mount], limit: float | None = None) -> None:
+        """Make a directory in every hierarchy that lets us; ``limit``: processors for all jobs together.
 
         Raises:
             OSError: there is none; the text says why.
@@ -41,9 +43,9 @@ class V1:
         self.missing: dict[str, str] = {}
         self._directories: dict[str, Directory] = {}
         for controller, protection in _PROTECTS.items():
-            at = next((each for each in found if each.kind == "cgroup" and controller in each.controllers), None)
+            at = _mount(found, controller)
             if at is None:
-                self.missing[protection] = f"no control groups of version 1 for {controller}"
+                self.missing[protection] = _NONE.format(controller)
                 continue
             try:
                 self._directories[controller] = Directory(Path(at.point, at.own))
@@ -55,6 +57,26 @@ class V1:
         if not self._directories:
             raise OSError(self.missing["cgroup_memory"])
         self.protections = tuple(_PROTECTS[controller] for controller in self._directories)
+        if limit is not None:
+            self._limit_cores(_mount(found, "cpu"), limit)
+
+    def _limit_cores(self, at: Mount | None, limit: float) -> None:
+        if at is None:
+            self.missing[cores.QUOTA] = _NONE.format("cpu")
+            return
+        parent = Path(at.point, at.own)
+        shared = [each for each in self._directories.values() if each.path.parent == parent]  # cpu,cpuacct
+        try:
+            if not shared:
+                self._directories["cpu"] = Directory(parent)
+                self._try("cpu")
+            cores.limit_v1((shared or [self._directories["cpu"]])[0].path, limit)
+        except OSError as problem:
+            self.missing[cores.QUOTA] = f"{at.point}: {problem.strerror or problem}"
+            if "cpu" in self._directories:
+                self._directories.pop("cpu").close()
+        else:
+            self.protections += (cores.QUOTA,)
 
     def _try(self, controller: str) -> None:
         """Have a process join a group."""
@@ -116,3 +138,7 @@ class V1:
         """Remove all groups."""
         for directory in self._directories.values():
             directory.close()
+
+
+def _mount(found: Sequence[Mount], controller: str) -> Mount | None:
+    return next((each for each in found if each.kind == "cgroup" and controller in each.controllers), None)

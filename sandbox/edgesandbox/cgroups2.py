@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from edgesandbox import devicefilter, passing
+from edgesandbox import cores, devicefilter, passing
 from edgesandbox.cgroupfs import DEVICES, READ, WRITE, Directory, File, open_files, remove, write
 from edgesandbox.mounts import Mount
 
@@ -34,8 +34,8 @@ class V2:
 
     version = 2
 
-    def __init__(self, found: Sequence[Mount]) -> None:
-        """Find a place for the groups.
+    def __init__(self, found: Sequence[Mount], limit: float | None = None) -> None:
+        """Find a place for the groups; ``limit``: processors for all jobs together.
 
         Raises:
             OSError: there is none; the text says why.
@@ -50,6 +50,7 @@ class V2:
         for base in _candidates(at):
             try:
                 self._settle(base)
+                self._limit_cores(base, limit)
                 break
             except OSError as problem:
                 problems.append(f"{at.point}: {problem.strerror or problem}")
@@ -58,11 +59,13 @@ class V2:
         self.protections: tuple[str, ...] = ("cgroup_memory", "cgroup_pids", "cgroup_cpu")
         if "cgroup_devices" not in self.missing:
             self.protections += ("cgroup_devices",)
+        if limit is not None and cores.QUOTA not in self.missing:
+            self.protections += (cores.QUOTA,)
 
     def _settle(self, base: Path) -> None:
         self._directory = Directory(base)
         try:
-            _enable(base)
+            _enable(base, _CONTROLLERS)
             write(self._directory.path / "cgroup.subtree_control", _plus(_CONTROLLERS))
             self._supervisors = self._directory.path / "supervisors"
             self._supervisors.mkdir()
@@ -76,6 +79,15 @@ class V2:
         except BaseException:
             self.close()
             raise
+
+    def _limit_cores(self, base: Path, limit: float | None) -> None:
+        if limit is None:
+            return
+        try:
+            _enable(base, ("cpu",))
+            cores.limit_v2(self._directory.path, limit)
+        except OSError as problem:
+            self.missing[cores.QUOTA] = str(problem.strerror or problem)
 
     def make(self, number: int) -> tuple[list[str], list[int]]:
         """Make a group to clone into.
@@ -161,18 +173,18 @@ def _plus(controllers: Sequence[str]) -> str:
     return " ".join(f"+{each}" for each in controllers)
 
 
-def _enable(base: Path) -> None:
-    """Have the kernel offer our controllers to the groups in ``base``; moves processes in the way into a leaf.
+def _enable(base: Path, controllers: Sequence[str]) -> None:
+    """Have the kernel offer these controllers to the groups in ``base``; moves processes in the way into a leaf.
 
     Raises:
         OSError: a controller is not there, or somebody else's processes are in the way.
     """
     there = (base / "cgroup.controllers").read_text().split()
-    lacking = [each for each in _CONTROLLERS if each not in there]
+    lacking = [each for each in controllers if each not in there]
     if lacking:
         raise OSError(f"no {' and no '.join(lacking)} controller here")
     enabled = (base / "cgroup.subtree_control").read_text().split()
-    wanted = [each for each in _CONTROLLERS if each not in enabled]
+    wanted = [each for each in controllers if each not in enabled]
     if not wanted:
         return
     for _ in range(5):  # somebody may fork meanwhile

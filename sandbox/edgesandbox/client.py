@@ -78,11 +78,12 @@ class Zygote:
         shelf: a directory of directories, of which ``Spec.inputs`` gives a job one; every user may pass through it.
         warm: how many sandboxes to keep ready, each of them used once; ``spawn`` then only has to start the job.
         warm_limits: what those are built for; a spec that differs in anything gets a sandbox built for it.
+        cores: how many processors all jobs may use together, parts included; unset, all that this process may use.
         tier_c: what to do where there are no namespaces: ``"refuse"`` to start, or ``"allow"`` the weaker tier C;
             ``"force"`` uses it in any case, for tests.
 
     Raises:
-        ValueError: ``warm`` is negative, or ``network`` or ``tier_c`` none of these.
+        ValueError: ``warm`` is negative, ``cores`` not positive, or ``network`` or ``tier_c`` none of these.
     """
 
     def __init__(
@@ -102,11 +103,12 @@ class Zygote:
         shelf: Path | str | None = None,
         warm: int = 0,
         warm_limits: Limits | None = None,
+        cores: float | None = None,
         tier_c: str = "refuse",
     ) -> None:
         """Remember what to start; no process yet."""
-        if warm < 0:
-            raise ValueError(f"warm must be 0 or more, not {warm}")
+        if warm < 0 or not (cores is None or cores > 0):
+            raise ValueError(f"warm must be 0 or more and cores more than 0, not {warm} and {cores}")
         if network not in networks.KINDS:
             raise ValueError(f"network must be one of {', '.join(networks.KINDS)}, not {network!r}")
         if tier_c not in TIER_C:
@@ -125,6 +127,7 @@ class Zygote:
             "grants": [each.to_json() for each in grants],
             "scratch_directory": None if scratch_directory is None else str(Path(scratch_directory).absolute()),
             "shelf": None if shelf is None else str(Path(shelf).absolute()),
+            "cores": cores,
             "env": self._env,
         }
         self._for_zygote = {
@@ -138,6 +141,7 @@ class Zygote:
             "binds": [each.inside for each in asked],
             "on_disk": scratch_directory is not None,
             "shelved": shelf is not None,
+            "cores": cores,
             "writable": [each.inside for each in asked if each.writable],
         }
         self._warm = warm

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 
-from edgesandbox import landlock, protections, seccomp
+from edgesandbox import cores, landlock, protections, seccomp
 
 # Landlock's first version forbids to rename a file from one directory to another, which programs do not expect.
 _LANDLOCK_USABLE = 2
@@ -26,6 +26,7 @@ class Features:
         writable: paths that jobs may write to besides /scratch and /tmp.
         on_disk: /scratch is a directory on disk.
         shelved: there is a shelf of inputs.
+        limited_cores: how many processors jobs use together is limited, by a control group or else by which.
         machine_bytes: the memory of the whole machine.
     """
 
@@ -39,6 +40,7 @@ class Features:
     writable: tuple[str, ...] = ()
     on_disk: bool = False
     shelved: bool = False
+    limited_cores: bool = False
     machine_bytes: int = 1 << 62
 
     def account(self, without: tuple[str, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -59,9 +61,15 @@ class Features:
         if self.on_disk:
             optional["disk_watchdog"] = True
             have.add("disk_watchdog")
-        missing = protections.MISSING | {
-            name: f"{why}; {protections.MISSING[name]}" for name, why in self.reasons.items()
-        }
+        missing = dict(protections.MISSING)
+        if self.limited_cores and cores.QUOTA in self.cgroups:
+            optional[cores.QUOTA] = True
+            have.add(cores.QUOTA)
+        elif self.limited_cores:
+            missing |= protections.CORES
+            optional[cores.AFFINITY] = True
+            have |= {cores.AFFINITY} if "seccomp" in have else set()
+        missing |= {name: f"{why}; {missing[name]}" for name, why in self.reasons.items()}
         missing |= dict.fromkeys(without, protections.LEFT_OUT)
         enforced = (*protections.ALWAYS, *(name for name in optional if name in have))
         return enforced, {name: why for name, why in missing.items() if name not in have}
@@ -76,10 +84,12 @@ def detect(
     writable: tuple[str, ...] = (),
     on_disk: bool = False,
     shelved: bool = False,
+    limited_cores: bool = False,
 ) -> Features:
     """Ask the kernel; the groups are what the launcher has found out, the others what the caller wants."""
     try:
-        codes = [seccomp.program(count_memory=counted) for counted in (False, True)]
+        kept = limited_cores and cores.QUOTA not in cgroups
+        codes = [seccomp.program(count_memory=counted, keep_affinity=kept) for counted in (False, True)]
     except KeyError:
         codes = [b"", b""]
     version = landlock.abi()
@@ -94,5 +104,6 @@ def detect(
         writable=writable,
         on_disk=on_disk,
         shelved=shelved,
+        limited_cores=limited_cores,
         machine_bytes=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
     )

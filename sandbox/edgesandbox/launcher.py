@@ -59,7 +59,7 @@ def main(fd: int) -> NoReturn:
 
 def _start_and_keep(control: socket.socket, message: dict[str, Any]) -> int:
     """Start the zygote, make its jobs' control groups until its end, and return how it ended."""
-    keeper, missing = cgroups.find()
+    keeper, missing = cgroups.find(message["cores"])
     lender = Lender(message["grants"])
     base = None
     opener = None

@@ -55,6 +55,12 @@ MISSING = {
 }
 LEFT_OUT = "left out, as the job's spec says"
 
+# Only where the caller limits how many processors all jobs use together (``cores``), and what it means to be without.
+CORES = {
+    "cores_quota": "jobs are kept to some of the processors instead, whole ones (cores_affinity)",
+    "cores_affinity": "without a system call filter, jobs may leave the processors that they start on",
+}
+
 # Given by control groups, and those of them that tier A stands for.
 CGROUPS = ("cgroup_memory", "cgroup_pids", "cgroup_cpu", "cgroup_devices")
 _TIER_A = frozenset(CGROUPS[:3])
@@ -93,13 +99,16 @@ _NO_GROUPS = {
 }
 
 
-def without_namespaces(*, separate_ids: bool) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Return which protections a job of tier C has, and why not the others."""
+def without_namespaces(*, separate_ids: bool, cores: bool = False) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return which protections a job of tier C has, and why not the others; ``cores``: those are limited."""
     have = [
         *_WITHOUT_NAMESPACES,
         *(("separate_user_id", "rlimit_nproc", "capabilities_unobtainable") if separate_ids else ()),
+        *(("cores_affinity",) if cores else ()),
     ]
     missing = {**MISSING, **{name: f"{NO_NAMESPACES}: {why}" for name, why in _NO_NAMESPACE.items()}, **_NO_GROUPS}
+    if cores:
+        missing["cores_quota"] = f"{NO_NAMESPACES}: {CORES['cores_quota']}"
     return tuple(have), {name: why for name, why in missing.items() if name not in have}
 
 

@@ -101,6 +101,7 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = {
     "quotactl_fd": (443, 443),
     "reboot": (169, 142),
     "request_key": (249, 218),
+    "sched_setaffinity": (203, 122),
     "setdomainname": (171, 162),
     "sethostname": (170, 161),
     "setns": (308, 268),
@@ -164,11 +165,13 @@ _LD, AND, JEQ, _JGE, _RET = 0x20, 0x54, 0x15, 0x35, 0x06
 Instruction = tuple[int, int, int, int]
 
 
-def program(*, count_memory: bool, machine: str | None = None) -> bytes:
+def program(*, count_memory: bool, keep_affinity: bool = False, machine: str | None = None) -> bytes:
     """Return the filter.
 
     Args:
         count_memory: something else, a cgroup, counts memory that belongs to no process.
+        keep_affinity: the job stays on the processors that it starts on; whoever asks for others is told that it
+            worked, since programs do so for speed alone.
         machine: as ``platform.machine`` spells it; this one's where unset.
 
     Raises:
@@ -207,6 +210,8 @@ def program(*, count_memory: bool, machine: str | None = None) -> bytes:
     if not count_memory:
         shared = (AND, 0, 0, _MAP_SHARED_ANONYMOUS)
         checks["mmap"] = [*argument(3), shared, *refuse([_MAP_SHARED_ANONYMOUS], errno.EPERM), ret(RET_ALLOW)]
+    if keep_affinity:
+        checks["sched_setaffinity"] = [ret(RET_ERRNO)]
     for name, block in checks.items():
         wanted = number(name)
         if wanted is not None:

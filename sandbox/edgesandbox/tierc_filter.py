@@ -44,7 +44,6 @@ NUMBERS: dict[str, tuple[int | None, int | None]] = COMMON_NUMBERS | {
     "removexattrat": (466, 466),
     "rt_sigqueueinfo": (129, 138),
     "rt_tgsigqueueinfo": (297, 240),
-    "sched_setaffinity": (203, 122),
     "sched_setattr": (314, 274),
     "sched_setparam": (142, 118),
     "sched_setscheduler": (144, 119),

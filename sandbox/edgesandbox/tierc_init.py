@@ -38,6 +38,7 @@ class Host:
         enforced: names of the protections.
         not_enforced: the others, and why not.
         shelf: what jobs are given inputs from; None where there is none that they could reach.
+        limited_cores: jobs stay on the processors that they start on.
     """
 
     wall: Wall
@@ -45,6 +46,7 @@ class Host:
     enforced: tuple[str, ...]
     not_enforced: dict[str, str]
     shelf: Path | None = None
+    limited_cores: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -182,7 +184,8 @@ def _give_up(task: Task) -> Calls:
 def _filter(pid: int, host: Host) -> Calls:
     calls = Calls()
     code = tierc_filter.program(pid=pid, landlock=host.wall.version, separate_id=host.separate_ids)
-    for each in (code, seccomp.program(count_memory=False)):
+    common = seccomp.program(count_memory=False, keep_affinity=host.limited_cores)
+    for each in (code, common):
         seccomp.add(calls, each)
     return calls
 

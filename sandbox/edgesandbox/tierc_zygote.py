@@ -21,6 +21,7 @@ from typing import Any, NoReturn
 
 from edgesandbox import (
     confine,
+    cores,
     disks,
     identity,
     landlock,
@@ -60,6 +61,8 @@ def main(fd: int) -> NoReturn:
         os.umask(0o022)
         host = find_host(message)
         entry = prepare(wanted)
+        if message["cores"] is not None:
+            cores.keep_to(message["cores"])
         base = _make_base(message["scratch_directory"], host)
     except SandboxUnavailable as problem:
         passing.send(control, {"unavailable": str(problem)})
@@ -127,11 +130,12 @@ def find_host(message: dict[str, Any]) -> tierc_init.Host:
             f"started by root, jobs of tier C run as another user, who may not read {closed}: install Python "
             "and the jobs' modules where everybody may read them, or start as an ordinary user"
         )
-    enforced, not_enforced = protections.without_namespaces(separate_ids=separate)
+    limited = message["cores"] is not None
+    enforced, not_enforced = protections.without_namespaces(separate_ids=separate, cores=limited)
     shelf = message["shelf"]
     if shelf is not None and separate and _closed_to_others([shelf], os.X_OK):
         shelf = None
-    return tierc_init.Host(wall, separate, enforced, not_enforced, shelf and Path(shelf))
+    return tierc_init.Host(wall, separate, enforced, not_enforced, shelf and Path(shelf), limited)
 
 
 def _closed_to_others(paths: Iterable[str], right: int) -> str | None:

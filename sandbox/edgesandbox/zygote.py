@@ -18,7 +18,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from edgesandbox import confine, features, identity, init, job, linux, passing, root
+from edgesandbox import confine, cores, features, identity, init, job, linux, passing, root
 from edgesandbox.disks import Disk, Disks
 from edgesandbox.errors import SandboxUnavailable
 from edgesandbox.group import MAX_FILES, Group, Groups, LauncherGone
@@ -50,6 +50,8 @@ def main(fd: int, groups_fd: int) -> NoReturn:
     try:
         groups = Groups(groups_sock)
         groups.check()
+        if message["cores"] is not None and cores.QUOTA not in groups.protections:
+            cores.keep_to(message["cores"])
         passing.send(control, {"ready": True})
         null = os.open("/dev/null", os.O_WRONLY)
         os.dup2(null, 1)
@@ -159,6 +161,7 @@ class Nursery:
                 writable=tuple(message["writable"]),
                 on_disk=message["on_disk"],
                 shelved=message["shelved"],
+                limited_cores=message["cores"] is not None,
             )
         )
         self._preparer.prepare(json.dumps(Spec().to_json()).encode())

@@ -96,3 +96,17 @@ def own_control_groups(channel: socket.socket) -> None:
             continue
     supervisors = {attempt(lambda fd=fd: os.close(os.open(f"/proc/1/fd/{fd}", os.O_RDWR))) for fd in range(64)}
     answer(channel, [Path("/proc/self/cgroup").read_text(), found, open_files, sorted(supervisors)])
+
+
+def take_every_processor(channel: socket.socket) -> None:
+    """Ask for all processors, for itself and for a child; answer how many each may use, then keep all busy."""
+    asked = set(range(os.cpu_count() or 1))
+    os.sched_setaffinity(0, asked)
+    own = len(os.sched_getaffinity(0))
+    done = subprocess.run(["nproc"], capture_output=True, text=True, check=True)
+    answer(channel, [own, int(done.stdout)])
+    for _ in asked:
+        if os.fork() == 0:
+            while True:
+                pass
+    time.sleep(600)
