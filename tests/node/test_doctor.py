@@ -30,6 +30,7 @@ from edgeagent.wire.urls import GatewayUrl
     [
         (verdicts.cores(2), Level.PASS, "2 processor cores"),
         (verdicts.cores(1), Level.WARN, "1 processor core; 2 are asked for"),
+        (verdicts.cores(4, 1.5), Level.PASS, "4 processor cores, of which jobs use 1.5 together (share.cores)"),
         (verdicts.memory(int(3.8 * 2**30)), Level.PASS, "3.8 GiB"),
         (verdicts.memory(2 << 30), Level.WARN, "4 GB are asked for"),
         (verdicts.disk(21 * 10**9, "/x"), Level.PASS, "free in /x"),
@@ -37,6 +38,12 @@ from edgeagent.wire.urls import GatewayUrl
         (verdicts.sandbox("A", {}), Level.PASS, "tier A"),
         (verdicts.sandbox("B", {"cgroup_memory": "not delegated"}), Level.WARN, "cgroup_memory: not delegated"),
         (verdicts.sandbox("C", {}), Level.WARN, "tier C"),
+        (verdicts.sandbox("A", {}, 1.5), Level.PASS, "held to 1.5 processors by a control group"),
+        (
+            verdicts.sandbox("B", {"cores_quota": "no"}, 2),
+            Level.WARN,
+            "held to 2 processors by which they may use; not",
+        ),
         (verdicts.clock(-59.0), Level.PASS, "agrees"),
         (verdicts.clock(3600.0), Level.WARN, "1h ahead of"),
         (verdicts.clock(-120.0), Level.WARN, "2m behind"),

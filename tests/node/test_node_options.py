@@ -27,6 +27,7 @@ from edgeagent.wire.identity import issue_node_token, new_private_key
 #: Three different values for each option, as a variable or a flag holds them: for the file, the variable and the flag.
 VALUES: dict[str, tuple[str, str, str]] = {
     "share.slots": ("3", "5", "7"),
+    "share.cores": ("2", "1.5", "0.5"),
     "share.memory": ("4G", "512M", "1T"),
     "share.upload": ("1M", "512K", "8M"),
     "share.download": ("1M", "512K", "8M"),

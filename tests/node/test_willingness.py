@@ -74,6 +74,7 @@ def test_a_pause_ends_by_itself() -> None:
         stopping=st.none() | st.just("so"),
         pause=st.none() | st.builds(Pause, since=st.just(0.0), until=st.none() | st.floats(NOON - 9, NOON + 9)),
         conditions=st.dictionaries(st.sampled_from(Code), st.just(BATTERY), max_size=2),
+        short=st.dictionaries(st.sampled_from(("echo", "render")), st.just(BATTERY)),
         plan=st.just(NIGHTS),
         wall=st.just(_wall),
     ),

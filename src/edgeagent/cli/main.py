@@ -26,6 +26,7 @@ _COMMANDS = {
     "pause": ("control", "pause", "Have the node take no new jobs."),
     "resume": ("control", "resume", "Have the node take jobs again."),
     "drain": ("control", "drain", "Let the running jobs end, and stop the node."),
+    "gpu": ("gpu", "gpu", "Show, pause and resume single GPUs."),
     "service": ("service", "service", "Have systemd run the node."),
     "config": ("config", "config", "Look at the node's options, and set them."),
     "keys": ("node", "keys", "Show the node's key, or give it a new one."),

@@ -98,7 +98,7 @@ def run(flags: dict[str, str]) -> None:
             "(Docker Desktop has a Linux inside); see docs/sandbox-hosts.md, A node in a container"
         )
     from edgeagent import logs
-    from edgeagent.node import config, proving, service, signals
+    from edgeagent.node import config, machine, proving, service, signals
     from edgeagent.node.options.resolve import load
     from edgeagent.node.systemd import unit
 
@@ -111,8 +111,11 @@ def run(flags: dict[str, str]) -> None:
         proving.settle(home)
         return config.load(home, os.environ, flags)
 
+    def check() -> None:
+        machine.cores(load(home, os.environ, flags).share.cores)
+
     try:
-        code = service.main(settings, home, identify, lambda: load(home, os.environ, flags))
+        code = service.main(settings, home, identify, check)
     except RefusedError as refused:
         signals.linger(settings.shutdown.refused_s, str(refused))
         raise

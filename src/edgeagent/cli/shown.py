@@ -40,7 +40,7 @@ def _facts(state: Json, earned: Json | None) -> Iterator[tuple[str, str]]:
     yield "Gateway", f"{state['gateway']}, link {turned}, last heartbeat acknowledged {heard}"
     yield (
         "Slots",
-        f"{state['free_slots']} of {state['slots']} free, load {state['load']:.0%}, {len(state['gpus'])} GPUs",
+        f"{state['free_slots']} of {state['slots']} free, load {state['load']:.0%}, {_gpus(state)}",
     )
     offered = [one["job_type"] + (" (not now)" if one["against"] else "") for one in state["job_types"]]
     yield "Offers", ", ".join(offered) or "nothing"
@@ -58,6 +58,21 @@ def _facts(state: Json, earned: Json | None) -> Iterator[tuple[str, str]]:
     else:
         month = f"{format_credits(earned['month_ucr'])} in {earned['month']} (UTC)"
         yield "Credits", f"{format_credits(earned['today_ucr'])} today, {month}"
+
+
+def _gpus(state: Json) -> str:
+    paused = sum(one["paused"] for one in state["gpu_states"])
+    return f"{len(state['gpus'])} GPUs" + (f", {paused} more paused" if paused else "")
+
+
+def gpu_lines(gpus: Sequence[Json]) -> Iterator[str]:
+    """Yield what ``edgeagent gpu list`` prints: the number that the other commands take, and how each is lent."""
+    for index, gpu in enumerate(gpus):
+        jobs = f"{gpu['jobs']} {'job' if gpu['jobs'] == 1 else 'jobs'}"
+        only = "" if gpu["only_for"] is None else f", for {', '.join(gpu['only_for']) or 'no job type'} alone"
+        yield f"{index}  {gpu['uuid']}  {'paused' if gpu['paused'] else 'lent'}, {jobs}{only}"
+    if not gpus:
+        yield "No GPU is lent; edgeagent doctor says why."
 
 
 def _progress(job: Json) -> str:

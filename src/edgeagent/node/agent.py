@@ -29,7 +29,6 @@ class Agent:
     slots: int
     sandbox_tier: str
     gate: Gate
-    gpus: tuple[str, ...] = ()
     fetches: tuple[str, ...] = ()
     memory_bytes: int = attrs.Factory(machine.memory_bytes)
 
@@ -37,6 +36,11 @@ class Agent:
     def held(self) -> tuple[str, ...]:
         """Attempts whose leases must not end: those that run, and those whose result is still on its way."""
         return tuple(dict.fromkeys([*self.attempts.running, *self.sender]))
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """What of the GPUs is lent at the moment."""
+        return self.attempts.gpus.uuids
 
     def hello(self) -> Hello:
         """Return the first message of a link."""

@@ -76,7 +76,7 @@ class _Running:
 
 
 class Attempts:
-    """All attempts of this node; ``nursery`` is the jobs ring's."""
+    """All attempts of this node; ``nursery`` is the jobs ring's.  ``gpus`` may be changed: new attempts go by it."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class Attempts:
         self._outbox = outbox
         self._slots = slots
         self._announced = announced
-        self._gpus = gpus
+        self.gpus = gpus
         self._fetches = fetches
         self._refuse = refuse
         self._relieve = relieve
@@ -154,7 +154,7 @@ class Attempts:
             known=self._ended,
             slots=self._slots,
             announced=self._announced,
-            gpus=self._gpus,
+            gpus=self.gpus,
             held=self.held_gpus,
             fetches=self._fetches,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import attrs
@@ -81,6 +81,10 @@ class Gate:
             (self._home / _FILE).unlink(missing_ok=True)
         self._become(attrs.evolve(self.around, pause=None))
         return paused
+
+    def lack(self, short: Mapping[str, Reason]) -> None:
+        """Take no jobs of these types until told otherwise, for these reasons."""
+        self._become(attrs.evolve(self.around, short=short))
 
     def note(self, code: Code, reason: Reason | None) -> None:
         """Note what the node has noticed about its host, or that it is over; other words alone wake nobody."""

@@ -64,6 +64,7 @@ class Relay:
         self._clocks = clocks
         self._proofs = 0  # since the last Welcome
         self._woken = trio.Event()
+        self._why: LinkLost | None = None
         self._link = trio.CancelScope()
 
     def is_up(self) -> bool:
@@ -74,8 +75,13 @@ class Relay:
         """Tell the gateway that no new work is taken."""
         self._session.drain(reason)
 
-    def wake(self) -> None:
-        """Open the link anew at once: the machine was asleep, and whatever stood before is gone or soon will be."""
+    def wake(self, why: LinkLost | None = None) -> None:
+        """Open the link anew at once: it is gone, or what it was begun with is not so any more.
+
+        Args:
+            why: as it is logged; unset, the machine was asleep, and what stood before is gone or soon will be.
+        """
+        self._why = why or LinkLost(ABNORMAL, "the machine was asleep")
         self._backoff.reset()
         self._woken.set()
         self._link.cancel()
@@ -107,7 +113,7 @@ class Relay:
             finally:
                 self._sender.link_lost()
             if lost is None and self._link.cancelled_caught:
-                lost = LinkLost(ABNORMAL, "the machine was asleep")
+                lost = self._why
             if lost is None:
                 self._left.set()
                 return

@@ -162,7 +162,6 @@ async def run(
                 slots=slots,
                 sandbox_tier=executor.tier,
                 gate=gate,
-                gpus=gpus.uuids,
                 fetches=around.fetches,
                 **(
                     {} if ceilings is None or ceilings.memory_bytes is None else {"memory_bytes": ceilings.memory_bytes}

@@ -18,6 +18,7 @@ import structlog
 import trio
 
 from edgeagent.errors import EdgeAgentError
+from edgeagent.node import machine
 from edgeagent.node.executor import Finished
 from edgeagent.node.gpus import Lent
 from edgeagent.node.outcomes import judge
@@ -149,6 +150,7 @@ def zygote_for(
     plugin_dir: Path,
     warm: int | None = None,
     *,
+    cores: float | None = None,
     lent: Lent = NO_GPUS,
     shelf: Path | None = None,
     allow_tier_c: bool = False,
@@ -159,13 +161,15 @@ def zygote_for(
         plugin_dir: the operator's own plugins, in the node's home; jobs may read it and nothing else there.
         warm: how many sandboxes to keep ready for jobs with the usual limits; unset, one for each slot that a machine
             like this has by default, up to ``MOST_WARM``.
+        cores: how many processors all jobs use together; unset, all that this process may use.
         lent: all GPUs that jobs may ever get.
         shelf: where jobs' input files are laid out (``cache.make_shelf``); unset, they get none.
         allow_tier_c: on a host without namespaces, be content with the sandbox's weakest tier.
 
     Raises:
-        EdgeAgentError: this host cannot confine jobs; says what is missing and what to type.
+        EdgeAgentError: this host cannot confine jobs, or has fewer processors; says what is missing and what to type.
     """
+    slots = default_slots(machine.cores(cores))
     shown = [plugin_dir] if plugin_dir.is_dir() else []
     zygote = Zygote(
         entry="edgeagent.plugins.child:main",
@@ -175,7 +179,8 @@ def zygote_for(
         hidden=[plugin_dir.parent],
         grants=lent.grants,
         shelf=shelf,
-        warm=min(default_slots(len(os.sched_getaffinity(0))), MOST_WARM) if warm is None else warm,
+        cores=cores,
+        warm=min(slots, MOST_WARM) if warm is None else warm,
         warm_limits=_limits(messages.Limits()),
         tier_c="allow" if allow_tier_c else "refuse",
     )

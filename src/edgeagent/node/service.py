@@ -12,12 +12,25 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
+import attrs
 import structlog
 import trio
 
 from edgeagent import chance
 from edgeagent.errors import EdgeAgentError
-from edgeagent.node import clockcheck, control, gpus, health, hostwatch, proving, rings, signals, slumber, terms
+from edgeagent.node import (
+    clockcheck,
+    control,
+    gpus,
+    health,
+    hostwatch,
+    machine,
+    proving,
+    rings,
+    signals,
+    slumber,
+    terms,
+)
 from edgeagent.node.api import Api
 from edgeagent.node.cache import Cache, make_shelf
 from edgeagent.node.capabilities import announce, lacking_gpus
@@ -33,6 +46,7 @@ from edgeagent.node.gate import Gate
 from edgeagent.node.history import History
 from edgeagent.node.inputs import Inputs
 from edgeagent.node.journal import Printed
+from edgeagent.node.lending import Lending
 from edgeagent.node.options import storage
 from edgeagent.node.options.settings import Settings
 from edgeagent.node.owner import Owner
@@ -122,11 +136,13 @@ async def run(
                     not_enforced=dict(not_enforced or {}),
                     cache=lambda: {"used_bytes": cache.used_bytes, "evictable_bytes": cache.evictable_bytes},
                     warnings=lambda: tuple(filter(None, [disk.warning])),
+                    lending=lending,
                 )
                 site.state = owner.state
                 if listener is not None:
                     await control.run(listener, owner.orders())
 
+            lending = Lending(lent, identity.home)
             wishes = terms.wishes(settings)
 
             async def watch(parts: rings.Parts) -> None:
@@ -158,12 +174,12 @@ async def run(
                 ),
                 Supplied(executor, inputs, fetch_s=settings.fetch.time_s),
                 announced=announced,
-                slots=settings.share.slots or default_slots(len(os.sched_getaffinity(0))),
+                slots=settings.share.slots or default_slots(machine.cores(settings.share.cores)),
                 stop=stop,
                 grace_s=settings.shutdown.grace_s,
-                gpus=lent,
+                gpus=lending.rules,
                 ceilings=terms.ceilings(settings),
-                gate=Gate(terms.circumstances(settings), home=identity.home),
+                gate=Gate(attrs.evolve(terms.circumstances(settings), short=lending.short()), home=identity.home),
                 task_status=task_status,
             )
 
@@ -207,7 +223,14 @@ def main(settings: Settings, home: Path, identify: Callable[[], Identity], check
     lent = gpus.lend(gpus.detect())
     wanted, shelf = settings.sandbox, make_shelf(home)
     plugins = home / "plugins"
-    with zygote_for(plugins, wanted.warm, lent=lent, shelf=shelf, allow_tier_c=wanted.allow_tier_c) as zygote:
+    with zygote_for(
+        plugins,
+        wanted.warm,
+        cores=settings.share.cores,
+        lent=lent,
+        shelf=shelf,
+        allow_tier_c=wanted.allow_tier_c,
+    ) as zygote:
         lent = gpus.within(zygote.tier, lent)
         for problem in lent.problems:
             log.info("No GPU lent", reason=problem)

@@ -90,6 +90,16 @@ class SandboxState:
 
 
 @attrs.frozen(kw_only=True)
+class GpuState:
+    """A GPU that the owner lends: how many jobs have it now, and which types alone may (None: all)."""
+
+    uuid: str
+    paused: bool = False
+    jobs: int = 0
+    only_for: tuple[str, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Snapshot:
     """All of it.  ``warnings`` are lines for the owner, each with what to do; ``cache`` is what the cache says."""
 
@@ -116,6 +126,7 @@ class Snapshot:
     spool: SpoolState
     cache: dict[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    gpu_states: tuple[GpuState, ...] = ()
 
 
 def document(snapshot: Snapshot) -> dict[str, Any]:

@@ -25,6 +25,7 @@ class Code(enum.StrEnum):
     USER = "user"
     LOAD = "load"
     DISK = "disk"
+    GPU = "gpu"
 
 
 @attrs.frozen(kw_only=True)
@@ -56,6 +57,7 @@ class Circumstances:
         stopping: why the node is about to end, or None.
         pause: what the owner has ordered.
         conditions: what the node has noticed by itself, each in force as long as it stands here.
+        short: job types that cannot be run for now, for want of what the owner has paused, and why.
         plan: the owner's windows.
         wall: the clock that they go by.
     """
@@ -63,6 +65,7 @@ class Circumstances:
     stopping: str | None = None
     pause: Pause | None = None
     conditions: Mapping[Code, Reason] = attrs.Factory(dict)
+    short: Mapping[str, Reason] = attrs.Factory(dict)
     plan: Plan = ALWAYS
     wall: Clock = datetime.fromtimestamp
 
@@ -79,15 +82,18 @@ def general(around: Circumstances, now: float) -> tuple[Reason, ...]:
 
 def against(job_type: str, around: Circumstances, now: float) -> tuple[Reason, ...]:
     """Return all that speaks against a job of this type at ``now``; nothing: it may be taken."""
+    found = list(general(around, now))
     opening = around.plan.opening(job_type, around.wall, now)
-    if opening.is_open:
-        return general(around, now)
-    text = f"the schedule has no window for {job_type!r} now"
-    return (*general(around, now), Reason(code=Code.WINDOW, text=text, until=opening.changes_at))
+    if not opening.is_open:
+        text = f"the schedule has no window for {job_type!r} now"
+        found.append(Reason(code=Code.WINDOW, text=text, until=opening.changes_at))
+    if job_type in around.short:
+        found.append(around.short[job_type])
+    return tuple(found)
 
 
 def closed(job_types: Collection[str], around: Circumstances, now: float) -> tuple[str, ...]:
     """Return which of these are not taken at ``now``; cheaper than ``against``, for it does not look ahead."""
     if general(around, now):
         return tuple(job_types)
-    return tuple(one for one in job_types if not around.plan.is_open(one, around.wall, now))
+    return tuple(one for one in job_types if one in around.short or not around.plan.is_open(one, around.wall, now))

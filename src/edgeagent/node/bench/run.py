@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import attrs
 import trio
 
 from edgeagent.errors import EdgeAgentError
-from edgeagent.node import files
+from edgeagent.node import files, machine
 from edgeagent.node.bench import hardware, jobs
 from edgeagent.node.options.settings import Settings
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
@@ -35,7 +34,7 @@ def measure(home: Path, settings: Settings, parts: Collection[str] = PARTS) -> I
         EdgeAgentError: this machine cannot confine jobs, or its disk cannot be written.
     """
     if "cpu" in parts:
-        yield "cpu", {"cores": len(os.sched_getaffinity(0)), **hardware.processor()}
+        yield "cpu", {"cores": machine.cores(None), **hardware.processor()}
     if "memory" in parts:
         yield "memory", hardware.memory()
     if "disk" in parts:
@@ -53,9 +52,11 @@ def _disk(home: Path) -> dict[str, float]:
 
 
 def _sandboxed(home: Path, settings: Settings, parts: Collection[str]) -> Iterator[tuple[str, Any]]:
-    slots = settings.share.slots or default_slots(len(os.sched_getaffinity(0)))
+    slots = settings.share.slots or default_slots(machine.cores(settings.share.cores))
     plugins = home / "plugins"
-    with zygote_for(plugins, settings.sandbox.warm, allow_tier_c=settings.sandbox.allow_tier_c) as zygote:
+    with zygote_for(
+        plugins, settings.sandbox.warm, cores=settings.share.cores, allow_tier_c=settings.sandbox.allow_tier_c
+    ) as zygote:
         executor = SandboxExecutor(zygote)
         if "sandbox" in parts:
             yield (

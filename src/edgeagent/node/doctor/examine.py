@@ -16,8 +16,8 @@ def examine(home: Path, environ: Mapping[str, str]) -> Iterator[Verdict]:
     """Yield what is found on this machine, for the node in ``home``; takes some seconds, and changes nothing."""
     settings, found = at_home.options(home, environ)
     yield from found
-    yield from host.resources(home)
-    yield host.sandbox(settings.sandbox.allow_tier_c)
+    yield from host.resources(home, settings)
+    yield host.sandbox(settings)
     yield from host.graphics(settings)
     yield from at_home.secrets(home)
     node, found = at_home.who(home, environ)

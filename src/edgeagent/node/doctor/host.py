@@ -19,22 +19,29 @@ from edgeagent.plugins.probe import available
 from edgesandbox import SandboxUnavailable, Zygote
 
 
-def resources(home: Path) -> Iterator[Verdict]:
+def resources(home: Path, settings: Settings) -> Iterator[Verdict]:
     """Look at cores, memory and disk."""
-    yield verdicts.cores(len(os.sched_getaffinity(0)))
+    try:
+        machine.cores(settings.share.cores)
+    except EdgeAgentError as error:
+        text, _, remedy = str(error).partition("; ")
+        yield failed("cores", text, remedy)
+    else:
+        yield verdicts.cores(len(os.sched_getaffinity(0)), settings.share.cores)
     yield verdicts.memory(machine.memory_bytes())
     place = next(one for one in (home, *home.absolute().parents) if one.exists())
     yield verdicts.disk(shutil.disk_usage(place).free, str(place))
 
 
-def sandbox(allow_tier_c: bool) -> Verdict:
+def sandbox(settings: Settings) -> Verdict:
     """Build a sandbox, have it attack itself, and say what held; about half a second."""
     if sys.platform != "linux":
         return failed("sandbox", f"jobs cannot be confined on {sys.platform}", "run the node in Docker")
-    zygote = Zygote(entry="builtins:print", tier_c="allow" if allow_tier_c else "refuse")
+    tier_c = "allow" if settings.sandbox.allow_tier_c else "refuse"
+    zygote = Zygote(entry="builtins:print", cores=settings.share.cores, tier_c=tier_c)
     try:
         with zygote:
-            return verdicts.sandbox(zygote.tier, zygote.not_enforced)
+            return verdicts.sandbox(zygote.tier, zygote.not_enforced, settings.share.cores)
     except SandboxUnavailable as error:
         what, _, remedy = str(error).partition("; ")
         return failed("sandbox", what, remedy or "run the node in Docker, as docs/sandbox-hosts.md has it")

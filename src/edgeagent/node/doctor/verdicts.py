@@ -56,9 +56,10 @@ def failed(check: str, text: str, remedy: str) -> Verdict:
     return Verdict(check=check, level=Level.FAIL, text=text, remedy=remedy)
 
 
-def cores(count: int) -> Verdict:
-    """Judge the processor cores that this process may use."""
+def cores(count: int, lent: float | None = None) -> Verdict:
+    """Judge the processor cores that this process may use; ``lent`` is how many of them jobs get, None: all."""
     text = f"{count} processor {'core' if count == 1 else 'cores'}"
+    text += "" if lent is None else f", of which jobs use {lent:g} together (share.cores)"
     if count >= CORES:
         return passed("cores", text)
     return warned("cores", f"{text}; {CORES} are asked for", "give the machine or container more cores")
@@ -88,10 +89,13 @@ def disk(free_bytes: int, place: str) -> Verdict:
     )
 
 
-def sandbox(tier: str, not_enforced: Mapping[str, str]) -> Verdict:
-    """Judge how jobs are confined."""
+def sandbox(tier: str, not_enforced: Mapping[str, str], lent_cores: float | None = None) -> Verdict:
+    """Judge how jobs are confined; ``lent_cores`` is how many processors they use together, None: all."""
+    held = "by which they may use" if "cores_quota" in not_enforced else "by a control group"
     missing = "; ".join(f"{name}: {reason}" for name, reason in not_enforced.items())
-    text = f"jobs are confined in tier {tier}" + (f"; not enforced: {missing}" if missing else "")
+    text = f"jobs are confined in tier {tier}"
+    text += "" if lent_cores is None else f", and held to {lent_cores:g} processors {held}"
+    text += f"; not enforced: {missing}" if missing else ""
     if tier == "A":
         return passed("sandbox", text)
     if tier == "B":

@@ -19,6 +19,7 @@ from edgeagent.node.options.kinds import (
     Kind,
     Maybe,
     Names,
+    Number,
     Record,
     Size,
     Span,
@@ -80,7 +81,15 @@ class Share:
     """How much of this machine jobs get, all together."""
 
     slots: int | None = option(
-        Maybe(Whole(1, 1024), "auto"), None, "Jobs at one time.", default_said="auto: one for each core, at most 4"
+        Maybe(Whole(1, 1024), "auto"),
+        None,
+        "Jobs at one time.",
+        default_said="auto: one for each core that jobs may use, at most 4",
+    )
+    cores: float | None = option(
+        Maybe(Number(0.1, 1024), "all"),
+        None,
+        "Processors that all jobs use together, such as 2 or 1.5; never more than the machine has.",
     )
     memory_bytes: int | None = option(
         Maybe(Size(64 << 20), "all"), None, "Memory for all jobs together, by the limits that they have.", name="memory"
@@ -207,5 +216,5 @@ class Sandbox:
         Maybe(Whole(0, 64), "auto"),
         None,
         "Sandboxes kept ready, so that jobs start at once; each takes some 10 MiB.",
-        default_said="auto: one for each core, at most 2",
+        default_said="auto: one for each core that jobs may use, at most 2",
     )
