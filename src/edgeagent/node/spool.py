@@ -39,8 +39,16 @@ T = TypeVar("T")
 class Spool:
     """The rows of one node; opened by ``open_spool``, every call a thread hop unless it is ``inline``."""
 
-    def __init__(self, database: sqlite3.Connection, directory: Path, node_id: str, *, inline: bool = False) -> None:
-        self._inline = inline
+    def __init__(
+        self,
+        database: sqlite3.Connection,
+        directory: Path,
+        node_id: str,
+        *,
+        inline: bool = False,
+        durable: bool = True,
+    ) -> None:
+        self._inline, self._durable = inline, durable
         self._database = database
         self._outputs = directory / "outputs"
         self._node_id = node_id
@@ -51,7 +59,10 @@ class Spool:
         return self._outputs / attempt_id
 
     async def begin(self, dispatch: JobDispatch) -> None:
-        """Note that an attempt runs.
+        """Note that an attempt runs, for a process that comes after this one.
+
+        A power cut may take the note: the node comes back without the attempt then, which the gateway takes for lost,
+        as it would with it.  Waiting for the disk would be a good part of what a short job takes.
 
         Raises:
             OSError, sqlite3.Error: the disk does not take it.
@@ -59,9 +70,12 @@ class Spool:
 
         def write() -> None:
             self.outputs(dispatch.attempt_id).mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database.execute(
+            self._execute(
                 "INSERT INTO attempts (attempt_id, node_id, job_id) VALUES (?, ?, ?)",
-                (dispatch.attempt_id, self._node_id, dispatch.job_id),
+                dispatch.attempt_id,
+                self._node_id,
+                dispatch.job_id,
+                synced=False,
             )
 
         await self._do(write)
@@ -79,10 +93,14 @@ class Spool:
                 for name in directory.iterdir():
                     _sync_file(name)
                 files.sync_directory(directory)
-            self._database.execute(
+            self._execute(
                 "INSERT INTO attempts (attempt_id, node_id, job_id, result) VALUES (?, ?, ?, ?)"
                 " ON CONFLICT (attempt_id) DO UPDATE SET result = excluded.result",
-                (result.attempt_id, self._node_id, result.job_id, json.dumps(converter.unstructure(result))),
+                result.attempt_id,
+                self._node_id,
+                result.job_id,
+                json.dumps(converter.unstructure(result)),
+                synced=True,
             )
 
         await self._do(write)
@@ -91,7 +109,7 @@ class Spool:
         """Forget an attempt: the gateway has its result."""
 
         def write() -> None:
-            self._database.execute("DELETE FROM attempts WHERE attempt_id = ?", (attempt_id,))
+            self._execute("DELETE FROM attempts WHERE attempt_id = ?", attempt_id, synced=True)
             shutil.rmtree(self.outputs(attempt_id), ignore_errors=True)
 
         await self._do(write)
@@ -124,6 +142,11 @@ class Spool:
 
         return await self._do(add_up)
 
+    def _execute(self, statement: str, *values: str, synced: bool) -> None:
+        if self._durable:
+            self._database.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
+        self._database.execute(statement, values)
+
     async def _do(self, work: Callable[[], T]) -> T:
         if self._inline:
             await trio.lowlevel.checkpoint()
@@ -153,7 +176,7 @@ async def open_spool(home: Path, node_id: str, *, inline: bool = False, durable:
         except sqlite3.Error as error:
             raise EdgeAgentError(f"{path} cannot be used: {error}; move it away to start with an empty one") from None
         try:
-            yield Spool(database, directory, node_id, inline=inline)
+            yield Spool(database, directory, node_id, inline=inline, durable=durable)
         finally:
             database.close()
 
