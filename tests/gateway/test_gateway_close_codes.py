@@ -14,7 +14,7 @@ import trio_websocket
 from scripted import PortGateway, on_a_port
 from scripted_node import Operator
 
-from edgeagent.gateway import ownership, relay
+from edgeagent.gateway import ownership, websocket
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.store.orders import Kind
 from edgeagent.wire.link import CloseCode
@@ -57,14 +57,14 @@ def pace(code: CloseCode) -> dict[str, float]:
 @pytest.fixture
 def given_up(monkeypatch: pytest.MonkeyPatch) -> trio.Event:
     """Set once the gateway has waited in vain for a node to answer its close, which it soon has."""
-    event, real = trio.Event(), relay._until_gone
+    event, real = trio.Event(), websocket.WebSocket.close
 
-    async def until_gone(receive: relay.Receive) -> None:
-        await real(receive)
+    async def close(self: websocket.WebSocket, code: int, reason: str) -> None:
+        await real(self, code, reason)
         event.set()
 
-    monkeypatch.setattr(relay, "CLOSE_S", 0.3)
-    monkeypatch.setattr(relay, "_until_gone", until_gone)
+    monkeypatch.setattr(websocket, "CLOSE_S", 0.3)
+    monkeypatch.setattr(websocket.WebSocket, "close", close)
     return event
 
 

@@ -10,6 +10,7 @@ from scripted import MemoryGateway, NoSocket
 from trio.testing import MockClock
 
 from edgeagent.gateway import relay
+from edgeagent.gateway.store.submissions import New
 from edgeagent.wire import identity
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.link import CloseCode
@@ -263,6 +264,26 @@ async def test_a_node_that_does_not_take_its_messages_loses_its_link(
         await trio.sleep(5)
         assert memory_gateway.hub.network.session(operator.node_id) is None
         assert (await node.closed()).code == CloseCode.HEARTBEAT_TIMEOUT
+
+
+async def test_more_large_jobs_than_may_wait_for_a_node_go_back_to_the_queue(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bytes are bounded, not only messages; the link lives, and the rest comes once it can."""
+    monkeypatch.setattr(relay, "MAX_WAITING_BYTES", 100_000)
+    operator, account_id = await memory_gateway.enlist(), await memory_gateway.account()
+    async with memory_gateway.as_node(operator) as node:
+        await node.ready(slots=10)
+        batch = [
+            New(job_id=f"job {number}", account_id=account_id, job_type="render", payload={"x": "x" * 30_000})
+            for number in range(10)
+        ]
+        await memory_gateway.hub.submit(account_id, batch)
+        first = [await node.hear(JobDispatch) for _ in range(3)]
+        submitted = trio.current_time()
+        rest = [await node.hear(JobDispatch) for _ in range(7)]
+        assert trio.current_time() > submitted
+        assert {one.job_id for one in first + rest} == {new.job_id for new in batch}
 
 
 async def test_bye_is_answered(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:

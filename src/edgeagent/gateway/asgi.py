@@ -19,6 +19,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData
 from hypercorn.protocol.h2 import H2Protocol
+from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState
@@ -29,11 +30,10 @@ from edgeagent.gateway.foreign import ForeignSession
 from edgeagent.gateway.gate import Gate
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.proxies import client_of
-from edgeagent.gateway.relay import Receive, Send, relay
-from edgeagent.gateway.shortcut import Shortcut
+from edgeagent.gateway.relay import Opening, relay
 from edgeagent.gateway.texts import one_line
 from edgeagent.gateway.tls import HANDSHAKE_S, SecureConnection
-from edgeagent.wire.codec import MAX_FRAME_BYTES
+from edgeagent.gateway.websocket import WebSocket
 from edgeagent.wire.urls import API_PREFIX
 
 log = structlog.get_logger()
@@ -52,6 +52,8 @@ TURN_AWAY_S = 1.0
 BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
@@ -69,21 +71,27 @@ def application(hub: Hub, rest: App) -> App:
             request = _Request(receive, send)
             await rest(scope, request.receive, request.send)
         elif scope["type"] == "websocket" and scope["path"].startswith(RELAY_PREFIX):
-            _refuse_compression(send)
-            carrier = connection.current.get()
-            await relay(hub, scope, receive, Shortcut(send, carrier).send, carrier, ForeignSession)
+            await _hand_over(hub, scope, send)
         else:
             await send({"type": "websocket.close"})
 
     return app
 
 
-def _refuse_compression(send: Send) -> None:
-    """Hypercorn accepts permessage-deflate from whoever offers it and has no setting against it.
+async def _hand_over(hub: Hub, scope: Scope, send: Send) -> None:
+    """Accept a link, and take its connection from hypercorn, which has done what it is there for: the handshake."""
+    stream = cast(WSStream, cast(Any, send).__self__)
+    # Hypercorn accepts permessage-deflate from whoever offers it and has no setting against that.  It costs about
+    # 100 KiB for each link, and lets a small frame become a large one before anybody can look at it.
+    stream.handshake.extensions = None
+    opening = Opening.of(scope)
+    await send({"type": "websocket.accept", "subprotocol": opening.subprotocol})
+    stream.closed = True  # hypercorn says nothing more on it
 
-    It costs about 100 KiB for each link, and lets a small frame become a large one before anybody can look at it.
-    """
-    cast(Any, send).__self__.handshake.extensions = None
+    async def link(held: Connection) -> None:
+        await relay(hub, opening, WebSocket(held), ForeignSession)
+
+    connection.current.get().link = link
 
 
 class _Request:
@@ -127,13 +135,14 @@ class _Request:
 
 
 class _OneAtATime(TCPServer):
-    """Hypercorn takes up HTTP/2 with whoever begins it without TLS, and has no setting against that.
+    """Serves requests, one after the other, until the connection ends or is to become a link.
 
-    Requests that run at once on one connection would escape what limits a connection, so it costs the connection.
+    Hypercorn takes up HTTP/2 with whoever begins it without TLS, and has no setting against that.  Requests that run
+    at once on one connection would escape what limits a connection, so it costs the connection.
     """
 
     async def _read_data(self) -> None:
-        """Read as hypercorn does, without a cancel scope around each read for a time limit that we do not set."""
+        """Read as hypercorn does, but nothing that comes after the handshake of a WebSocket."""
         data: bytes | bytearray = b"\0"
         while data:
             try:
@@ -141,7 +150,15 @@ class _OneAtATime(TCPServer):
             except (trio.ClosedResourceError, trio.BrokenResourceError):
                 break
             await self.protocol.handle(RawData(bytes(data)))
+            stream = getattr(self.protocol.protocol, "stream", None)
+            if isinstance(stream, WSStream) and stream.app_put is not None and not stream.closed:
+                return  # the application accepts or refuses it, and ends; so does hypercorn
         await self.protocol.handle(Closed())
+
+    async def _close(self) -> None:
+        """Close, unless there is a link to come."""
+        if cast(Connection, self.stream).link is None:
+            await super()._close()
 
     async def protocol_send(self, event: Event) -> None:
         """Send, if it is not HTTP/2."""
@@ -173,7 +190,6 @@ class Server:
         self._config = Config()
         self._config.errorlog = logging.getLogger("hypercorn.error")
         self._config.include_server_header = False
-        self._config.websocket_max_message_size = MAX_FRAME_BYTES
         self._config.max_app_queue_size = 2
         self._config.ssl_handshake_timeout = HANDSHAKE_S
         self._context = WorkerContext(None)
@@ -207,6 +223,8 @@ class Server:
         try:
             with served.scope:
                 await _OneAtATime(self._app, self._config, self._context, ConnectionState({}), cast(Any, served)).run()
+                if served.link is not None:
+                    await served.link(served)
         except* Exception as group:
             # Hypercorn raises out of some malformed requests.  A stranger's bytes cost him his connection, not
             # everybody theirs; what fails in the application itself, hypercorn has logged with its traceback.

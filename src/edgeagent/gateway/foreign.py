@@ -18,7 +18,7 @@ from edgeagent.gateway.store import attempts_of_nodes
 from edgeagent.wire.codec import LocalProtocolError, RemoteProtocolError
 from edgeagent.wire.dialect import PING_S, HeartbeatPing, encode
 from edgeagent.wire.link import CloseCode
-from edgeagent.wire.messages import Hello, JobDecline, JobDispatch, JobResult, Limits, Message
+from edgeagent.wire.messages import Hello, JobDispatch, JobResult, Limits, Message
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class ForeignSession(Session):
 
     async def _ping(self) -> None:
         while True:
-            await self._send({"type": "websocket.send", "text": encode(HeartbeatPing())})
+            await self._line.send(encode(HeartbeatPing()))
             await trio.sleep(min(PING_S, self._hub.settings.lease_s / 2))
             attempt_id = self._interpreter.attempt_id
             if attempt_id is None and self._expired():
@@ -110,8 +110,4 @@ class ForeignSession(Session):
             await self._decline(dispatch, str(error))
             return
         hub.unfinished.begin(node_id, dispatch.job_id, until)
-        await self._send({"type": "websocket.send", "text": frame})
-
-    async def _decline(self, dispatch: JobDispatch, reason: str) -> None:
-        with trio.CancelScope(shield=True):  # as with what a node says itself, see Session
-            await self._hub.decline(self._claims.node_id, JobDecline(attempt_id=dispatch.attempt_id, reason=reason))
+        await self._line.send(frame)

@@ -1,4 +1,4 @@
-"""A node's link: the WebSocket of one session, as a raw ASGI application.
+"""A node's link: one session, from what its handshake said to its close.
 
 One task for each link hears and acts on what the node says; another one sends, as long as something waits.  A peer that
 falls silent, breaks the protocol or does not take what it is sent loses its link, and nobody waits for it.
@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from urllib.parse import parse_qs, unquote
 
+import attrs
+import orjson
 import structlog
 import trio
 
 from edgeagent import chance
 from edgeagent.gateway import auth
-from edgeagent.gateway.connection import Carrier
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.limits import Meter, Rate
 from edgeagent.gateway.store import StoreUnavailableError
@@ -32,6 +32,7 @@ from edgeagent.wire.messages import (
     Hello,
     JobAccept,
     JobDecline,
+    JobDispatch,
     JobProgress,
     JobResult,
     Message,
@@ -41,16 +42,16 @@ log = structlog.get_logger()
 
 #: Messages that may wait for one node; more means that it does not take them.
 MAX_WAITING = 512
+#: Bytes of jobs that may wait for one node, about thirty of the largest; what is more goes back to the queue.
+MAX_WAITING_BYTES = 8 << 20
+#: What one input of a job takes at most: its name, reference and digest.
+MAX_INPUT_BYTES = 3200
 #: Most messages in one frame; a dispatch can carry a quarter of a MiB, which the link checks.
 MAX_BATCH = 64
-#: Seconds that the peer has to answer our close frame.
-CLOSE_S = 2.0
 #: Most job types that a node may offer, and their length, which is also REST's.
 MAX_CAPABILITIES, MAX_CAPABILITY = 64, 100
 
 E = TypeVar("E", bound=BaseException)
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Ended(Exception):  # noqa: N818 -- how a link ends, not an error
@@ -61,41 +62,69 @@ class Ended(Exception):  # noqa: N818 -- how a link ends, not an error
         self.code, self.reason = code, reason
 
 
-async def relay(
-    hub: Hub, scope: dict[str, Any], receive: Receive, send: Send, connection: Carrier, foreign: type[Session]
-) -> None:
-    """Serve one WebSocket from its handshake to its close; ``foreign`` where the node offers no subprotocol."""
-    if (await receive())["type"] != "websocket.connect":
-        return
-    connection.heard()
-    offered = SUBPROTOCOL in scope["subprotocols"]
-    session = Session if offered else foreign
-    await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL if offered else None})
+@attrs.frozen
+class Opening:
+    """What the handshake of a link said: whose it is to be, the token for that, and the subprotocols it may speak."""
+
+    node_id: str
+    token: str | None
+    subprotocols: tuple[str, ...]
+
+    @classmethod
+    def of(cls, scope: dict[str, Any]) -> Opening:
+        """Return what a WebSocket's scope says."""
+        header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        token = auth.bearer(header) or next(iter(query.get("token", [])), None)
+        return cls(unquote(scope["path"].rpartition("/")[2]), token, tuple(scope["subprotocols"]))
+
+    @property
+    def subprotocol(self) -> str | None:
+        """Which of them the gateway takes; None for the other dialect, which has no name."""
+        return SUBPROTOCOL if SUBPROTOCOL in self.subprotocols else None
+
+
+class Line(Protocol):
+    """What carries a link."""
+
+    async def receive(self) -> str | bytes | None:
+        """Return the next message; None once there will be no more."""
+        ...
+
+    async def send(self, text: str) -> None:
+        """Send a message, whole or not at all."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Close, and give the peer time to hear why."""
+
+    def cut(self) -> None:
+        """End it, whatever it is doing."""
+
+
+async def relay(hub: Hub, opening: Opening, line: Line, foreign: type[Session]) -> None:
+    """Serve one link until its close; ``foreign`` where the node offered no subprotocol."""
+    session = Session if opening.subprotocol else foreign
     try:
-        claims = _authenticate(hub, scope)
-        await session(hub, receive, send, connection).run(claims)
+        claims = _authenticate(hub, opening)
+        await session(hub, line).run(claims)
     except Ended as ended:
-        log.info("Link closed", code=ended.code, reason=ended.reason, node_id=_node_id(scope))
+        log.info("Link closed", code=ended.code, reason=ended.reason, node_id=opening.node_id)
         if ended.code is not None:
-            await send({"type": "websocket.close", "code": int(ended.code), "reason": _short(ended.reason)})
-            await _until_gone(receive)
+            await line.close(int(ended.code), _short(ended.reason))
     finally:
-        connection.cut()
+        line.cut()
 
 
-def _authenticate(hub: Hub, scope: dict[str, Any]) -> NodeClaims:
-    header = dict(scope["headers"]).get(b"authorization", b"").decode("latin-1")
-    query = parse_qs(scope["query_string"].decode("latin-1"))
-    token = auth.bearer(header) or next(iter(query.get("token", [])), None)
-    if token is None:
+def _authenticate(hub: Hub, opening: Opening) -> NodeClaims:
+    if opening.token is None:
         raise Ended(CloseCode.AUTHENTICATION_FAILED, "no token")
     try:
-        claims = hub.members.authenticate(token)
+        claims = hub.members.authenticate(opening.token)
     except InvalidTokenError as error:
         raise Ended(CloseCode.AUTHENTICATION_FAILED, str(error)) from None
-    if claims.node_id != _node_id(scope):
+    if claims.node_id != opening.node_id:
         raise Ended(CloseCode.AUTHENTICATION_FAILED, "the token is another node's")
-    if scope["subprotocols"] and SUBPROTOCOL not in scope["subprotocols"]:
+    if opening.subprotocols and opening.subprotocol is None:
         raise Ended(CloseCode.PROTOCOL_ERROR, f"offer the subprotocol {SUBPROTOCOL}, or none")
     if hub.openings.wait_s(claims.node_id, trio.current_time()):
         raise Ended(CloseCode.FLOOD, "the node opens links too often")
@@ -105,14 +134,13 @@ def _authenticate(hub: Hub, scope: dict[str, Any]) -> NodeClaims:
 class Session:
     """One link; what ``network.Session`` promises to the rest of the gateway."""
 
-    def __init__(self, hub: Hub, receive: Receive, send: Send, connection: Carrier) -> None:
-        self._hub = hub
-        self._receive, self._send, self._connection = receive, send, connection
+    def __init__(self, hub: Hub, line: Line) -> None:
+        self._hub, self._line = hub, line
         now, ceilings = trio.current_time(), hub.settings.ceilings
         self._link = Link(Role.GATEWAY, now)
         self._messages = Meter(Rate.of(ceilings.messages_each), now)
         self._bytes = Meter(Rate.of(ceilings.link_bytes_each), now)
-        self._waiting: list[Message] = []
+        self._waiting: list[tuple[Message, int]] = []  # with the bytes of what can be large
         self._writing = True  # nothing before the greeting
         self._nursery: trio.Nursery | None = None
         self._ended: Ended | None = None
@@ -123,10 +151,24 @@ class Session:
         if len(self._waiting) + len(messages) > MAX_WAITING:
             self.close(CloseCode.HEARTBEAT_TIMEOUT, "the node does not take what it is sent")
             return
-        self._waiting += messages
+        for message in messages:
+            size = _size(message)
+            if size and size + sum(waiting for _, waiting in self._waiting) > MAX_WAITING_BYTES:
+                self._return(cast(JobDispatch, message))
+            else:
+                self._waiting.append((message, size))
         if not self._writing and self._nursery is not None:
             self._writing = True
             self._nursery.start_soon(self._write)
+
+    def _return(self, dispatch: JobDispatch) -> None:
+        """Give a job back: the node has not taken what it was sent before."""
+        if self._nursery is not None:  # otherwise the link is over, and the hub finds that out
+            self._nursery.start_soon(self._decline, dispatch, "the node has not taken what it was sent before")
+
+    async def _decline(self, dispatch: JobDispatch, reason: str) -> None:
+        with trio.CancelScope(shield=True):  # as with what a node says itself, see ``_act_on``
+            await self._hub.decline(self._claims.node_id, JobDecline(attempt_id=dispatch.attempt_id, reason=reason))
 
     def close(self, code: CloseCode, reason: str) -> None:
         """End the link."""
@@ -154,7 +196,7 @@ class Session:
         if self._ended is None:  # the nursery's own deadline, see ``_frame``
             self._ended = Ended(CloseCode.HEARTBEAT_TIMEOUT, "nothing heard from the node for too long")
         if self._ended.code is CloseCode.RESTARTING and self._link.state is State.OPEN:
-            await self._send({"type": "websocket.send", "text": self._link.send(self._bye())})
+            await self._line.send(self._link.send(self._bye()))
         raise self._ended
 
     async def _greet(self) -> None:
@@ -170,7 +212,7 @@ class Session:
             )
         token = self._renewal()
         welcome = await self._hub.greet(self._claims.node_id, hello, self, token)
-        await self._send({"type": "websocket.send", "text": self._link.send(welcome)})
+        await self._line.send(self._link.send(welcome))
 
     def _opened(self, nursery: trio.Nursery) -> None:
         """The greeting is over: from now on messages are sent."""
@@ -178,14 +220,16 @@ class Session:
 
     async def _read(self) -> None:
         while True:
-            messages = await self._hear()
-            unasked = sum(not self._asked(message) for message in messages) if messages else 1
-            if unasked and not self._messages.take(unasked, trio.current_time()):
-                raise Ended(CloseCode.FLOOD, "the node says too much that it was not asked for")
-            # Shielded: what reached the store must reach memory too.  Both take milliseconds.
-            with trio.CancelScope(shield=True):
-                for _, run in itertools.groupby(messages, type):
-                    await self._act_all(list(run))
+            await self._act_on(await self._hear())  # nothing of it is kept while the next is waited for
+
+    async def _act_on(self, messages: tuple[Message, ...]) -> None:
+        unasked = sum(not self._asked(message) for message in messages) if messages else 1
+        if unasked and not self._messages.take(unasked, trio.current_time()):
+            raise Ended(CloseCode.FLOOD, "the node says too much that it was not asked for")
+        # Shielded: what reached the store must reach memory too.  Both take milliseconds.
+        with trio.CancelScope(shield=True):
+            for _, run in itertools.groupby(messages, type):
+                await self._act_all(list(run))
 
     def _asked(self, message: Message) -> bool:
         """Return whether the message answers a dispatch, for the first time: of those there are as many as we sent."""
@@ -228,15 +272,10 @@ class Session:
         assert self._nursery is not None
         scope = self._nursery.cancel_scope  # one of its own would be a KiB for each link
         scope.deadline = self._silent_at()
-        event = await self._receive()
+        frame = await self._line.receive()
         scope.deadline = math.inf
-        if event["type"] == "websocket.disconnect":
-            raise Ended(None, "the node is gone")
-        self._connection.heard()
-        frame: str | bytes | None = event.get("text")
         if frame is None:
-            frame = event["bytes"]
-        assert frame is not None  # hypercorn fills one of the two
+            raise Ended(None, "the node is gone")
         if not self._bytes.take(len(frame), trio.current_time()):
             raise Ended(CloseCode.FLOOD, "the node sends too many bytes")
         return frame
@@ -256,20 +295,20 @@ class Session:
                 log.info("Node drains", node_id=node_id, reason=one_line(message.reason))
                 hub.network.drain(node_id)
             case Bye():
-                await self._send({"type": "websocket.send", "text": self._link.send(Bye(reason="goodbye"))})
+                await self._line.send(self._link.send(Bye(reason="goodbye")))
                 raise Ended(CloseCode.NORMAL, "the node said bye")
 
     async def _write(self) -> None:
         """Send what waits, and end: a link on which nothing is sent needs no task for it."""
         while self._waiting:
-            batch = self._waiting[:MAX_BATCH]
+            batch = [message for message, _ in self._waiting[:MAX_BATCH]]
             del self._waiting[:MAX_BATCH]
             await self._say(batch)
         self._writing = False
 
     async def _say(self, batch: list[Message]) -> None:
         for frame in self._frames(batch):
-            await self._send({"type": "websocket.send", "text": frame})
+            await self._line.send(frame)
 
     def _frames(self, batch: list[Message]) -> list[str]:
         if self._link.state is not State.OPEN:
@@ -296,17 +335,13 @@ def _first(group: BaseExceptionGroup[E]) -> E:
     return _first(error) if isinstance(error, BaseExceptionGroup) else error
 
 
-def _node_id(scope: dict[str, Any]) -> str:
-    return unquote(scope["path"].rpartition("/")[2])
+def _size(message: Message) -> int:
+    """Return the bytes that a job's payload and inputs take; 0 for a message that is never large."""
+    if not isinstance(message, JobDispatch):
+        return 0
+    return len(orjson.dumps(message.payload)) + len(message.inputs) * MAX_INPUT_BYTES
 
 
 def _short(reason: str) -> str:
     """A close frame has room for 123 bytes of reason (RFC 6455, section 5.5)."""
     return one_line(reason, 120).encode()[:123].decode(errors="ignore")
-
-
-async def _until_gone(receive: Receive) -> None:
-    """Throw away what the peer still sends until it has closed too, for at most ``CLOSE_S``."""
-    with trio.move_on_after(CLOSE_S):
-        while (await receive())["type"] != "websocket.disconnect":
-            pass

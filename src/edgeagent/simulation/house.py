@@ -144,7 +144,7 @@ class GatewayHouse:
         self._lines[line] = None
         try:
             with end.closing:
-                await relay(hub, end.scope, end.receive, end.send, end, ForeignSession)
+                await relay(hub, end.accept(), end, ForeignSession)
         finally:
             del self._lines[line]
             self._fewer.set()

@@ -1,18 +1,18 @@
 """Lines between nodes and the gateway, in memory: frames in order, and everything that can become of them.
 
-A ``Line`` stands for one WebSocket: the node's end is a ``node.transport.Transport``, the gateway's end an ASGI
-connection.  ``Weather`` is what all lines of a node go through.
+A ``Line`` stands for one WebSocket: the node's end is a ``node.transport.Transport``, the gateway's end what
+``gateway.relay`` calls a line.  ``Weather`` is what all lines of a node go through.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from typing import Any
 
 import attrs
 import trio
 
+from edgeagent.gateway.relay import Opening
 from edgeagent.node.transport import ABNORMAL, CLOSE_S, LinkLost
 from edgeagent.simulation.history import History
 from edgeagent.wire.link import SUBPROTOCOL
@@ -139,30 +139,24 @@ class NodeEnd:
 
 
 class GatewayEnd:
-    """An ASGI connection: what the gateway's relay is called with."""
+    """What the gateway's relay is called with."""
 
     def __init__(self, line: Line, history: History) -> None:
         self._line, self._history = line, history
-        self._connected = False
         self._gone = False
         self.closing = trio.CancelScope()
-        self.scope: dict[str, Any] = {
-            "type": "websocket",
-            "path": f"/api/v1/relay/ws/{line.node_id}",
-            "headers": [(b"authorization", f"Bearer {line.token}".encode())],
-            "query_string": b"",
-            "subprotocols": [SUBPROTOCOL],
-        }
 
-    async def receive(self) -> dict[str, Any]:
-        """Return the next event."""
-        if not self._connected:
-            self._connected = True
-            self._history.note("link", self._line.node_id)
-            return {"type": "websocket.connect"}
+    def accept(self) -> Opening:
+        """Let the node know that it is connected, and return what it said for that."""
+        self._history.note("link", self._line.node_id)
+        self._line.accepted.set()
+        return Opening(self._line.node_id, self._line.token, (SUBPROTOCOL,))
+
+    async def receive(self) -> str | bytes | None:
+        """Return the next frame; None once there will be no more."""
         if self._gone:
             await trio.lowlevel.checkpoint()
-            return {"type": "websocket.disconnect", "code": ABNORMAL}
+            return None
         try:
             item = await self._line.up.get()
         except CutError:
@@ -170,24 +164,22 @@ class GatewayEnd:
         if isinstance(item, Close):
             self._gone = True
             self._history.note("disconnect", self._line.node_id, str(item.code))
-            return {"type": "websocket.disconnect", "code": item.code}
+            return None
         self._history.note("in", self._line.node_id, item)
-        return {"type": "websocket.receive", "text": item}
+        return item
 
-    async def send(self, event: dict[str, Any]) -> None:
-        """Take an event."""
-        match event["type"]:
-            case "websocket.accept":
-                self._line.accepted.set()
-            case "websocket.send":
-                self._history.said(self._line.node_id, event["text"])
-                await self._line.down.put(event["text"])
-            case "websocket.close":
-                self._history.note("close", self._line.node_id, str(event["code"]))
-                await self._line.down.put(Close(event["code"], event["reason"]))
+    async def send(self, text: str) -> None:
+        """Take a frame."""
+        self._history.said(self._line.node_id, text)
+        await self._line.down.put(text)
 
-    def heard(self) -> None:
-        """The relay took a message."""
+    async def close(self, code: int, reason: str) -> None:
+        """Close, and wait until the node has too."""
+        self._history.note("close", self._line.node_id, str(code))
+        await self._line.down.put(Close(code, reason))
+        with trio.move_on_after(CLOSE_S):
+            while await self.receive() is not None:
+                pass
 
     def cut(self) -> None:
         """The relay ends the connection."""

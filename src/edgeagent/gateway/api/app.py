@@ -36,11 +36,10 @@ from edgeagent.gateway.api import (
     uploads,
 )
 from edgeagent.gateway.api.throttles import Throttles
-from edgeagent.gateway.asgi import App, Scope
+from edgeagent.gateway.asgi import App, Receive, Scope, Send
 from edgeagent.gateway.blocking import BlobsUnavailableError
 from edgeagent.gateway.boards import Boards
 from edgeagent.gateway.hub import Hub
-from edgeagent.gateway.relay import Receive, Send
 from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.wire.urls import API_PREFIX
 
