@@ -104,6 +104,34 @@ def path() -> None:
     click.echo(config.default_home(os.environ) / files.SETTINGS)
 
 
+@config.command("payout-address")
+@click.argument("address", required=False)
+@click.option("--clear", is_flag=True, help="Be paid nowhere; what is earned stays in the node's account.")
+@as_json
+def payout_address(address: str | None, clear: bool, as_json: bool) -> None:
+    """Show where the gateway's owner pays this node's earnings, or set it to ADDRESS.
+
+    What an address looks like is for the owner to say: an account number, an e-mail address, a wallet.  It is kept by
+    the gateway, set with the node's key, and shown by its ends only.
+    """
+    from edgeagent.node import config, payout
+
+    if clear and address is not None:
+        raise UsageError("give an address, or --clear, but not both")
+    if address is not None and not address.strip():
+        raise UsageError("an address has at least one character; --clear takes it away")
+    home = config.default_home(os.environ)
+    if address is None and not clear:
+        answer = payout.shown(home, os.environ)
+    else:
+        answer = payout.change(home, os.environ, address or "")
+    paid_to = answer.get("address")
+    if as_json:
+        print_json("payout-address/1", {"node_id": answer.get("node_id"), "address": paid_to})
+    else:
+        click.echo(f"Paid to: {paid_to or 'nowhere; edgeagent config payout-address ADDRESS sets it'}")
+
+
 def _known(key: str) -> Option:
     from edgeagent.node.options import identity
     from edgeagent.node.options.settings import OPTIONS

@@ -11,7 +11,7 @@ import click
 from edgeagent.cli.gateway_jobs import jobs
 from edgeagent.cli.gateway_ledger import ledger, prices
 from edgeagent.cli.gateway_nodes import nodes
-from edgeagent.cli.gateway_payouts import payouts
+from edgeagent.cli.gateway_payouts import payout_minimum, payouts
 from edgeagent.cli.gateway_tokens import audit, token
 from edgeagent.cli.options import DurationParam, SizeParam, as_json, print_json
 from edgeagent.cli.place import at_gateway, database_of, of_gateway
@@ -104,6 +104,15 @@ def gateway() -> None:
     show_default=True,
     help="How long the files of a completed job are kept, for example 12h or 90d.",
 )
+@click.option(
+    "--monthly-payouts",
+    "payout_rail",
+    metavar="RAIL",
+    envvar="EDGEAGENT_MONTHLY_PAYOUTS",
+    help="Pay each month by this rail, for example manual, as soon as it is over, and those that were missed.  "
+    "[env: EDGEAGENT_MONTHLY_PAYOUTS; default: payouts are run by hand]",
+)
+@payout_minimum()
 @click.option("--log-level", envvar="LOG_LEVEL", default="INFO", show_default=True, help="DEBUG, INFO, WARNING, ERROR.")
 def run(
     data_dir: Path,
@@ -119,6 +128,8 @@ def run(
     limits: tuple[str, ...],
     quota_bytes: int,
     keep_outputs_s: float,
+    payout_rail: str | None,
+    minimum_ucr: int,
     log_level: str,
 ) -> None:
     """Run the gateway until SIGTERM.
@@ -130,7 +141,7 @@ def run(
     from edgeagent import logs
     from edgeagent.cli.signals import run_until_signalled
     from edgeagent.gateway import ceilings, service
-    from edgeagent.gateway.config import GatewaySettings, Registration
+    from edgeagent.gateway.config import GatewaySettings, MonthlyPayouts, Registration
 
     logs.configure(logs.check_level(log_level))
     if (tls_cert is None) is not (tls_key is None):
@@ -154,7 +165,13 @@ def run(
         ceilings=allowed,
         quota_bytes=quota_bytes,
         keep_outputs_s=keep_outputs_s,
+        monthly_payouts=MonthlyPayouts(rail=payout_rail, minimum_ucr=minimum_ucr) if payout_rail else None,
     )
+
+    if payout_rail:
+        from edgeagent.gateway import payroll
+
+        payroll.make_rail(settings, payout_rail)  # one that is not there is said now, not on the first of the month
 
     async def serve(stop: trio.Event) -> None:
         async with trio.open_nursery() as nursery:

@@ -68,6 +68,7 @@ def list_(place: GatewaySettings, status: str | None, as_json: bool) -> None:
 def show(place: GatewaySettings, node: str, as_json: bool) -> None:
     """Show a node, its key and its states so far."""
     from edgeagent.gateway import ownership
+    from edgeagent.gateway.texts import one_line
     from edgeagent.wire.units import format_credits
 
     member, history = ownership.show(place, node)
@@ -83,6 +84,7 @@ def show(place: GatewaySettings, node: str, as_json: bool) -> None:
     click.echo(f"Status:        {member.state.value} ({member.cause})" + (", drained" if member.drained else ""))
     click.echo(f"Capabilities:  {', '.join(member.capabilities)}")
     click.echo(f"Completed:     {member.jobs_completed} jobs, {format_credits(member.balance_ucr)} credits")
+    click.echo(f"Paid to:       {one_line(member.payout_address) or 'nowhere: it has set no address'}")
     for state, cause, since, _ in history[-10:]:
         click.echo(f"  {_time(since)}  {state:<10}  {cause}")
 
@@ -212,6 +214,7 @@ def _document(member: Member) -> Json:
         "registered_at": _time(member.created_at),
         "public_key": member.public_key,
         "metadata": member.metadata,
+        "payout_address": member.payout_address or None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,7 +15,7 @@ from edgeagent.cli.place import at_gateway
 from edgeagent.errors import EdgeAgentError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from edgeagent.gateway.config import GatewaySettings
     from edgeagent.gateway.payouts import State
@@ -24,16 +24,35 @@ if TYPE_CHECKING:
 
 _STATES = ("carried", "held", "due", "instructed", "paid", "failed")
 _FILE = click.Path(dir_okay=False, path_type=Path)
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class _AtLeastNothing(CreditsParam):
+    """A number of credits that is not negative."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the micro-credits, or fail with a line that says what is wrong."""
+        ucr = super().convert(value, param, ctx)
+        if ucr < 0:
+            self.fail("a minimum cannot be negative", param, ctx)
+        return ucr
+
+
 _month = click.option("--month", required=True, metavar="YYYY-MM", help="A month of UTC that is over, like 2026-10.")
-minimum = click.option(
-    "--minimum",
-    "minimum_ucr",
-    type=CreditsParam(),
-    envvar="EDGEAGENT_PAYOUT_MINIMUM",
-    default="1",
-    show_default=True,
-    help="Credits that a node must be owed; less is carried over to the next month.  [env: EDGEAGENT_PAYOUT_MINIMUM]",
-)
+
+
+def payout_minimum(name: str = "--payout-minimum") -> Callable[[F], F]:
+    """Give a command ``minimum_ucr``, by an option of this name."""
+    return click.option(
+        name,
+        "minimum_ucr",
+        type=_AtLeastNothing(),
+        envvar="EDGEAGENT_PAYOUT_MINIMUM",
+        default="1",
+        show_default=True,
+        help="Credits that a node must be owed to be paid; less is carried over to the next month.  "
+        "[env: EDGEAGENT_PAYOUT_MINIMUM]",
+    )
 
 
 @click.group()
@@ -48,7 +67,7 @@ def payouts() -> None:
 @at_gateway
 @_month
 @click.option("--rail", default="manual", show_default=True, help="What carries the payments out; see docs/gateway.md.")
-@minimum
+@payout_minimum("--minimum")
 @click.option("--output", type=_FILE, help="Where the rail manual writes.  [default: payouts/YYYY-MM.csv in --data]")
 @click.option("--dry-run", is_flag=True, help="Say what would be paid, and change nothing.")
 @as_json
@@ -68,8 +87,6 @@ def run(
     """
     from edgeagent.gateway import payroll
 
-    if minimum_ucr < 0:
-        raise click.BadParameter("a minimum cannot be negative", param_hint="--minimum")
     order = payroll.Order(month=month, minimum_ucr=minimum_ucr, rail=rail)
     if dry_run:
         _preview(place, order, as_json)

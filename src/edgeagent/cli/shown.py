@@ -102,3 +102,5 @@ def earnings_lines(document: Json) -> Iterator[str]:
             name = row["name"] or "corrections"
             yield f"  {name:20} {format_credits(row['earned_ucr']):>12}  {row['jobs']} jobs{paid}"
     yield f"Balance: {format_credits(document['balance_ucr'])}"
+    if "payout_address" in document:  # a gateway that keeps such
+        yield f"Paid to: {document['payout_address'] or 'nowhere; edgeagent config payout-address ADDRESS sets it'}"

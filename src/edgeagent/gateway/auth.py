@@ -96,8 +96,12 @@ class NodeTokens:
         """Return a fresh challenge for whoever says that this key is theirs."""
         return challenges.make(self._keyring.signing, public_key, self._clock(), secrets.token_bytes)
 
+    def challenged(self, public_key: str, challenge: str) -> challenges.Challenge | None:
+        """Return the challenge if it is ours, for this key and still good; else None."""
+        return challenges.check(self._keyring.signing, public_key, challenge, self._clock())
+
     def proves(self, public_key: str, challenge: str, signature: str) -> challenges.Challenge | None:
         """Return the challenge if it is ours, for this key, still good and signed with it; else None."""
-        found = challenges.check(self._keyring.signing, public_key, challenge, self._clock())
+        found = self.challenged(public_key, challenge)
         signed = found is not None and identity.verify(public_key, challenge.encode(), signature)
         return found if signed else None

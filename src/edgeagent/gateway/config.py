@@ -26,6 +26,14 @@ class Registration(enum.StrEnum):
 
 
 @attrs.frozen(kw_only=True)
+class MonthlyPayouts:
+    """How the gateway pays each month that is over: by the rail of this name, nobody who is owed less than this."""
+
+    rail: str
+    minimum_ucr: int = attrs.field(validator=ge(0))
+
+
+@attrs.frozen(kw_only=True)
 class GatewaySettings:
     """Where a gateway keeps its things and how patient it is; durations in seconds.
 
@@ -54,6 +62,9 @@ class GatewaySettings:
     quota_bytes: int = attrs.field(default=10 << 30, validator=ge(0))
     #: How long the files of a completed job are kept: 30 days.
     keep_outputs_s: float = attrs.field(default=30 * 86400.0, validator=gt(0))
+
+    #: None: the owner pays by hand.
+    monthly_payouts: MonthlyPayouts | None = None
 
     @property
     def database(self) -> Path | sa.URL:

@@ -22,7 +22,7 @@ import trio
 from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError
-from edgeagent.gateway import api, auth, bell, keyring, tls
+from edgeagent.gateway import api, auth, bell, keyring, payday, tls
 from edgeagent.gateway.announcement import announced
 from edgeagent.gateway.asgi import Server, application
 from edgeagent.gateway.blobs import LocalBlobs
@@ -122,6 +122,8 @@ async def _serve(
         await writing.start(hub.store.run)
         async with trio.open_nursery() as working:
             await working.start(work, hub)
+            if hub.settings.monthly_payouts is not None:
+                working.start_soon(payday.run, hub, hub.settings.monthly_payouts)
             working.start_soon(bell.answer, hub.settings.data_dir, hub.rung)
             async with trio.open_nursery() as accepting:
                 await accepting.start(partial(server.run, listener, handler_nursery=working))

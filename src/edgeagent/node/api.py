@@ -15,7 +15,7 @@ from edgeagent.errors import UnreachableError
 from edgeagent.node import uploads
 from edgeagent.node.throttle import FREE, Throttle
 from edgeagent.rest import Json, Rest
-from edgeagent.wire import identity
+from edgeagent.wire import identity, payout_address
 from edgeagent.wire.messages import Output
 from edgeagent.wire.urls import GatewayUrl
 
@@ -55,15 +55,24 @@ class Api:
             InvalidKeyError: that is no private key.
         """
         public_pem = identity.public_key_of(private_pem)
-        challenge = (await self._rest.call("POST", "/nodes/challenge", json={"public_key": public_pem})).get(
-            "challenge"
-        )
-        # Only what can be nothing else is signed: a gateway must not get a signature of its choice.
-        if not isinstance(challenge, str) or not _CHALLENGE.fullmatch(challenge):
-            raise self._odd()
+        challenge = await self._challenge(public_pem)
         signature = identity.sign(private_pem, challenge.encode())
         body = {"public_key": public_pem, "challenge": challenge, "signature": signature}
         return self._named(await self._rest.call("POST", "/nodes/token", json=body))
+
+    async def set_payout_address(self, private_pem: bytes, node_id: str, address: str) -> Json:
+        """Set where the node's operator is paid, by the node's key, and return how the gateway has it then.
+
+        Raises:
+            RefusedError: the key is not the node's, or the gateway keeps no such addresses.
+            UnreachableError: no gateway answered.
+            InvalidKeyError: that is no private key.
+        """
+        public_pem = identity.public_key_of(private_pem)
+        challenge = await self._challenge(public_pem)
+        signature = identity.sign(private_pem, payout_address.proof(node_id, challenge, address))
+        body = {"public_key": public_pem, "address": address, "challenge": challenge, "signature": signature}
+        return await self._rest.call("POST", "/nodes/payout-address", json=body)
 
     async def rotate_key(self, body: Json) -> Json:
         """Replace a node's key and return the gateway's answer.
@@ -92,6 +101,14 @@ class Api:
             UnreachableError: no gateway answered.
         """
         return await self._rest.call("GET", "/nodes/me/earnings", headers={"Authorization": f"Bearer {token}"})
+
+    async def _challenge(self, public_pem: str) -> str:
+        answer = await self._rest.call("POST", "/nodes/challenge", json={"public_key": public_pem})
+        challenge = answer.get("challenge")
+        # Only what can be nothing else is signed: a gateway must not get a signature of its choice.
+        if not isinstance(challenge, str) or not _CHALLENGE.fullmatch(challenge):
+            raise self._odd()
+        return challenge
 
     def _odd(self) -> UnreachableError:
         return UnreachableError(f"{self._gateway} does not answer as an edgeagent gateway does; check the address")

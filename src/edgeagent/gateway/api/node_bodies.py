@@ -79,7 +79,10 @@ class EarnedSum(Struct):
 
 
 class NodeEarnings(Struct):
-    """What a node has earned, in UTC's months and days; ``days`` and ``job_types`` are of ``month``."""
+    """What a node has earned, in UTC's months and days; ``days`` and ``job_types`` are of ``month``.
+
+    ``payout_address`` is where it is paid out to, by its ends; null where nowhere.
+    """
 
     node_id: str
     month: str
@@ -89,6 +92,7 @@ class NodeEarnings(Struct):
     job_types: list[EarnedSum]
     months: list[EarnedSum]
     balance_ucr: int
+    payout_address: str | None
 
 
 class Visibility(enum.StrEnum):

@@ -71,12 +71,12 @@ class NodesController(Controller):
     @post("/challenge", status_code=201, guards=[proving], responses=problems(429))
     async def challenge(self, data: JSONBody[KeyOnly], hub: TheHub) -> ChallengeBody:
         """Make a challenge for a key, known or not."""
-        return ChallengeBody(hub.members.tokens.challenge(_key(data.public_key)).text, LIFE_S)
+        return ChallengeBody(hub.members.tokens.challenge(public_key_of(data.public_key)).text, LIFE_S)
 
     @post("/token", status_code=200, guards=[proving], responses=problems(403, 429))
     async def token(self, data: JSONBody[KeyProof], hub: TheHub) -> Registered:
         """Give a node that proves its key a fresh token, and change nothing."""
-        public_key = _key(data.public_key)
+        public_key = public_key_of(data.public_key)
         with _refusals():
             admitted = await hub.members.prove(public_key, Proof(challenge=data.challenge, signature=data.signature))
         if admitted is None:
@@ -87,7 +87,7 @@ class NodesController(Controller):
     @post("/rotate-key", status_code=200, guards=[proving], responses=problems(403, 409, 429))
     async def rotate_key(self, data: JSONBody[KeyRotation], hub: TheHub) -> Registered:
         """Give a node a new key, for which its present one has signed."""
-        public_key = _key(data.public_key)
+        public_key = public_key_of(data.public_key)
         with _refusals():
             admitted, capabilities = await hub.members.rekey(data.node_id, data.signature, public_key)
         return _registered(hub, admitted, public_key, capabilities)
@@ -125,7 +125,7 @@ def node_name(text: str) -> str:
 
 def _applicant(data: Registration) -> nodes.Applicant:
     name = node_name(data.name)
-    public_key = _key(data.public_key)
+    public_key = public_key_of(data.public_key)
     capabilities = tuple(dict.fromkeys(data.capabilities))
     if not all(one.isprintable() for one in capabilities):
         raise refuse(422, "a capability has 1 to 100 printable characters")
@@ -142,7 +142,12 @@ def _small(metadata: dict[str, Any]) -> dict[str, Any]:
     return metadata
 
 
-def _key(pem: str) -> str:
+def public_key_of(pem: str) -> str:
+    """Return a public key in the one way to write it.
+
+    Raises:
+        HTTPException: it is none.
+    """
     try:
         return normalise_public_key(pem)
     except InvalidKeyError as error:

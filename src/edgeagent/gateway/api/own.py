@@ -15,9 +15,10 @@ from edgeagent.gateway.api.guards import Node, TheHub, nodes_only
 from edgeagent.gateway.api.node_bodies import EarnedSum, Given, NodeEarnings, NodeFailure, NodeStanding, Seat, Waiting
 from edgeagent.gateway.earnings import Earned, Sum, earnings
 from edgeagent.gateway.ledger import node_account
-from edgeagent.gateway.store import Tx, ledger
+from edgeagent.gateway.store import Tx, ledger, payout_addresses
 from edgeagent.gateway.store import earnings as stored_earnings
 from edgeagent.gateway.store import standing as stored_standing
+from edgeagent.wire.payout_address import masked
 from edgeagent.wire.receipts import month_bounds
 
 
@@ -53,7 +54,7 @@ async def earnings_of(
             month_bounds(month)
     except ValueError as error:
         raise refuse(422, str(error)) from None
-    rows, balance_ucr = await hub.store.read(_earned, node.node_id)
+    rows, balance_ucr, paid_to = await hub.store.read(_earned, node.node_id)
     found = earnings(rows, month, hub.store.clock())
     return NodeEarnings(
         node_id=node.node_id,
@@ -64,12 +65,14 @@ async def earnings_of(
         job_types=[_sum(one) for one in found.job_types],
         months=[_sum(one) for one in found.months],
         balance_ucr=balance_ucr,
+        payout_address=None if paid_to is None else masked(paid_to[0]),
     )
 
 
-def _earned(tx: Tx, node_id: str) -> tuple[list[Earned], int]:
+def _earned(tx: Tx, node_id: str) -> tuple[list[Earned], int, tuple[str, float] | None]:
     account = node_account(node_id)
-    return stored_earnings.earned(tx, node_id), ledger.balances(tx, [account]).get(account, 0)
+    balance_ucr = ledger.balances(tx, [account]).get(account, 0)
+    return stored_earnings.earned(tx, node_id), balance_ucr, payout_addresses.current(tx, node_id)
 
 
 def _sum(one: Sum) -> EarnedSum:

@@ -17,6 +17,7 @@ from edgeagent.gateway import ledger, names
 from edgeagent.gateway.registry import TRANSITIONS, Event
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store import nodes as members
+from edgeagent.gateway.store.payout_tables import payout_addresses
 from edgeagent.gateway.store.tables import node_orders, node_states, nodes
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import NodeState
@@ -67,6 +68,7 @@ class Member:
     created_at: float
     public_key: str
     metadata: dict[str, Any]
+    payout_address: str  # empty: none
 
 
 def give(tx: Tx, kind: Kind, node_id: str | None, reason: str) -> bool:
@@ -125,8 +127,10 @@ def show_member(tx: Tx, node_id: str) -> tuple[Member, list[tuple[str, str, floa
     return _member(row, balances), history
 
 
-_MEMBERS = sa.select(nodes, node_states.c.cause, node_states.c.since).join_from(
-    nodes, node_states, sa.and_(node_states.c.node_id == nodes.c.node_id, node_states.c.until.is_(None))
+_MEMBERS = (
+    sa.select(nodes, node_states.c.cause, node_states.c.since, payout_addresses.c.address)
+    .join_from(nodes, node_states, sa.and_(node_states.c.node_id == nodes.c.node_id, node_states.c.until.is_(None)))
+    .join(payout_addresses, payout_addresses.c.node_id == nodes.c.node_id, isouter=True)
 )
 
 
@@ -144,6 +148,7 @@ def _member(row: sa.Row[Any], balances: dict[str, int]) -> Member:
         created_at=row.created_at,
         public_key=row.public_key,
         metadata=orjson.loads(row.metadata),
+        payout_address=row.address or "",
     )
 
 

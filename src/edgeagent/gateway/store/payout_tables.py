@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Integer, Table
+from sqlalchemy import CheckConstraint, Column, Double, ForeignKey, Index, Integer, Table
 
 from edgeagent.gateway.store.tables import metadata
 from edgeagent.gateway.store.types import String, Text
@@ -25,6 +25,9 @@ payouts = Table(
     Column("changed_at", Double, nullable=False),
     CheckConstraint("amount_ucr > 0", name="positive"),
 )
+#: Which payments no rail has answered for: few, and looked for every hour.  The query spells this out, too.
+IS_DUE = "state = 'due'"
+Index("ix_payouts_due", payouts.c.month, sqlite_where=sa.text(IS_DUE), postgresql_where=sa.text(IS_DUE))
 
 #: Months that were gone through to the last node.
 payout_months = Table(

@@ -19,7 +19,7 @@ from edgeagent.gateway.payouts import TRANSITIONS, WAITING, Decision, Owed, Stat
 from edgeagent.gateway.rails import Batch, Outcome, Payment
 from edgeagent.gateway.store import audit
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store.payout_tables import payout_addresses, payout_months
+from edgeagent.gateway.store.payout_tables import IS_DUE, payout_addresses, payout_months
 from edgeagent.gateway.store.payout_tables import payouts as rows
 from edgeagent.gateway.store.prepared import Many
 from edgeagent.gateway.store.tables import ledger_accounts, node_days, nodes
@@ -274,7 +274,7 @@ def last_done(tx: Tx) -> str | None:
 
 def months_due(tx: Tx) -> list[str]:
     """Return the months of which there are payments that nobody was told to make."""
-    return list(tx.connection.scalars(sa.select(rows.c.month).where(rows.c.state == State.DUE.value).distinct()))
+    return list(tx.connection.scalars(sa.select(rows.c.month).where(sa.text(IS_DUE)).distinct()))
 
 
 def _open_batch(tx: Tx, month: str) -> int:

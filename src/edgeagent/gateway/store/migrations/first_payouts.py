@@ -3,6 +3,8 @@
 import sqlalchemy as sa
 from alembic import op
 
+_IS_DUE = "state = 'due'"
+
 
 def upgrade() -> None:
     """Make the tables."""
@@ -23,6 +25,8 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_payouts_node_id")),
         sa.PrimaryKeyConstraint("month", "node_id", name=op.f("pk_payouts")),
     )
+    where = sa.text(_IS_DUE)
+    op.create_index("ix_payouts_due", "payouts", ["month"], sqlite_where=where, postgresql_where=where)
     op.create_table(
         "payout_months",
         sa.Column("month", sa.String(length=7), nullable=False),
@@ -42,5 +46,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """Drop them."""
+    where = sa.text(_IS_DUE)
+    op.drop_index("ix_payouts_due", table_name="payouts", sqlite_where=where, postgresql_where=where)
     for table in ("payout_addresses", "payout_months", "payouts"):
         op.drop_table(table)
