@@ -23,21 +23,35 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from edgeagent import chance
 from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
 from edgeagent.gateway.ledger import FIRST_HASH, ISSUER, CreditsShortError, Kind
 from edgeagent.gateway.needs import Need
-from edgeagent.gateway.store import Tx, accounts, jobs, nodes, queue, submissions, tables
+from edgeagent.gateway.store import (
+    Tx,
+    accounts,
+    jobs,
+    nodes,
+    orders,
+    policies,
+    queue,
+    submissions,
+    tables,
+    verification,
+)
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.engine import migrate, open_engine
-from edgeagent.gateway.store.flights import Flight, Start, Told
+from edgeagent.gateway.store.flights import Answer, Flight, Start, Told
 from edgeagent.gateway.store.submissions import Key, KeyReusedError, New, NotDeadError
+from edgeagent.gateway.trust import MAX_RESULTS, Policy
 from edgeagent.wire.messages import JobResult, Outcome
 from postgres_server import Server
 
-NODES = 3
-NEEDS = (Need("render"), Need("echo"))
-GRANT = 45_000_000  # four renders and a half
+NODES = 5
+#: Who answers for the nodes: two of them belong together, which leaves as many operators as results are compared.
+LABELS = ("farm", "farm", "", "", "")
+GRANT = 85_000_000  # eight renders and a half, or half of that where results are compared
 
 
 #: Which of the jobs or attempts so far a step is about, modulo how many there are.
@@ -57,6 +71,7 @@ class Histories(RuleBasedStateMachine):
         self.now = 1000.0
         self.jobs: list[str] = []
         self.flights: list[Flight] = []
+        self.turn = 0
         self.keys: dict[str, tuple[str, tuple[str, ...]]] = {}
         self.ids = (f"{number:08}" for number in itertools.count())
 
@@ -66,20 +81,26 @@ class Histories(RuleBasedStateMachine):
         migrate(self.engine)
 
     def do(self, request: Any, *args: Any) -> Any:
-        with self.engine.begin() as connection:
+        self.turn += 1
+        with self.engine.begin() as connection, chance.seeded(self.turn):
             return request(Tx(connection, self.now), *args)
 
     def teardown(self) -> None:
         self.engine.dispose()
         self.directory.cleanup()
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(policy=st.sampled_from([None, Policy(sure_after=1_000_000), Policy(sure_after=1, least=0.3)]))
+    def begin(self, policy: Policy | None) -> None:
         self.do(accounts.add_token, "studio", "hash", GRANT)
         self.account = self.do(accounts.of_token, "hash")
         self.nodes = [
             self.do(nodes.register, nodes.Applicant(f"n{n}", f"key{n}", ("render", "echo"), {})) for n in range(NODES)
         ]
+        for node_id, label in zip(self.nodes, LABELS, strict=True):
+            self.do(orders.give, orders.Kind.OPERATOR, node_id, label)
+        self.operators = {node: label or node for node, label in zip(self.nodes, LABELS, strict=True)}
+        if policy is not None:
+            self.do(policies.change, "render", policy, "owner")
 
         for job_type in ("render", "echo", "render"):
             self.submit(job_type)
@@ -98,8 +119,10 @@ class Histories(RuleBasedStateMachine):
     def dispatch(self, node: int) -> None:
         self.now += 4  # the longest that a retry rests
         self.do(queue.rouse)
-        first = [job for need in NEEDS for job in self.do(queue.heads, self.account, need)[:1]]
-        flights = [self.flight(job.job_id, self.nodes[node]) for job in first]
+        operator = self.operators[self.nodes[node]]
+        needs = [need for _, need in self.do(queue.lanes) if operator not in need.apart]
+        first = [job for need in needs for job in self.do(queue.heads, self.account, need)[:1]]
+        flights = [self.flight(job.job_id, self.nodes[node], job.need) for job in first]
         assert self.do(queue.start, flights).keys() == {flight.attempt_id for flight in flights}
         self.flights += flights
 
@@ -116,7 +139,9 @@ class Histories(RuleBasedStateMachine):
         """A job that is not QUEUED any more cannot be started twice."""
         flight = self.flights[number % len(self.flights)]
         state = self.job(flight.job_id).state
-        again = self.flight(flight.job_id, flight.node_id)
+        again = self.flight(flight.job_id, flight.node_id, Need.parse(self.job(flight.job_id).need))
+        stale = attrs.evolve(again, attempt_id=next(self.ids), need=attrs.evolve(again.need, apart=("nobody",)))
+        assert not self.do(queue.start, [stale])
         resting = self.job(flight.job_id).rests_until is not None
         assert bool(self.do(queue.start, [again])) == (state == JobState.QUEUED and not resting)
 
@@ -141,21 +166,26 @@ class Histories(RuleBasedStateMachine):
         self.do(jobs.lose, flight.attempt_id, flight.node_id, "gone")
 
     @precondition(has_flown)
-    @rule(number=NUMBERS, outcome=st.sampled_from([Outcome.COMPLETED, Outcome.COMPLETED, *Outcome]))
-    def finish(self, number: int, outcome: Outcome) -> None:
+    @rule(
+        number=NUMBERS,
+        outcome=st.sampled_from([*[Outcome.COMPLETED] * 10, *Outcome]),
+        value=st.sampled_from([None, None, 1, 2, 3]),
+    )
+    def finish(self, number: int, outcome: Outcome, value: int | None) -> None:
         """Any attempt of any age reports; the same report again is answered the same and changes nothing."""
         flight = self.flights[number % len(self.flights)]
         before = self.job(flight.job_id)
-        result = JobResult(job_id=flight.job_id, attempt_id=flight.attempt_id, outcome=outcome, value=1)
+        result = JobResult(job_id=flight.job_id, attempt_id=flight.attempt_id, outcome=outcome, value=value)
         (answer,) = self.do(jobs.finish, [Told(flight.node_id, result)])
         after = self.job(flight.job_id)
-        won = after.state == JobState.COMPLETED and after.current_attempt == flight.attempt_id
-        assert answer.credited_ucr == (after.credited_ucr if won else 0)
+        attempt = self.attempt(flight).state
+        assert answer.credited_ucr == (after.price_ucr if attempt == AttemptState.COMPLETED else 0)
+        assert answer.held == (attempt == AttemptState.HELD)
         if JobState(before.state) not in OPEN_JOBS:
             assert before == after
             assert answer.applied is None
 
-        assert self.do(jobs.finish, [Told(flight.node_id, result)]) == [jobs.Answer(answer.credited_ucr)]
+        assert self.do(jobs.finish, [Told(flight.node_id, result)]) == [Answer(answer.credited_ucr, held=answer.held)]
         assert self.job(flight.job_id) == after
 
     @rule(order=st.randoms(use_true_random=False))
@@ -174,11 +204,18 @@ class Histories(RuleBasedStateMachine):
         for one, answer in zip(told, answers, strict=True):
             job = self.job(one.result.job_id)
             was_open = before[job.job_id] in OPEN_JOBS
-            assert (JobState(job.state) in OPEN_JOBS) == (was_open and job.job_id not in ending)
-            won = job.state == JobState.COMPLETED and job.current_attempt == one.result.attempt_id
-            assert answer.credited_ucr == (job.credited_ucr if won else 0)
-            assert (answer.applied is not None) == (won and was_open)
-        assert self.do(jobs.finish, told) == [jobs.Answer(answer.credited_ucr) for answer in answers]
+            if job.quorum == 1:
+                assert (JobState(job.state) in OPEN_JOBS) == (was_open and job.job_id not in ending)
+                won = job.state == JobState.COMPLETED and job.current_attempt == one.result.attempt_id
+                assert answer.credited_ucr == (job.credited_ucr if won else 0)
+                assert (answer.applied is not None) == (won and was_open)
+        paid = [
+            one.result.job_id
+            for one, answer in zip(told, self.do(jobs.finish, told), strict=True)
+            if answer.credited_ucr
+        ]
+        for job_id, times in Counter(paid).items():
+            assert self.job(job_id).credited_ucr == self.job(job_id).price_ucr * times
 
     @precondition(has_flown)
     @rule(number=NUMBERS, outcome=st.sampled_from(list(Outcome)))
@@ -263,10 +300,13 @@ class Histories(RuleBasedStateMachine):
     def time_passes(self, later: float) -> None:
         self.now += later
 
-    def flight(self, job_id: str, node_id: str) -> Flight:
-        return Flight(
-            attempt_id=next(self.ids), job_id=job_id, node_id=node_id, account_id=self.account, need=Need("echo")
-        )
+    @rule()
+    def audit(self) -> None:
+        """The auditor finds nothing wrong, whatever has been compared with what."""
+        assert self.do(verification.verify).wrong == ()
+
+    def flight(self, job_id: str, node_id: str, need: Need) -> Flight:
+        return Flight(attempt_id=next(self.ids), job_id=job_id, node_id=node_id, account_id=self.account, need=need)
 
     @invariant()
     def everything_holds(self) -> None:
@@ -275,6 +315,7 @@ class Histories(RuleBasedStateMachine):
         check_attempts(now)
         check_books(now)
         check_earnings(now)
+        check_operators(now, self.operators)
 
     def job(self, job_id: str) -> Any:
         return self.do(lambda tx: tx.connection.execute(JOB, {"id": job_id}).one())
@@ -326,7 +367,15 @@ def check_jobs(now: Snapshot) -> None:
         assert moved[Kind.HOLD, job.job_id] == costs
         assert moved[Kind.SETTLE, job.job_id] == (costs and state is JobState.COMPLETED)
         assert moved[Kind.RELEASE, job.job_id] == (costs and state in {JobState.FAILED, JobState.CANCELLED})
-        assert job.credited_ucr == (job.price_ucr if state is JobState.COMPLETED else 0)
+        tries = [one for one in now.attempts if one.job_id == job.job_id]
+        paid = [one.attempt_id for one in tries if one.state == AttemptState.COMPLETED]
+        assert job.credited_ucr == job.price_ucr * len(paid)
+        assert len(paid) in ({1, job.quorum} if state is JobState.COMPLETED else {0})
+        assert state is not JobState.COMPLETED or job.current_attempt in paid
+        held = [one for one in tries if one.state == AttemptState.HELD]
+        assert len(held) <= (MAX_RESULTS - 1 if job.quorum > 1 and state in OPEN_JOBS else 0)
+        disputed = [one for one in tries if one.state == AttemptState.DISPUTED]
+        assert not disputed or len(paid) == job.quorum
         assert (job.finished_at is None) == (state in OPEN_JOBS)
         assert (job.error is not None) == (state is JobState.FAILED)
 
@@ -355,14 +404,24 @@ def check_books(now: Snapshot) -> None:
         for posting in recorded.entry.postings:
             summed[posting.account] += posting.amount_ucr
     assert now.balances == {account: summed[account] for account in now.balances}
+    held = sum(job.price_ucr * job.quorum for job in now.jobs.values() if JobState(job.state) in OPEN_JOBS)
+    assert held == sum(balance for account, balance in now.balances.items() if account.startswith("held:"))
 
 
 def check_earnings(now: Snapshot) -> None:
     """Nodes have earned what they were paid, for as many jobs as were completed."""
     for node in now.nodes:
         assert node.earned_ucr == now.balances.get(ledger.node_account(node.node_id), 0)
-    completed = sum(job.state == JobState.COMPLETED for job in now.jobs.values())
+    completed = sum(attempt.state == AttemptState.COMPLETED for attempt in now.attempts)
     assert completed == sum(node.jobs_completed for node in now.nodes)
+
+
+def check_operators(now: Snapshot, operators: dict[str, str]) -> None:
+    """No operator has two voices about one job."""
+    for job in now.jobs.values():
+        counted = {AttemptState.HELD, AttemptState.COMPLETED, AttemptState.DISPUTED}
+        voices = [operators[one.node_id] for one in now.attempts if one.job_id == job.job_id and one.state in counted]
+        assert len(voices) == len(set(voices))
 
 
 class PostgresHistories(Histories):

@@ -14,9 +14,21 @@ AMOUNTS = st.integers(1, 10**12)
 ENTRIES = st.one_of(
     st.builds(ledger.grant, st.sampled_from("ab"), AMOUNTS),
     st.builds(ledger.hold, st.sampled_from("ab"), st.just("job"), AMOUNTS),
-    st.builds(ledger.settle, st.sampled_from("ab"), st.just("job"), st.sampled_from("xy"), AMOUNTS),
+    st.builds(
+        lambda who, paid, price, spare: ledger.settle(who, "job", paid, price, price * len(paid) + spare),
+        st.sampled_from("ab"),
+        st.sampled_from(["x", "y", "xy"]),
+        AMOUNTS,
+        st.just(0) | AMOUNTS,
+    ),
     st.builds(ledger.release, st.sampled_from("ab"), st.just("job"), AMOUNTS),
-    st.builds(ledger.refund, st.sampled_from("ab"), st.just("job"), AMOUNTS, st.sampled_from([None, "x", "y"])),
+    st.builds(
+        ledger.refund,
+        st.sampled_from("ab"),
+        st.just("job"),
+        AMOUNTS.map(lambda ucr: 2 * ucr),
+        st.sampled_from(["", "x", "xy"]),
+    ),
     st.builds(ledger.payout, st.just("2026-10"), st.sampled_from("xy"), AMOUNTS),
     st.builds(ledger.adjustment, st.sampled_from(["node:x", "submitter:a"]), AMOUNTS, st.just("r"), st.just("why")),
     st.builds(ledger.adjustment, st.just("node:x"), AMOUNTS.map(lambda amount: -amount), st.just("r"), st.just("why")),

@@ -78,7 +78,8 @@ MESSAGES: dict[type, st.SearchStrategy[m.Message]] = {
             m.Confinement, tier=TEXT, enforced=NAMES, not_enforced=st.dictionaries(TEXT, TEXT, max_size=3)
         ),
     ),
-    m.JobResultAck: st.builds(m.JobResultAck, attempt_id=TEXT, credited_ucr=NUMBER),
+    m.JobResultAck: st.builds(m.JobResultAck, attempt_id=TEXT, credited_ucr=NUMBER, held=st.booleans()),
+    m.JobVerdict: st.builds(m.JobVerdict, attempt_id=TEXT, credited_ucr=NUMBER, reason=TEXT),
     m.JobCancel: st.builds(m.JobCancel, attempt_id=TEXT, reason=TEXT),
     m.Drain: st.builds(m.Drain, reason=TEXT),
     m.Bye: st.builds(m.Bye, reason=TEXT, back_s=SECONDS),

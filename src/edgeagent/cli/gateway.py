@@ -13,6 +13,7 @@ from edgeagent.cli.gateway_ledger import ledger, prices
 from edgeagent.cli.gateway_nodes import nodes
 from edgeagent.cli.gateway_payouts import payout_minimum, payouts
 from edgeagent.cli.gateway_tokens import audit, token
+from edgeagent.cli.gateway_trust import trust
 from edgeagent.cli.options import DurationParam, SizeParam, as_json, print_json
 from edgeagent.cli.place import at_gateway, database_of, of_gateway
 from edgeagent.errors import EdgeAgentError, UsageError
@@ -212,6 +213,7 @@ gateway.add_command(jobs)
 gateway.add_command(ledger)
 gateway.add_command(prices)
 gateway.add_command(payouts)
+gateway.add_command(trust)
 
 
 @gateway.group()

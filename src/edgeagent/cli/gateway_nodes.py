@@ -13,6 +13,7 @@ from edgeagent.cli.place import at_gateway
 
 if TYPE_CHECKING:
     from edgeagent.gateway.config import GatewaySettings
+    from edgeagent.gateway.store.checks import Name
     from edgeagent.gateway.store.orders import Kind, Member
 
 Json = dict[str, Any]
@@ -72,19 +73,30 @@ def show(place: GatewaySettings, node: str, as_json: bool) -> None:
     from edgeagent.wire.units import format_credits
 
     member, history = ownership.show(place, node)
+    names = ownership.names(place, member.node_id)
     if as_json:
         past = [
             {"status": state, "cause": cause, "since": _time(since), "until": None if until is None else _time(until)}
             for state, cause, since, until in history
         ]
-        print_json("node/1", {**_document(member), "history": past})
+        stood_up = [{"job_type": one.job_type, **_reputation(one)} for one in names]
+        print_json("node/1", {**_document(member), "results": stood_up, "history": past})
         return
     click.echo(f"Node:          {member.name}")
     click.echo(f"Id:            {member.node_id}")
     click.echo(f"Status:        {member.state.value} ({member.cause})" + (", drained" if member.drained else ""))
+    if member.operator:
+        click.echo(f"Operator:      {member.operator}")
     click.echo(f"Capabilities:  {', '.join(member.capabilities)}")
     click.echo(f"Completed:     {member.jobs_completed} jobs, {format_credits(member.balance_ucr)} credits")
     click.echo(f"Paid to:       {one_line(member.payout_address) or 'nowhere: it has set no address'}")
+    for one in names:
+        said = _reputation(one)
+        share = "" if one.share is None else f", {one.share:.0%} checked"
+        click.echo(
+            f"Results:       {one.job_type}: {said['agreed']} agreed, {said['disputed']} disputed,"
+            f" {said['streak']} in a row{share}"
+        )
     for state, cause, since, _ in history[-10:]:
         click.echo(f"  {_time(since)}  {state:<10}  {cause}")
 
@@ -127,6 +139,26 @@ def drain(place: GatewaySettings, node: str, reason: str, resume: bool, as_json:
     from edgeagent.gateway.store.orders import Kind
 
     _order(place, Kind.RESUME if resume else Kind.DRAIN, node, reason, as_json)
+
+
+@nodes.command()
+@at_gateway
+@click.argument("node")
+@click.argument("label", default="")
+@as_json
+def operator(place: GatewaySettings, node: str, label: str, as_json: bool) -> None:
+    """Say that NODE belongs to the operator LABEL; without one it stands for itself.
+
+    Nodes with the same label never check each other's results; see: edgeagent gateway trust --help
+    """
+    from edgeagent.gateway.store.orders import Kind
+    from edgeagent.gateway.trust import check_label
+
+    try:
+        wanted = check_label(label) if label else ""
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+    _order(place, Kind.OPERATOR, node, wanted, as_json)
 
 
 @nodes.group(name="join-token")
@@ -200,6 +232,16 @@ def _order(place: GatewaySettings, kind: Kind, node: str, reason: str, as_json: 
         click.echo(f"{member.name}: nothing to change; {member.state.value}" + (", drained" if member.drained else ""))
 
 
+def _reputation(name: Name) -> Json:
+    counts = name.reputation
+    return {
+        "agreed": counts.agreed,
+        "disputed": counts.disputed,
+        "streak": counts.streak,
+        "checked_share": name.share,
+    }
+
+
 def _document(member: Member) -> Json:
     return {
         "node_id": member.node_id,
@@ -208,6 +250,7 @@ def _document(member: Member) -> Json:
         "cause": member.cause,
         "since": _time(member.since),
         "drained": member.drained,
+        "operator": member.operator,
         "capabilities": list(member.capabilities),
         "jobs_completed": member.jobs_completed,
         "balance_ucr": member.balance_ucr,

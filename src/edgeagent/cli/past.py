@@ -52,7 +52,7 @@ def jobs(limit: int, failed: bool, as_json: bool) -> None:
         click.echo(f"{'running':19}  {one['job_type']}  for {format_duration(one['running_s'])}  job {one['job_id']}")
     for each in done:
         ended = datetime.fromtimestamp(each.ended_at).isoformat(" ", "seconds")
-        paid = "not acknowledged" if each.credited_ucr is None else f"{format_credits(each.credited_ucr)} credits"
+        paid = "not paid yet" if each.credited_ucr is None else f"{format_credits(each.credited_ucr)} credits"
         why = f"  {each.detail}" if each.detail else ""
         click.echo(f"{ended}  {each.job_type}  {each.outcome}  {each.wall_s:.1f}s  {paid}  job {each.job_id}{why}")
 

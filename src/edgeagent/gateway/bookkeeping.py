@@ -16,7 +16,7 @@ from edgeagent.gateway import exports, ledger
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.data import owner, reading, transaction
 from edgeagent.gateway.exports import Held
-from edgeagent.gateway.jobs import JobState
+from edgeagent.gateway.jobs import AttemptState, JobState
 from edgeagent.gateway.ledger import CreditsShortError, Entry
 from edgeagent.gateway.store import Tx, accounts, audit, orders, prices, standings, verification
 from edgeagent.gateway.store import ledger as books
@@ -100,25 +100,27 @@ def refund(place: GatewaySettings, job_id: str, memo: str, *, from_node: bool) -
     """Give a completed job's price back to its submitter, once; return whether that is new.
 
     Args:
-        from_node: the node that had earned it pays, not the network.
+        from_node: the nodes that had earned it pay, not the network.
 
     Raises:
         EdgeAgentError: there is no such job, it has not COMPLETED or cost nothing, or the node has less than that.
     """
     with _posting(place) as tx:
         row = tx.connection.execute(
-            sa.select(jobs.c.account_id, jobs.c.state, jobs.c.price_ucr, attempts.c.node_id)
-            .join_from(jobs, attempts, jobs.c.current_attempt == attempts.c.attempt_id, isouter=True)
-            .where(jobs.c.job_id == job_id)
+            sa.select(jobs.c.account_id, jobs.c.state, jobs.c.price_ucr, jobs.c.credited_ucr).where(
+                jobs.c.job_id == job_id
+            )
         ).one_or_none()
         if row is None:
             raise EdgeAgentError(f"there is no job {job_id!r}; see: edgeagent gateway jobs list")
         if JobState(row.state) is not JobState.COMPLETED or not row.price_ucr:
             raise EdgeAgentError(f"only a COMPLETED job that cost something is refunded; it is {row.state}")
-        payer = row.node_id if from_node else None
-        new = _post(tx, ledger.refund(row.account_id, job_id, row.price_ucr, payer, memo), "credits.refund", job_id)
-        if new and payer is not None:
-            standings.adjust_earned(tx, payer, -row.price_ucr)
+        payers = _paid(tx, job_id) if from_node else []
+        entry = ledger.refund(row.account_id, job_id, row.credited_ucr, payers, memo)
+        new = _post(tx, entry, "credits.refund", job_id)
+        if new:
+            for payer in payers:
+                standings.adjust_earned(tx, payer, -row.price_ucr)
         return new
 
 
@@ -165,6 +167,13 @@ def _post(tx: Tx, entry: Entry, action: str, subject: str) -> bool:
         moved = max(one.amount_ucr for one in entry.postings)
         audit.record(tx, owner(), action, subject, f"{format_credits(moved)} credits, {entry.reference}: {entry.memo}")
     return new
+
+
+def _paid(tx: Tx, job_id: str) -> list[str]:
+    """Return the nodes that were paid for a job."""
+    completed = attempts.c.state == AttemptState.COMPLETED.value
+    found = sa.select(attempts.c.node_id).where(attempts.c.job_id == job_id, completed).order_by(attempts.c.seq)
+    return list(tx.connection.scalars(found))
 
 
 def _reference(text: str) -> str:

@@ -18,7 +18,7 @@ from edgeagent.gateway.store import Store, jobs, nodes
 from edgeagent.gateway.store.changes import keep_lines
 from edgeagent.gateway.store.flights import Applied, Flight
 from edgeagent.gateway.wake import Wake
-from edgeagent.wire.messages import JobCancel, Outcome
+from edgeagent.wire.messages import JobCancel, JobVerdict, Outcome
 
 log = structlog.get_logger()
 
@@ -63,6 +63,10 @@ class Consequences:
         if applied.pause_s is not None:
             self._dispatcher.rest(applied.pause_s)
             self._wake.after(applied.pause_s)
+        for news in applied.news:
+            session = self._network.session(news.node_id)
+            if session is not None:
+                session.send(JobVerdict(attempt_id=news.attempt_id, credited_ucr=news.credited_ucr, reason=news.reason))
         self._feeds.changed(applied.job_id)
         if applied.job is not JobState.QUEUED:
             log.debug("Job changed", job_id=applied.job_id, state=applied.job.value)

@@ -214,7 +214,8 @@ class Hub:
                 log.warning(
                     "Result of an attempt that the node never had", node_id=node_id, attempt_id=message.attempt_id
                 )
-            session.send(JobResultAck(attempt_id=message.attempt_id, credited_ucr=answer.credited_ucr if answer else 0))
+            credited_ucr, held = (answer.credited_ucr, answer.held) if answer else (0, False)
+            session.send(JobResultAck(attempt_id=message.attempt_id, credited_ucr=credited_ucr, held=held))
         for answer in answers:
             if answer is not None and answer.applied is not None:
                 await self._after.applied(answer.applied)

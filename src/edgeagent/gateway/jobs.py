@@ -46,6 +46,8 @@ class AttemptState(enum.StrEnum):
     DECLINED = "DECLINED"  # never started; not a failure of anybody
     LOST = "LOST"  # its lease ended, or its node forgot it; a late result may still count
     CANCELLED = "CANCELLED"
+    HELD = "HELD"  # its valid result waits until another operator's node agrees with it
+    DISPUTED = "DISPUTED"  # its result was wrong, as far as comparing says; it pays nothing
 
 
 class Money(enum.Enum):
@@ -145,6 +147,24 @@ def ended(standing: Standing, outcome: Outcome) -> Change | None:
         return None
     gone = outcome in {Outcome.LOST, Outcome.CANCELLED}
     return _again(AttemptState.LOST if gone else AttemptState.FAILED, standing)
+
+
+def held(standing: Standing, *, checked_now: bool) -> Change:
+    """A valid result came in time, and is to be checked: the job goes on for another node, with all its retries.
+
+    Args:
+        checked_now: an attempt of another operator's node is open already; it goes on, as the check.
+    """
+    if checked_now:
+        return Change(attempt=AttemptState.HELD, job=standing.job, retries=0)
+    running = standing.attempt in LATE_ATTEMPTS and standing.job is not JobState.QUEUED
+    return Change(attempt=AttemptState.HELD, job=JobState.QUEUED, retries=0, stop_current=running)
+
+
+def refused(standing: Standing, attempt: AttemptState) -> Change:
+    """A valid result came in time, and comparing it gave the job up; ``attempt`` is how its own attempt ends."""
+    late = standing.attempt in LATE_ATTEMPTS
+    return _settled(standing, attempt, JobState.FAILED, Money.RELEASE, late)
 
 
 def cancelled(job: JobState, retries: int) -> Change | None:

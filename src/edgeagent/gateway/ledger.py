@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import attrs
@@ -122,24 +122,33 @@ def grant(account_id: str, amount_ucr: int, reference: str = "", memo: str = "")
 
 
 def hold(account_id: str, job_id: str, amount_ucr: int) -> Entry:
-    """Return the entry that sets a job's price aside when it is submitted."""
+    """Return the entry that sets aside what a job may cost when it is submitted."""
     return _move(Kind.HOLD, job_id, submitter_account(account_id), held_account(account_id), amount_ucr)
 
 
-def settle(account_id: str, job_id: str, node_id: str, amount_ucr: int) -> Entry:
-    """Return the entry that pays a completed job's price to the node that did it."""
-    return _move(Kind.SETTLE, job_id, held_account(account_id), node_account(node_id), amount_ucr)
+def settle(account_id: str, job_id: str, node_ids: Sequence[str], price_ucr: int, held_ucr: int) -> Entry:
+    """Return the entry that pays a completed job's price to each node that is paid for it, and gives the rest back."""
+    back_ucr = held_ucr - price_ucr * len(node_ids)
+    postings = [Posting(held_account(account_id), -held_ucr)]
+    postings += [Posting(node_account(node_id), price_ucr) for node_id in node_ids]
+    if back_ucr:
+        postings.append(Posting(submitter_account(account_id), back_ucr))
+    return Entry(Kind.SETTLE, job_id, tuple(postings))
 
 
 def release(account_id: str, job_id: str, amount_ucr: int) -> Entry:
-    """Return the entry that gives a failed or cancelled job's price back."""
+    """Return the entry that gives back what was set aside for a job that failed or was cancelled."""
     return _move(Kind.RELEASE, job_id, held_account(account_id), submitter_account(account_id), amount_ucr)
 
 
-def refund(account_id: str, job_id: str, amount_ucr: int, node_id: str | None = None, memo: str = "") -> Entry:
-    """Return the entry that gives a completed job's price back: from the node that had earned it, or the network."""
-    source = ISSUER if node_id is None else node_account(node_id)
-    return _move(Kind.REFUND, job_id, source, submitter_account(account_id), amount_ucr, memo)
+def refund(account_id: str, job_id: str, amount_ucr: int, node_ids: Sequence[str] = (), memo: str = "") -> Entry:
+    """Return the entry that gives back what a completed job cost: from the nodes that earned it, or the network."""
+    if not node_ids:
+        return _move(Kind.REFUND, job_id, ISSUER, submitter_account(account_id), amount_ucr, memo)
+    each_ucr = amount_ucr // len(node_ids)  # each had earned the price
+    payers = [Posting(node_account(node_id), -each_ucr) for node_id in node_ids]
+    back = Posting(submitter_account(account_id), each_ucr * len(node_ids))
+    return Entry(Kind.REFUND, job_id, (*payers, back), memo)
 
 
 def payout(month: str, node_id: str, amount_ucr: int) -> Entry:

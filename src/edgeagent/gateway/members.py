@@ -207,6 +207,7 @@ class Members:
         if node.token_epoch:
             self._epochs[node.node_id] = node.token_epoch
         (self._drained.add if node.drained else self._drained.discard)(node.node_id)
+        self.network.operated(node.node_id, node.operator)
 
     def _close(self, node_id: str, reason: str) -> None:
         session = self.network.session(node_id)

@@ -23,7 +23,8 @@ class Need:
 
     ``tier`` is the weakest sandbox that will do (empty: any), ``gpus`` how many the job gets to itself,
     ``memory_bytes`` what is set aside for it beyond a slot's usual share (0: nothing), ``fetches`` the sorted kinds of
-    references that the node must be able to fetch.
+    references that the node must be able to fetch, ``apart`` the sorted operators whose nodes may not have it: they
+    have given a result that is to be checked (``trust``).
     """
 
     job_type: str
@@ -31,22 +32,23 @@ class Need:
     gpus: int = 0
     memory_bytes: int = 0
     fetches: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        kinds = ",".join(self.fetches)
-        return f"{self.tier or '-'} {self.gpus} {self.memory_bytes} {kinds or '-'} {self.job_type}"
+        kinds, apart = ",".join(self.fetches), ",".join(self.apart)
+        return f"{self.tier or '-'} {self.gpus} {self.memory_bytes} {kinds or '-'} {apart or '-'} {self.job_type}"
 
     @classmethod
     def parse(cls, text: str) -> Need:
         """Return the need that ``str`` wrote so."""
-        tier, gpus, memory_bytes, kinds, job_type = text.split(" ", 4)
-        fetches = () if kinds == "-" else tuple(kinds.split(","))
-        return cls(job_type, "" if tier == "-" else tier, int(gpus), int(memory_bytes), fetches)
+        tier, gpus, memory_bytes, *lists, job_type = text.split(" ", 5)
+        fetches, apart = (() if one == "-" else tuple(one.split(",")) for one in lists)
+        return cls(job_type, "" if tier == "-" else tier, int(gpus), int(memory_bytes), fetches, apart)
 
 
 @attrs.frozen
 class Offer:
-    """What a node has, as its Hello says; ``memory_bytes`` is 0 where it says nothing."""
+    """What a node has, as its Hello says, and whose it is; ``memory_bytes`` is 0 where it says nothing."""
 
     capabilities: frozenset[str]
     slots: int
@@ -54,6 +56,7 @@ class Offer:
     gpus: int = 0
     memory_bytes: int = 0
     fetches: frozenset[str] = frozenset()
+    operator: str = ""
 
     def charge_bytes(self, need: Need) -> int:
         """Return what a job takes of the node's memory: what it asks for, at least one slot's share."""
@@ -67,6 +70,7 @@ class Offer:
             and need.gpus <= self.gpus
             and need.memory_bytes <= self.memory_bytes
             and self.fetches.issuperset(need.fetches)
+            and self.operator not in need.apart
         )
 
     def lacks(self, need: Need) -> str:
@@ -80,6 +84,8 @@ class Offer:
         if need.memory_bytes > self.memory_bytes:
             asked, there = format_size(need.memory_bytes), format_size(self.memory_bytes)
             return f"jobs ask for {asked} of memory, and the node has {there}"
+        if self.operator in need.apart:
+            return "jobs wait for another operator's node, to check what this one's operator has returned"
         missing = sorted(set(need.fetches) - self.fetches)
         return f"jobs have inputs that the node cannot fetch: {', '.join(missing)}" if missing else ""
 

@@ -20,6 +20,7 @@ from edgeagent.gateway.needs import Need, Offer, Taken
 from edgeagent.gateway.registry import Changed, Registry
 from edgeagent.gateway.standing import Seated
 from edgeagent.gateway.store.flights import Flight, Progress
+from edgeagent.gateway.trust import operator_of
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import Heartbeat, Hello, Message, NodeState
 
@@ -71,6 +72,7 @@ class Network:
         self.pool = Pool()
         self.backlog = Backlog()
         self.progress: dict[str, Progress] = {}
+        self._operators: dict[str, str] = {}  # of nodes to which the owner gave a label
         self._linked: dict[str, Linked] = {}
         self._flights: dict[str, Flight] = {}
         self._of_node: dict[str, set[str]] = {}
@@ -81,7 +83,7 @@ class Network:
     def link(self, node_id: str, hello: Hello, session: Session) -> Session | None:
         """Take a node's new link; return the older one that it replaces."""
         older = self._linked.get(node_id)
-        offer, taken = _offer(hello), Taken()
+        offer, taken = self._offer(node_id, hello), Taken()
         for flight in self.flights_of(node_id):
             taken = taken.plus(offer, flight.need)
         foreign = dict.fromkeys(set(hello.held) - self._of_node.get(node_id, set()))
@@ -111,6 +113,20 @@ class Network:
         linked = self._linked.get(node_id)
         if linked is not None:
             linked.draining = draining
+            self._seat(node_id)
+
+    def operated(self, node_id: str, label: str) -> None:
+        """The owner says who answers for a node; empty for the node itself."""
+        if label == self._operators.get(node_id, ""):
+            return
+        if label:
+            self._operators[node_id] = label
+        else:
+            del self._operators[node_id]
+        linked = self._linked.get(node_id)
+        if linked is not None:
+            linked.offer = attrs.evolve(linked.offer, operator=operator_of(node_id, label))
+            self.pool.join(node_id, linked.offer)
             self._seat(node_id)
 
     def offer(self, node_id: str) -> Offer | None:
@@ -275,13 +291,13 @@ class Network:
             taken = attrs.evolve(taken, slots=taken.slots + linked.extra)
         self.pool.update(node_id, limit=limit, taken=taken, reported=reported, closed=linked.closed)
 
-
-def _offer(hello: Hello) -> Offer:
-    return Offer(
-        capabilities=frozenset(hello.capabilities),
-        slots=min(hello.slots, MAX_SLOTS),
-        tier=hello.sandbox_tier,
-        gpus=len(set(hello.gpus)),
-        memory_bytes=hello.memory_bytes,
-        fetches=frozenset(hello.fetches),
-    )
+    def _offer(self, node_id: str, hello: Hello) -> Offer:
+        return Offer(
+            capabilities=frozenset(hello.capabilities),
+            slots=min(hello.slots, MAX_SLOTS),
+            tier=hello.sandbox_tier,
+            gpus=len(set(hello.gpus)),
+            memory_bytes=hello.memory_bytes,
+            fetches=frozenset(hello.fetches),
+            operator=operator_of(node_id, self._operators.get(node_id, "")),
+        )

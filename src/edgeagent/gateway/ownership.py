@@ -6,9 +6,10 @@ from edgeagent.errors import EdgeAgentError
 from edgeagent.gateway import auth, bell, keyring
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.data import owner, transaction
-from edgeagent.gateway.store import admission, audit, orders
+from edgeagent.gateway.store import admission, audit, checks, orders
 from edgeagent.gateway.store.admission import JoinToken
 from edgeagent.gateway.store.base import wall_clock
+from edgeagent.gateway.store.checks import Name
 from edgeagent.gateway.store.orders import Kind, Member
 from edgeagent.gateway.texts import one_line
 from edgeagent.wire.identity import key_id, public_key_of
@@ -45,6 +46,12 @@ def show(place: GatewaySettings, wanted: str) -> tuple[Member, History]:
             return orders.show_member(tx, orders.find(tx, wanted))
         except LookupError as error:
             raise EdgeAgentError(f"{error.args[0]}; see: edgeagent gateway nodes list") from None
+
+
+def names(place: GatewaySettings, node_id: str) -> list[Name]:
+    """Return how a node's results stood up where they were compared."""
+    with transaction(place) as tx:
+        return checks.names(tx, node_id)
 
 
 def list_nodes(place: GatewaySettings, state: NodeState | None) -> list[Member]:

@@ -9,6 +9,7 @@ asks here.  docs/design/trust.md has the reasons.  Pure.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -136,6 +137,17 @@ def judge(held: Sequence[Result], new: Result, same: Callable[[Result, Result], 
             return Verdict(ruling=Ruling.AGREED, right=(one, new), wrong=wrong, spared=tuple(near))
     split = len(held) + 1 >= MAX_RESULTS
     return Verdict(ruling=Ruling.SPLIT if split else Ruling.OPEN)
+
+
+def check_label(text: str) -> str:
+    """Return an operator's label.
+
+    Raises:
+        ValueError: it is none; the text says how to write one.
+    """
+    if re.fullmatch(r"[A-Za-z0-9._]([A-Za-z0-9._-]{0,39})?", text) is None:
+        raise ValueError("an operator's label has 1 to 40 letters, digits, points, dashes or underscores")
+    return text
 
 
 def operator_of(node_id: str, label: str) -> str:

@@ -11,7 +11,7 @@ from edgeagent.node.attempts import Attempts
 from edgeagent.node.credentials import Credentials
 from edgeagent.node.gate import Gate
 from edgeagent.node.sender import Sender
-from edgeagent.wire.messages import Heartbeat, Hello, JobDispatch, JobResultAck
+from edgeagent.wire.messages import Heartbeat, Hello, JobDispatch, JobResultAck, JobVerdict
 
 #: Why a draining node declines.
 STOPPING = "the node takes no new work: it is being stopped"
@@ -88,6 +88,10 @@ class Agent:
     def acknowledged(self, ack: JobResultAck) -> None:
         """Forget a result."""
         self.sender.acknowledged(ack)
+
+    def judged(self, verdict: JobVerdict) -> None:
+        """Note what became of a result that the gateway held."""
+        self.sender.judged(verdict)
 
     def renewed(self, token: str) -> None:
         """Use a fresh token."""

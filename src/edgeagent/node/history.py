@@ -37,7 +37,7 @@ CREATE TABLE IF NOT EXISTS jobs (
     wall_s REAL NOT NULL,
     cpu_s REAL NOT NULL,
     memory_peak_bytes INTEGER NOT NULL,
-    credited_ucr INTEGER       -- NULL until the gateway has the result
+    credited_ucr INTEGER       -- NULL until the gateway has said what it pays
 ) STRICT
 """
 _ADD = "INSERT OR IGNORE INTO jobs VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
@@ -73,7 +73,9 @@ class History:
         self._put(_ADD, (*values, self._now(), used.wall_s, used.cpu_s, used.memory_peak_bytes))
 
     def credited(self, ack: JobResultAck) -> None:
-        """The gateway has its result, and has paid for it."""
+        """The gateway has its result, and has paid for it, or will not; while it is held, that is not known."""
+        if ack.held:
+            return
         self._put("UPDATE jobs SET credited_ucr = ? WHERE attempt_id = ?", (ack.credited_ucr, ack.attempt_id))
 
     async def run(self, _: object = None) -> None:

@@ -19,7 +19,7 @@ import trio
 from edgeagent.errors import RefusedError, UnreachableError
 from edgeagent.node.backoff import Backoff
 from edgeagent.node.outbox import Outbox
-from edgeagent.wire.messages import JobResult, JobResultAck, Outcome, Output
+from edgeagent.wire.messages import JobResult, JobResultAck, JobVerdict, Outcome, Output
 
 log = structlog.get_logger()
 
@@ -96,6 +96,17 @@ class Sender:
                 self._credited(ack)
             delivery.ack = ack
             delivery.news.set()
+
+    def judged(self, verdict: JobVerdict) -> None:
+        """The gateway has compared a result that it had held."""
+        log.info(
+            "Result compared with others",
+            attempt_id=verdict.attempt_id,
+            credited_ucr=verdict.credited_ucr,
+            reason=verdict.reason,
+        )
+        self.credited_ucr += verdict.credited_ucr
+        self._credited(JobResultAck(attempt_id=verdict.attempt_id, credited_ucr=verdict.credited_ucr))
 
     def link_lost(self) -> None:
         """What was said on the last link may not have arrived."""

@@ -26,6 +26,7 @@ from edgeagent.wire.messages import (
     JobCancel,
     JobDispatch,
     JobResultAck,
+    JobVerdict,
     Message,
     Welcome,
 )
@@ -55,6 +56,9 @@ class Node(Protocol):
 
     def acknowledged(self, ack: JobResultAck) -> None:
         """The gateway has a result."""
+
+    def judged(self, verdict: JobVerdict) -> None:
+        """The gateway has compared a result that it had held."""
 
     def renewed(self, token: str) -> None:
         """The gateway gave a fresh token."""
@@ -154,6 +158,8 @@ class Session:
                 self.node.cancelled(message.attempt_id, message.reason)
             case JobResultAck():
                 self.node.acknowledged(message)
+            case JobVerdict():
+                self.node.judged(message)
             case Drain():
                 log.info("The gateway gives no new work", reason=message.reason)
             case Bye() if self.leaving is None:

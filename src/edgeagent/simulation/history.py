@@ -29,10 +29,10 @@ class History:
     def said(self, node_id: str, frame: str) -> None:
         """The gateway sends a frame."""
         self.note("out", node_id, frame)
-        if '"job_result_ack"' in frame:
+        if '"job_result_ack"' in frame or '"job_verdict"' in frame:
             found = orjson.loads(frame)
             for message in found if isinstance(found, list) else [found]:
-                if message["type"] == "job_result_ack":
+                if message["type"] in {"job_result_ack", "job_verdict"}:
                     self.credited.setdefault(message["attempt_id"], set()).add(message["credited_ucr"])
 
     def digest(self) -> str:

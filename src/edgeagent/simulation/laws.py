@@ -68,10 +68,14 @@ def _ends(all_attempts: _Rows) -> Iterator[str]:
 
 
 def _winners(all_jobs: _Rows, all_attempts: _Rows, credited: Mapping[str, set[int]]) -> Iterator[str]:
-    """A completed job has one winner, which was told the price whenever it asked; nobody else was told of credits."""
+    """A completed job has one winner, or as many as had to agree, each told the price; nobody else was of credits.
+
+    One whose result was held was told so first.
+    """
     completed = Counter(row.job_id for row in all_attempts.values() if row.state == AttemptState.COMPLETED)
     for job_id, job in all_jobs.items():
-        if completed[job_id] != (job.state == JobState.COMPLETED):
+        due = {1, job.quorum} if job.state == JobState.COMPLETED else {0}
+        if completed[job_id] not in due or job.credited_ucr != completed[job_id] * job.price_ucr:
             yield f"job {job_id} is {job.state} with {completed[job_id]} completed attempts"
     for attempt_id, told in credited.items():
         attempt = all_attempts.get(attempt_id)
@@ -79,6 +83,6 @@ def _winners(all_jobs: _Rows, all_attempts: _Rows, credited: Mapping[str, set[in
             yield f"attempt {attempt_id} was acknowledged and is unknown"
             continue
         job = all_jobs[attempt.job_id]
-        won = attempt.state == AttemptState.COMPLETED and job.current_attempt == attempt_id
-        if told != {job.price_ucr if won else 0}:
+        price_ucr = job.price_ucr if attempt.state == AttemptState.COMPLETED else 0
+        if told - ({0} if job.quorum > 1 else set()) != {price_ucr} - ({0} if job.quorum > 1 else set()):
             yield f"attempt {attempt_id} is {attempt.state} and was told credits of {sorted(told)}"

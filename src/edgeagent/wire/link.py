@@ -30,6 +30,7 @@ from edgeagent.wire.messages import (
     JobProgress,
     JobResult,
     JobResultAck,
+    JobVerdict,
     Message,
     Welcome,
 )
@@ -77,7 +78,14 @@ class CloseCode(enum.IntEnum):
 
 
 _FROM_NODE: tuple[type[Message], ...] = (Heartbeat, JobAccept, JobDecline, JobProgress, JobResult, Drain)
-_FROM_GATEWAY: tuple[type[Message], ...] = (HeartbeatAck, JobDispatch, JobResultAck, JobCancel, Drain)
+_FROM_GATEWAY: tuple[type[Message], ...] = (
+    HeartbeatAck,
+    JobDispatch,
+    JobResultAck,
+    JobVerdict,
+    JobCancel,
+    Drain,
+)
 
 TRANSITIONS: dict[tuple[State, Role, type[Message]], State] = {
     (State.NEW, Role.NODE, Hello): State.GREETED,

@@ -208,10 +208,23 @@ class JobResult:
 
 @attrs.frozen(kw_only=True)
 class JobResultAck:
-    """The gateway has the result on disk: the node may forget it.  ``credited_ucr`` is 0 where it came too late."""
+    """The gateway has the result on disk: the node may forget it.
+
+    ``credited_ucr`` is 0 where it came too late, or where it is ``held``: another node's has to agree with it first.
+    """
 
     attempt_id: str
     credited_ucr: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
+    held: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class JobVerdict:
+    """What became of a result that was held: what is credited for it, and why."""
+
+    attempt_id: str
+    credited_ucr: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
+    reason: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -248,6 +261,7 @@ Message = (
     | JobProgress
     | JobResult
     | JobResultAck
+    | JobVerdict
     | JobCancel
     | Drain
     | Bye

@@ -6,6 +6,7 @@ run often are built once, at import: building one costs SQLAlchemy four times wh
 """
 
 from edgeagent.gateway.store import payout_tables as _payout_tables  # noqa: F401 -- part of what is stored
+from edgeagent.gateway.store import trust_tables as _trust_tables  # noqa: F401 -- part of what is stored
 from edgeagent.gateway.store.base import Store
 from edgeagent.gateway.store.faults import StoreUnavailableError
 from edgeagent.gateway.store.writer import Tx

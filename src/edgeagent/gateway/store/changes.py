@@ -6,7 +6,7 @@ not one for each.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import orjson
@@ -36,6 +36,7 @@ class Changes:
         self._lines: dict[str, str] = {}
         self._entries: list[Entry] = []
         self._credits: dict[str, list[int]] = {}
+        self._others: list[Callable[[Tx], None]] = []
 
     def job(self, job_id: str, **columns: Any) -> None:
         """Set columns of a job."""
@@ -57,6 +58,10 @@ class Changes:
         """Count a job that a node completed and what it earned; the money itself moves in the books."""
         self._credits.setdefault(node_id, []).append(amount_ucr)
 
+    def also(self, other: Callable[[Tx], None]) -> None:
+        """Have something done when everything is written: what few events need, and needs no collecting."""
+        self._others.append(other)
+
     def write(self, tx: Tx) -> None:
         """Write everything.
 
@@ -72,6 +77,8 @@ class Changes:
             _ADD_LINES.run(tx, [{"attempt_id": one, "lines": text} for one, text in self._lines.items()])
         if self._credits:
             standings.credit(tx, self._credits)
+        for other in self._others:
+            other(tx)
 
 
 def keep_lines(tx: Tx, attempt_id: str, lines: Collection[str]) -> None:

@@ -39,12 +39,23 @@ class Stop:
     reason: str
 
 
+@attrs.frozen
+class News:
+    """What became of an attempt whose result was held: the credits for it, and why."""
+
+    attempt_id: str
+    node_id: str
+    credited_ucr: int
+    reason: str
+
+
 @attrs.frozen(kw_only=True)
 class Applied:
     """What an event did to a job.
 
     ``pause_s`` is set when the job waits again, ``stop`` is an attempt that is to be cancelled now, ``outcome`` is how
-    the gateway counts the attempt, and ``elsewhere`` are the other nodes where the job failed.
+    the gateway counts the attempt, ``elsewhere`` are the other nodes where the job failed, and ``news`` is for nodes
+    whose results were held.
     """
 
     job_id: str
@@ -53,6 +64,7 @@ class Applied:
     stop: Stop | None = None
     outcome: Outcome | None = None
     elsewhere: frozenset[str] = frozenset()
+    news: tuple[News, ...] = ()
 
 
 @attrs.frozen
@@ -79,7 +91,8 @@ class Told:
 
 @attrs.frozen
 class Answer:
-    """What a result led to: the credits for it, and what it changed, if anything."""
+    """What a result led to: the credits for it, and what it changed; ``held`` while it is to be checked."""
 
     credited_ucr: int
     applied: Applied | None = None
+    held: bool = False

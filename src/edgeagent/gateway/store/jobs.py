@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 
 from edgeagent.gateway import jobs as rules
-from edgeagent.gateway import ledger
-from edgeagent.gateway.jobs import OPEN_JOBS, AttemptState, Change, JobState, Money, Standing
+from edgeagent.gateway.jobs import AttemptState, Change, JobState, Money
+from edgeagent.gateway.store import checks, compared
 from edgeagent.gateway.store.changes import Changes
-from edgeagent.gateway.store.flights import Answer, Applied, Start, Stop, Told
+from edgeagent.gateway.store.effects import apply, ended, let_go, settle, standing, stop_current
+from edgeagent.gateway.store.flights import Answer, Applied, Start, Told
 from edgeagent.gateway.store.prepared import Among
 from edgeagent.gateway.store.results import as_json, checked, confinement
 from edgeagent.gateway.store.tables import attempts, jobs
 from edgeagent.gateway.store.writer import Tx
-from edgeagent.gateway.texts import one_line
 from edgeagent.wire.codec import converter
 from edgeagent.wire.messages import Outcome
 
@@ -29,6 +29,7 @@ _JOB = sa.select(
     jobs.c.state,
     jobs.c.retries,
     jobs.c.price_ucr,
+    jobs.c.quorum,
     jobs.c.current_attempt,
     jobs.c.deadline_s,
 ).where(jobs.c.job_id == sa.bindparam("job"))
@@ -39,8 +40,11 @@ _FIND = Among(
         jobs.c.state,
         jobs.c.retries,
         jobs.c.max_attempts,
+        jobs.c.job_type,
+        jobs.c.need,
         jobs.c.price_ucr,
-        jobs.c.credited_ucr,
+        jobs.c.quorum,
+        jobs.c.known_answer,
         jobs.c.current_attempt,
         attempts.c.attempt_id,
         attempts.c.node_id,
@@ -50,12 +54,8 @@ _FIND = Among(
     .where(attempts.c.attempt_id.in_(sa.bindparam("attempts", expanding=True))),
     "attempts",
 )
-_HOLDER = sa.select(attempts.c.node_id).where(attempts.c.attempt_id == sa.bindparam("attempt"))
 _DECLINES = sa.select(sa.func.count()).where(
     attempts.c.job_id == sa.bindparam("job"), attempts.c.state == AttemptState.DECLINED.value
-)
-_FAILED_ON = sa.select(attempts.c.node_id).where(
-    attempts.c.job_id == sa.bindparam("job"), attempts.c.outcome.in_([outcome.value for outcome in rules.BLAMED])
 )
 
 
@@ -65,7 +65,7 @@ def accept(tx: Tx, starts: Sequence[Start]) -> list[bool]:
     changes, should = Changes(), []
     for start in starts:
         row = rows.get(start)
-        change = None if row is None else rules.accepted(_standing(row))
+        change = None if row is None else rules.accepted(standing(row))
         if row is not None and change is not None:
             changes.attempt(start.attempt_id, state=change.attempt.value)
             changes.job(row.job_id, state=change.job.value, started_at=tx.now)
@@ -77,11 +77,11 @@ def accept(tx: Tx, starts: Sequence[Start]) -> list[bool]:
 def give_back(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | None:
     """The attempt never started; None if it is over already."""
     row = _find(tx, attempt_id, node_id)
-    change = None if row is None else rules.declined(_standing(row), _declines(tx, row.job_id))
+    change = None if row is None else rules.declined(standing(row), _declines(tx, row.job_id))
     if row is None or change is None:
         return None
     changes = Changes()
-    applied = _apply(tx, changes, row, change, None, reason)
+    applied = apply(tx, changes, row, change, None, reason)
     changes.write(tx)
     return applied
 
@@ -89,13 +89,13 @@ def give_back(tx: Tx, attempt_id: str, node_id: str, reason: str) -> Applied | N
 def lose(tx: Tx, attempt_id: str, node_id: str, reason: str, lines: Sequence[str] = ()) -> Applied | None:
     """The attempt, which printed these last lines, is lost; None if it is over already."""
     row = _find(tx, attempt_id, node_id)
-    change = None if row is None else rules.lost(_standing(row))
+    change = None if row is None else rules.lost(standing(row))
     if row is None or change is None:
         return None
     changes = Changes()
     if lines:
         changes.lines(attempt_id, lines)
-    applied = _apply(tx, changes, row, change, Outcome.LOST, reason)
+    applied = apply(tx, changes, row, change, Outcome.LOST, reason)
     changes.write(tx)
     return applied
 
@@ -123,24 +123,27 @@ def finish(tx: Tx, told: Sequence[Told]) -> list[Answer | None]:
 
 def _finish(tx: Tx, changes: Changes, row: _Row, told: Told) -> Answer:
     result, progress = checked(tx, told.result), told.progress
-    change = rules.ended(_standing(row), result.outcome)
+    change = rules.ended(standing(row), result.outcome)
     if change is None:
-        won = row.current_attempt == result.attempt_id and row.attempt_state == AttemptState.COMPLETED.value
-        return Answer(row.credited_ucr if won else 0)
+        return Answer(
+            row.price_ucr if row.attempt_state == AttemptState.COMPLETED.value else 0,
+            held=row.attempt_state == AttemptState.HELD.value,
+        )
     used = {"usage": as_json(converter.unstructure(result.usage)), "sandbox": confinement(result)}
     won = change.money is Money.SETTLE
+    if won and (row.quorum > 1 or row.known_answer is not None):
+        weighed = checks.weigh(tx, row, told.node_id, result)
+        if weighed is not None:
+            return compared.take(tx, changes, row, told, weighed, used)
     gave: dict[str, Any] = {
         "progress_fraction": 1.0 if won else progress.fraction,
         "progress_text": progress.text,
     }
     if won:
-        if row.price_ucr:
-            changes.post(ledger.settle(row.account_id, row.job_id, told.node_id, row.price_ucr))
-        changes.credit(told.node_id, row.price_ucr)
-        gave |= {"credited_ucr": row.price_ucr, "value": as_json(result.value), "result_ref": result.result_ref}
+        gave |= settle(changes, row, [told.start], result.value, result.result_ref)
     if progress.lines:
         changes.lines(result.attempt_id, progress.lines)
-    applied = _apply(tx, changes, row, change, result.outcome, result.detail, attempt=used, job=gave)
+    applied = apply(tx, changes, row, change, result.outcome, result.detail, attempt=used, job=gave)
     return Answer(row.price_ucr if won else 0, applied)
 
 
@@ -174,10 +177,11 @@ def _give_up(tx: Tx, row: _Row, change: Change | None, reason: str, error: str |
     if change is None:
         return None
     changes = Changes()
-    stop = _stop_current(tx, changes, row, reason) if change.stop_current else None
-    changes.job(row.job_id, error=error, rests_until=None, **_ended(tx, changes, row, change))
+    stop = stop_current(tx, changes, row, reason) if change.stop_current else None
+    changes.job(row.job_id, error=error, rests_until=None, **ended(tx, changes, row, change))
+    news = let_go(tx, changes, row, reason)
     changes.write(tx)
-    return Applied(job_id=row.job_id, job=change.job, stop=stop)
+    return Applied(job_id=row.job_id, job=change.job, stop=stop, news=news)
 
 
 def _find(tx: Tx, attempt_id: str, node_id: str) -> _Row | None:
@@ -193,77 +197,3 @@ def _find_all(tx: Tx, wanted: Sequence[Start]) -> dict[Start, _Row]:
 
 def _declines(tx: Tx, job_id: str) -> int:
     return int(tx.connection.execute(_DECLINES, {"job": job_id}).scalar_one())
-
-
-def _standing(row: _Row) -> Standing:
-    return Standing(
-        job=JobState(row.state),
-        attempt=AttemptState(row.attempt_state),
-        retries=row.retries,
-        max_attempts=row.max_attempts,
-    )
-
-
-def _apply(
-    tx: Tx,
-    changes: Changes,
-    row: _Row,
-    change: Change,
-    outcome: Outcome | None,
-    detail: str,
-    *,
-    attempt: Mapping[str, Any] | None = None,
-    job: Mapping[str, Any] | None = None,
-) -> Applied:
-    """Collect a change; ``attempt`` and ``job`` are further columns of the two rows."""
-    detail = one_line(detail)
-    stop = _stop_current(tx, changes, row, "another attempt settled the job") if change.stop_current else None
-    told = None if outcome is None else outcome.value
-    changes.attempt(
-        row.attempt_id,
-        **{"state": change.attempt.value, "outcome": told, "detail": detail, "ended_at": tx.now, **(attempt or {})},
-    )
-    if change.job in OPEN_JOBS:
-        columns = _queued(tx, change)
-    else:
-        columns = {"current_attempt": row.attempt_id, **_ended(tx, changes, row, change)}
-        if change.job is JobState.FAILED:
-            columns["error"] = f"{outcome}: {detail}" if detail else str(outcome)
-    changes.job(row.job_id, **columns, **(job or {}))
-    elsewhere = _failed_on(tx, row.job_id) - {row.node_id} if outcome in rules.BLAMED else frozenset()
-    return Applied(
-        job_id=row.job_id,
-        job=change.job,
-        pause_s=change.pause_s if change.job is JobState.QUEUED else None,
-        stop=stop,
-        outcome=outcome,
-        elsewhere=elsewhere,
-    )
-
-
-def _queued(tx: Tx, change: Change) -> dict[str, Any]:
-    return {
-        "state": change.job.value,
-        "retries": change.retries,
-        "rests_until": tx.now + change.pause_s,
-        "current_attempt": None,
-        "started_at": None,
-    }
-
-
-def _ended(tx: Tx, changes: Changes, row: _Row, change: Change) -> dict[str, Any]:
-    """Give the price back where it is to be, and return how the job's row ends."""
-    if change.money is Money.RELEASE and row.price_ucr:
-        changes.post(ledger.release(row.account_id, row.job_id, row.price_ucr))
-    return {"state": change.job.value, "retries": change.retries, "finished_at": tx.now}
-
-
-def _stop_current(tx: Tx, changes: Changes, row: _Row, reason: str) -> Stop:
-    holder = tx.connection.execute(_HOLDER, {"attempt": row.current_attempt}).scalar_one()
-    ended = {"state": AttemptState.CANCELLED.value, "outcome": Outcome.CANCELLED.value, "ended_at": tx.now}
-    changes.attempt(row.current_attempt, detail=reason, **ended)
-    return Stop(row.current_attempt, holder, reason)
-
-
-def _failed_on(tx: Tx, job_id: str) -> frozenset[str]:
-    return frozenset(tx.connection.scalars(_FAILED_ON, {"job": job_id}))

@@ -18,7 +18,9 @@ from edgeagent.gateway.store.tables import job_types, node_states, nodes
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import NodeState
 
-_HEALTH = sa.select(nodes.c.node_id, nodes.c.state, nodes.c.failures, nodes.c.token_epoch, nodes.c.drained)
+_HEALTH = sa.select(
+    nodes.c.node_id, nodes.c.state, nodes.c.failures, nodes.c.token_epoch, nodes.c.drained, nodes.c.operator
+)
 _EPOCH = sa.select(nodes.c.token_epoch).where(nodes.c.node_id == sa.bindparam("node"))
 _OF_KEY = sa.select(nodes.c.node_id, nodes.c.state, nodes.c.token_epoch).where(
     nodes.c.public_key == sa.bindparam("key")
@@ -38,6 +40,7 @@ class Health:
     failures: tuple[str, ...]
     token_epoch: int
     drained: bool
+    operator: str = ""
 
 
 @attrs.frozen
@@ -89,6 +92,7 @@ def register(tx: Tx, applicant: Applicant, state: NodeState = NodeState.REGISTER
             token_epoch=0,
             drained=False,
             listed=True,
+            operator="",
             healthy_s=0.0,
             known_s=0.0,
             created_at=tx.now,
@@ -256,7 +260,7 @@ def known_job_types(tx: Tx) -> list[str]:
 
 def _health(row: Any) -> Health:
     failures = tuple(orjson.loads(row.failures))
-    return Health(row.node_id, NodeState(row.state), failures, row.token_epoch, row.drained)
+    return Health(row.node_id, NodeState(row.state), failures, row.token_epoch, row.drained, row.operator)
 
 
 def _columns(applicant: Applicant) -> dict[str, str]:

@@ -31,6 +31,7 @@ class Kind(enum.StrEnum):
     VOID_TOKENS = "void tokens"
     DRAIN = "drain"
     RESUME = "resume"
+    OPERATOR = "operator"  # the reason is the label of who answers for the node; empty for the node itself
     NEW_KEYS = "new keys"  # of the gateway; its tokens go on
     DROP_KEYS = "drop keys"  # of the gateway; no earlier token is good
 
@@ -62,6 +63,7 @@ class Member:
     cause: str
     since: float
     drained: bool
+    operator: str
     capabilities: tuple[str, ...]
     jobs_completed: int
     balance_ucr: int
@@ -142,6 +144,7 @@ def _member(row: sa.Row[Any], balances: dict[str, int]) -> Member:
         cause=row.cause,
         since=row.since,
         drained=row.drained,
+        operator=row.operator,
         capabilities=tuple(orjson.loads(row.capabilities)),
         jobs_completed=row.jobs_completed,
         balance_ucr=balances.get(ledger.node_account(row.node_id), 0),
@@ -164,7 +167,9 @@ def _change(tx: Tx, kind: Kind, node_id: str, reason: str) -> bool:
         members.set_state(tx, node_id, state, f"{cause}: {reason}" if reason else cause)
     if kind in {Kind.DRAIN, Kind.RESUME} and row.drained is (kind is Kind.DRAIN):
         return False
-    columns: dict[str, Any] = {}
+    if kind is Kind.OPERATOR and row.operator == reason:
+        return False
+    columns: dict[str, Any] = {"operator": reason} if kind is Kind.OPERATOR else {}
     if kind in {Kind.DRAIN, Kind.RESUME}:
         columns["drained"] = kind is Kind.DRAIN
     if kind in _VOIDING:

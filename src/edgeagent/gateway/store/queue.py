@@ -80,6 +80,7 @@ _CLAIM = Among(
         jobs.c.inputs,
         jobs.c.limits,
         jobs.c.price_ucr,
+        jobs.c.need,
         jobs.c.retries,
         jobs.c.created_at,
     )
@@ -151,11 +152,11 @@ def start(tx: Tx, flights: Iterable[Flight]) -> dict[str, Started]:
     """Store that these attempts are being dispatched; return the jobs that were still waiting, by attempt.
 
     Args:
-        flights: at most one for each job.
+        flights: at most one for each job; one whose job needs something else by now is not started.
     """
     wanted = list(flights)
     rows = {row.job_id: row for row in _CLAIM.rows(tx, [flight.job_id for flight in wanted])}
-    started = [flight for flight in wanted if flight.job_id in rows]
+    started = [one for one in wanted if one.job_id in rows and rows[one.job_id].need == str(one.need)]
     if started:
         taken = [{"id": flight.job_id, "current_attempt": flight.attempt_id, **_TAKEN} for flight in started]
         _TAKE.run(tx, taken)
@@ -212,7 +213,7 @@ def _started(row: Any, now: float) -> Started:
         inputs={name: Reference(**one) for name, one in orjson.loads(row.inputs).items()},
         limits=Limits(**orjson.loads(row.limits)),
         price_ucr=row.price_ucr,
-        waited_s=None if row.retries else max(0.0, now - row.created_at),
+        waited_s=None if row.retries or Need.parse(row.need).apart else max(0.0, now - row.created_at),
     )
 
 

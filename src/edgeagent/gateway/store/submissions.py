@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -17,11 +17,12 @@ from edgeagent.gateway.backlog import Waiting
 from edgeagent.gateway.jobs import MAX_ATTEMPTS, USUAL_PRIORITY, JobState
 from edgeagent.gateway.needs import Need, memory_needed
 from edgeagent.gateway.references import digest_of, kind_of
-from edgeagent.gateway.store import files, nodes, prices
+from edgeagent.gateway.store import files, nodes, policies, prices
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.prepared import Among, Many
 from edgeagent.gateway.store.tables import idempotency_keys, job_types, jobs
 from edgeagent.gateway.store.writer import Tx
+from edgeagent.gateway.trust import QUORUM, Policy
 from edgeagent.wire.codec import converter
 from edgeagent.wire.messages import Limits, Reference
 
@@ -144,9 +145,10 @@ def submit(tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key
     _check_types(tx, batch)
     refs = _files(tx, account_id, batch)
     changed_ucr = prices.current(tx)
-    rows = [_row(new, ledger.price_ucr(new.job_type, changed_ucr), tx.now, steady_now) for new in batch]
-    held = [(row["job_id"], row["price_ucr"]) for row in rows if row["price_ucr"]]
-    books.post_all(tx, [ledger.hold(account_id, job_id, price_ucr) for job_id, price_ucr in held])
+    checked = policies.current(tx)
+    rows = [_row(new, ledger.price_ucr(new.job_type, changed_ucr), checked, tx.now, steady_now) for new in batch]
+    held = [(row["job_id"], row["price_ucr"] * row["quorum"]) for row in rows if row["price_ucr"]]
+    books.post_all(tx, [ledger.hold(account_id, job_id, held_ucr) for job_id, held_ucr in held])
     _ADD_JOBS.run(tx, rows)
     files.refer(tx, refs)
     job_ids = tuple(new.job_id for new in batch)
@@ -227,7 +229,7 @@ def _files(tx: Tx, account_id: str, batch: Sequence[New]) -> list[tuple[str, str
     return refs
 
 
-def _row(new: New, price_ucr: int, now: float, steady_now: float) -> dict[str, Any]:
+def _row(new: New, price_ucr: int, checked: Mapping[str, Policy], now: float, steady_now: float) -> dict[str, Any]:
     return {
         "job_id": new.job_id,
         "account_id": new.account_id,
@@ -245,6 +247,7 @@ def _row(new: New, price_ucr: int, now: float, steady_now: float) -> dict[str, A
         "deadline_at": None if new.deadline_s is None else steady_now + new.deadline_s,
         "price_ucr": price_ucr,
         "credited_ucr": 0,
+        "quorum": QUORUM if new.job_type in checked else 1,
         "progress_text": "",
         "created_at": now,
     }

@@ -67,6 +67,7 @@ nodes = Table(
     Column("token_epoch", Integer, nullable=False),  # tokens of an earlier one are void
     Column("drained", sa.Boolean, nullable=False),  # by the owner: no new work
     Column("listed", sa.Boolean, nullable=False),  # by its operator: on the leaderboard
+    Column("operator", String(40), nullable=False),  # the owner's label, see gateway.trust; empty: the node itself
     Column("capabilities", Text, nullable=False),  # JSON list
     Column("metadata", Text, nullable=False),  # JSON object
     Column("state", String(16), nullable=False),
@@ -156,8 +157,10 @@ jobs = Table(
     Column("deadline_s", Double),
     Column("deadline_at", Double),  # on the gateway's clock as it was at its start, counted on steadily
     Column("current_attempt", String(36)),  # the open attempt, or the one that settled the job
-    Column("price_ucr", _Big, nullable=False),
-    Column("credited_ucr", _Big, nullable=False),
+    Column("price_ucr", _Big, nullable=False),  # of each result that is paid
+    Column("credited_ucr", _Big, nullable=False),  # to all nodes together
+    Column("quorum", Integer, nullable=False),  # most results that are paid: so often is the price set aside
+    Column("known_answer", _Big),  # trust_tables.known_answers.seq
     Column("error", Text),
     Column("value", Text),  # JSON
     Column("result_ref", Text),

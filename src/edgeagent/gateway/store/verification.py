@@ -15,7 +15,7 @@ import attrs
 import sqlalchemy as sa
 
 from edgeagent.gateway import ledger
-from edgeagent.gateway.jobs import JobState
+from edgeagent.gateway.jobs import AttemptState, JobState
 from edgeagent.gateway.ledger import Entry, Kind
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store import payout_audit
@@ -25,9 +25,21 @@ from edgeagent.gateway.store.writer import Tx
 from edgeagent.gateway.store.wrong import Wrong
 
 _JOB = (
-    sa.select(jobs.c.job_id, jobs.c.account_id, jobs.c.state, jobs.c.price_ucr, attempts.c.node_id)
+    sa.select(
+        jobs.c.job_id,
+        jobs.c.account_id,
+        jobs.c.state,
+        jobs.c.price_ucr,
+        jobs.c.quorum,
+        jobs.c.credited_ucr,
+        attempts.c.node_id,
+    )
     .join_from(jobs, attempts, jobs.c.current_attempt == attempts.c.attempt_id, isouter=True)
     .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)))
+)
+#: Who is paid for a job of which more results than one were compared.
+_PAID = sa.select(attempts.c.job_id, attempts.c.node_id).where(
+    attempts.c.job_id.in_(sa.bindparam("ids", expanding=True)), attempts.c.state == AttemptState.COMPLETED.value
 )
 #: Entries whose jobs are looked up together.
 _PORTION = 500
@@ -77,12 +89,17 @@ class _Walk:
     def _portion(self, tx: Tx, portion: list[Recorded]) -> Iterator[Wrong]:
         ids = [one.reference for one in portion if one.kind in ledger.OF_JOBS]
         found = {row.job_id: row for row in tx.connection.execute(_JOB, {"ids": ids})} if ids else {}
+        paid: dict[str, list[str]] = {job_id: [row.node_id] for job_id, row in found.items()}
+        several = [job_id for job_id, row in found.items() if row.credited_ucr > row.price_ucr]
+        paid |= {job_id: [] for job_id in several}
+        for row in tx.connection.execute(_PAID, {"ids": several}) if several else ():
+            paid[row.job_id].append(row.node_id)
         for one in portion:
             self.entries += 1
-            if why := self._entry(one, found.get(one.reference)):
+            if why := self._entry(one, found.get(one.reference), paid.get(one.reference, [])):
                 yield Wrong(why, one.seq)
 
-    def _entry(self, recorded: Recorded, job: Any) -> str | None:
+    def _entry(self, recorded: Recorded, job: Any, paid: list[str]) -> str | None:
         """Return the first thing that is wrong with the next entry, and go on from what it says."""
         for posting in recorded.postings:
             self.balances[posting.account] += posting.amount_ucr
@@ -101,20 +118,22 @@ class _Walk:
         for posting in entry.postings:
             if posting.account != ledger.ISSUER and self.balances[posting.account] < 0:
                 return f"it takes {posting.account} below zero"
-        return _against_job(entry, job) if entry.kind in ledger.OF_JOBS else _against_kind(entry)
+        return _against_job(entry, job, paid) if entry.kind in ledger.OF_JOBS else _against_kind(entry)
 
 
-def _against_job(entry: Entry, job: Any) -> str | None:
+def _against_job(entry: Entry, job: Any, paid: list[str]) -> str | None:
+    """Compare an entry with what its job says; ``paid`` are the nodes that its result was paid to."""
     if job is None:
         return f"there is no job {entry.reference}"
-    expected = {
-        Kind.HOLD: [ledger.hold(job.account_id, job.job_id, job.price_ucr)],
-        Kind.RELEASE: [ledger.release(job.account_id, job.job_id, job.price_ucr)],
-        Kind.SETTLE: [ledger.settle(job.account_id, job.job_id, job.node_id, job.price_ucr)],
-        Kind.REFUND: [
-            ledger.refund(job.account_id, job.job_id, job.price_ucr, node_id) for node_id in (None, job.node_id)
-        ],
-    }[entry.kind]
+    held_ucr, cost_ucr = job.price_ucr * job.quorum, job.price_ucr * len(paid)
+    if entry.kind is Kind.HOLD:
+        expected = [ledger.hold(job.account_id, job.job_id, held_ucr)]
+    elif entry.kind is Kind.RELEASE:
+        expected = [ledger.release(job.account_id, job.job_id, held_ucr)]
+    elif entry.kind is Kind.SETTLE:
+        expected = [ledger.settle(job.account_id, job.job_id, paid, job.price_ucr, held_ucr)]
+    else:
+        expected = [ledger.refund(job.account_id, job.job_id, cost_ucr, payers) for payers in ((), paid)]
     if not any(set(one.postings) == set(entry.postings) for one in expected):
         return f"it does not post what job {entry.reference} costs to whom it concerns"
     return None
@@ -156,7 +175,9 @@ def _jobs(tx: Tx) -> Iterator[Wrong]:
     completed = jobs.c.state == JobState.COMPLETED.value
     given_up = jobs.c.state.in_([JobState.FAILED.value, JobState.CANCELLED.value])
     expected = {Kind.HOLD: costs, Kind.SETTLE: costs & completed, Kind.RELEASE: costs & given_up}
-    credited = sa.case((completed, jobs.c.price_ucr), else_=0)
+    # Once or, where results were compared, so often as two agreed; which of these the entry shows.
+    several = sa.and_(jobs.c.quorum > 1, completed, jobs.c.credited_ucr == jobs.c.price_ucr * jobs.c.quorum)
+    credited = sa.case((several, jobs.c.credited_ucr), (completed, jobs.c.price_ucr), else_=0)
     wrong = sa.or_(
         jobs.c.credited_ucr != credited, *(seq_of[kind].c.seq.is_not(None) != want for kind, want in expected.items())
     )
@@ -174,8 +195,7 @@ def _nodes(tx: Tx, earned: Counter[str]) -> Iterator[Wrong]:
     """What the leaderboard shows is what the books and the jobs say."""
     done = (
         sa.select(attempts.c.node_id, sa.func.count().label("completed"))
-        .join_from(jobs, attempts, jobs.c.current_attempt == attempts.c.attempt_id)
-        .where(jobs.c.state == JobState.COMPLETED.value)
+        .where(attempts.c.state == AttemptState.COMPLETED.value)
         .group_by(attempts.c.node_id)
     )
     completed = {row.node_id: row.completed for row in tx.connection.execute(done)}

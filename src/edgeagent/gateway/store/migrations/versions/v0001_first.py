@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from edgeagent.gateway.store.migrations import first_payouts
+from edgeagent.gateway.store.migrations import first_payouts, first_trust
 
 revision = "0001"
 down_revision = None
@@ -117,6 +117,7 @@ def upgrade() -> None:
         sa.Column("token_epoch", sa.Integer(), nullable=False),
         sa.Column("drained", sa.Boolean(), nullable=False),
         sa.Column("listed", sa.Boolean(), nullable=False),
+        sa.Column("operator", sa.String(length=40), nullable=False),
         sa.Column("capabilities", sa.Text(), nullable=False),
         sa.Column("metadata", sa.Text(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
@@ -176,6 +177,8 @@ def upgrade() -> None:
         sa.Column("current_attempt", sa.String(length=36), nullable=True),
         sa.Column("price_ucr", sa.BigInteger(), nullable=False),
         sa.Column("credited_ucr", sa.BigInteger(), nullable=False),
+        sa.Column("quorum", sa.Integer(), nullable=False),
+        sa.Column("known_answer", sa.BigInteger(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("value", sa.Text(), nullable=True),
         sa.Column("result_ref", sa.Text(), nullable=True),
@@ -335,10 +338,12 @@ def upgrade() -> None:
     for column in ("account_id", "attempt_id", "expires_at"):
         op.create_index(op.f(f"ix_uploads_{column}"), "uploads", [column], unique=False)
     first_payouts.upgrade()
+    first_trust.upgrade()
 
 
 def downgrade() -> None:
     """Drop every table."""
+    first_trust.downgrade()
     first_payouts.downgrade()
     op.drop_table("uploads")
     op.drop_table("job_files")
