@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from edgeagent.gateway.store import (
     accounts,
     checks,
     jobs,
+    known,
     nodes,
     orders,
     policies,
@@ -28,6 +30,7 @@ from edgeagent.gateway.store import (
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.engine import Database, migrate, open_engine
 from edgeagent.gateway.store.flights import Answer, Flight, Start, Told
+from edgeagent.gateway.store.known import NoAnswerError
 from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.trust import MAX_RESULTS, Policy, Reputation
 from edgeagent.wire.messages import JobResult, Outcome
@@ -244,6 +247,7 @@ def test_a_job_that_ends_otherwise_pays_for_no_held_result(network: Network, how
         assert attempt_id is not None
         applied = network.tell(job_id, attempt_id, 1, None, Outcome.EXITED).applied
     assert network.states(job_id)[0] == AttemptState.CANCELLED
+    assert applied is not None
     assert [(one.node_id, one.credited_ucr) for one in applied.news] == [(network.nodes[0], 0)]
     assert (network.left(), network.paid(0)) == (10 * PRICE, 0)
 
@@ -279,6 +283,80 @@ def test_a_rule_says_what_may_differ(network: Network) -> None:
     network.run(job_id, 0, {"n": 5, "seconds": 1})
     network.run(job_id, 1, {"n": 5, "seconds": 2})
     assert network.job(job_id).value == '{"n":5,"seconds":1}'
+
+
+@pytest.fixture
+def vouched(network: Network) -> Network:
+    """A network with one known answer, 5, of which somebody asks again for every job that is submitted."""
+    network.do(policies.change, "render", Policy(sure_after=1_000_000, known=1.0), "owner")
+    job_id = network.submit()
+    network.run(job_id, 0, 5)
+    network.run(job_id, 1, 5)
+    assert network.do(known.add, job_id)
+    assert not network.do(known.add, job_id)
+    return network
+
+
+def slip_in(network: Network) -> str:
+    """Have the gateway ask for a known answer, and return the job that does."""
+    (waiting,) = network.do(known.slip_in, ("render",), NOW)
+    asked: str = waiting.job_id
+    return asked
+
+
+def test_a_right_answer_is_paid_like_any_other(vouched: Network) -> None:
+    """At the account's cost, once, without another node."""
+    before = vouched.left()
+    _, answer = vouched.run(slip_in(vouched), 2, 5)
+    assert (answer.credited_ucr, answer.held) == (PRICE, False)
+    assert (vouched.paid(2), vouched.left()) == (PRICE, before - PRICE)
+    assert vouched.names(2)["render"] == Reputation(agreed=1, streak=1)
+
+
+def test_a_wrong_answer_is_not_paid_and_costs_the_name(vouched: Network) -> None:
+    """The job has done its work, and its price goes back."""
+    before = vouched.left()
+    job_id = slip_in(vouched)
+    _, answer = vouched.run(job_id, 0, 6)
+    assert answer.credited_ucr == 0
+    assert (vouched.job(job_id).state, vouched.states(job_id)) == (JobState.FAILED, [AttemptState.DISPUTED])
+    assert (vouched.paid(0), vouched.left()) == (PRICE, before)
+    assert vouched.names(0)["render"] == Reputation(agreed=1, disputed=1, streak=0)
+    (one,) = vouched.do(known.every)
+    assert (one.used, one.account, one.asked) == (True, "studio", {"FAILED": 1})
+
+
+def test_a_known_answer_looks_like_any_job(vouched: Network) -> None:
+    """What a node is told of it differs from another job's only by its ids."""
+    other, asked = vouched.submit(), slip_in(vouched)
+    for name in ("job_type", "payload", "payload_ref", "inputs", "limits", "price_ucr", "priority", "need"):
+        assert getattr(vouched.job(other), name) == getattr(vouched.job(asked), name)
+    assert len(asked) == len(str(uuid.UUID(asked)))
+
+
+def test_nothing_is_asked_where_nobody_pays(vouched: Network) -> None:
+    """The submitter's own job is taken all the same."""
+    for _ in range(4):
+        vouched.submit()
+    assert vouched.left() == 0
+    assert vouched.do(known.slip_in, ("render",), NOW) == ()
+
+
+def test_a_known_answer_is_due_with_each_job_of_its_type(vouched: Network) -> None:
+    """As often as the policy says, and none once it is removed."""
+    new = New(job_id="due", account_id=vouched.account, job_type="render")
+    assert vouched.do(submissions.submit, vouched.account, [new], NOW).known_due == ("render",)
+    (one,) = vouched.do(known.every)
+    assert vouched.do(known.remove, one.job_id)
+    assert not vouched.do(known.remove, one.job_id)
+    assert vouched.do(known.slip_in, ("render",), NOW) == ()
+
+
+def test_only_a_completed_job_has_an_answer(vouched: Network) -> None:
+    """And not one that asked for a known answer itself."""
+    for job_id in (vouched.submit(), slip_in(vouched), "nothing"):
+        with pytest.raises(NoAnswerError):
+            vouched.do(known.add, job_id)
 
 
 def test_policies_are_kept_as_they_were_set(network: Network) -> None:

@@ -143,6 +143,71 @@ def history(place: GatewaySettings, as_json: bool) -> None:
         click.echo(f"{since}  {name}: {'off' if policy is None else _in_words(policy)}")
 
 
+@trust.group()
+def known() -> None:
+    """Known answers: jobs whose result you vouch for, submitted again among others (set TYPE --known SHARE).
+
+    Each asks again for the account that had submitted it, and costs what any job costs; keep an
+    account for them, and look at the result before you add it.
+    """
+
+
+@known.command()
+@at_gateway
+@click.argument("job_id", metavar="JOB")
+@as_json
+def add(place: GatewaySettings, job_id: str, as_json: bool) -> None:
+    """Use the result of the COMPLETED job JOB as a known answer."""
+    from edgeagent.gateway import trusting
+
+    new = trusting.know(place, job_id)
+    if as_json:
+        print_json("known-answer/1", {"job_id": job_id, "used": True, "changed": new})
+    else:
+        click.echo("Added." if new else "Nothing to change; it was used already.")
+
+
+@known.command()
+@at_gateway
+@click.argument("job_id", metavar="JOB")
+@as_json
+def remove(place: GatewaySettings, job_id: str, as_json: bool) -> None:
+    """Ask for the result of JOB no more."""
+    from edgeagent.gateway import trusting
+
+    was_used = trusting.forget(place, job_id)
+    if as_json:
+        print_json("known-answer/1", {"job_id": job_id, "used": False, "changed": was_used})
+    else:
+        click.echo("Removed." if was_used else "Nothing to change; it was not used.")
+
+
+@known.command(name="list")
+@at_gateway
+@as_json
+def list_(place: GatewaySettings, as_json: bool) -> None:
+    """Show the known answers, and what became of the jobs that asked for them: FAILED are wrong or did not end."""
+    from edgeagent.gateway import trusting
+
+    found = trusting.known_answers(place)
+    if as_json:
+        rows = [
+            {
+                "job_id": one.job_id,
+                "job_type": one.job_type,
+                "account": one.account,
+                "used": one.used,
+                "asked": one.asked,
+            }
+            for one in found
+        ]
+        print_json("known-answers/1", {"known": rows})
+        return
+    for one in found:
+        asked = ", ".join(f"{count} {state}" for state, count in one.asked.items()) or "not asked yet"
+        click.echo(f"{one.job_id}  {one.job_type}  {one.account}  {asked}{'' if one.used else '  (removed)'}")
+
+
 def _said(job_type: str, policy: Policy | None, changed: bool, as_json: bool) -> None:
     if as_json:
         document = None if policy is None else _policy(policy)

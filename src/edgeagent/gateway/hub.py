@@ -26,7 +26,7 @@ from edgeagent.gateway.limits import Limiter, Rate
 from edgeagent.gateway.members import Members
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
-from edgeagent.gateway.store import Store, Tx, audit, jobs, nodes, prices, queue, submissions, views
+from edgeagent.gateway.store import Store, Tx, audit, jobs, known, nodes, prices, queue, submissions, views
 from edgeagent.gateway.store.flights import Applied, Flight, Progress, Start, Told
 from edgeagent.gateway.store.queue import Started
 from edgeagent.gateway.store.submissions import Key, New, Submitted
@@ -293,6 +293,9 @@ def _submit(
     submitted = submissions.submit(tx, account_id, batch, steady_now, key)
     if submitted.replayed:
         return views.show_all(tx, account_id, submitted.job_ids), submitted
+    if submitted.known_due:
+        asked = known.slip_in(tx, submitted.known_due, steady_now)
+        submitted = attrs.evolve(submitted, waiting=submitted.waiting + asked)
     set_ucr = prices.current(tx)
     return [views.fresh(new, ledger.price_ucr(new.job_type, set_ucr), tx.now) for new in batch], submitted
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import attrs
 
-from edgeagent.errors import UsageError
+from edgeagent.errors import EdgeAgentError, UsageError
 from edgeagent.gateway import comparisons
 from edgeagent.gateway.comparisons import NoComparisonError
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.data import owner, reading, transaction
-from edgeagent.gateway.store import checks, policies
+from edgeagent.gateway.store import audit, checks, known, policies
 from edgeagent.gateway.store.checks import Name
+from edgeagent.gateway.store.known import Known, NoAnswerError
 from edgeagent.gateway.store.policies import Set
 from edgeagent.gateway.trust import Policy
 
@@ -45,6 +46,37 @@ def look(place: GatewaySettings) -> Look:
     """Return how things are.  Raises as ``data.reading``."""
     with reading(place) as tx:
         return Look(policies.current(tx), tuple(checks.names(tx)))
+
+
+def know(place: GatewaySettings, job_id: str) -> bool:
+    """Use a completed job's result as a known answer; return whether that is new.
+
+    Raises:
+        EdgeAgentError: there is no such job, or it has no result to keep.
+    """
+    with transaction(place) as tx:
+        try:
+            new = known.add(tx, job_id)
+        except NoAnswerError as error:
+            raise EdgeAgentError(str(error)) from None
+        if new:
+            audit.record(tx, owner(), "trust.know", job_id)
+        return new
+
+
+def forget(place: GatewaySettings, job_id: str) -> bool:
+    """Ask for a known answer no more; return whether it was used until now.  Raises as ``data.transaction``."""
+    with transaction(place) as tx:
+        was_used = known.remove(tx, job_id)
+        if was_used:
+            audit.record(tx, owner(), "trust.forget", job_id)
+        return was_used
+
+
+def known_answers(place: GatewaySettings) -> list[Known]:
+    """Return all known answers, oldest first.  Raises as ``data.reading``."""
+    with reading(place) as tx:
+        return known.every(tx)
 
 
 def history(place: GatewaySettings) -> list[Set]:

@@ -111,10 +111,14 @@ class Key:
 
 @attrs.frozen
 class Submitted:
-    """What a submission led to: its jobs, and those of them that are new in the queue."""
+    """What a submission led to: its jobs, and those of them that are new in the queue.
+
+    ``known_due`` are job types of which a known-answer job is due now (``store.known``).
+    """
 
     job_ids: tuple[str, ...]
     waiting: tuple[Waiting, ...] = ()
+    known_due: tuple[str, ...] = ()
 
     @property
     def replayed(self) -> bool:
@@ -122,12 +126,21 @@ class Submitted:
         return not self.waiting
 
 
-def submit(tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key: Key | None = None) -> Submitted:
+def submit(
+    tx: Tx,
+    account_id: str,
+    batch: Sequence[New],
+    steady_now: float,
+    key: Key | None = None,
+    *,
+    known_answer: int | None = None,
+) -> Submitted:
     """Store an account's jobs and set their price aside: all of them, or none.
 
     Args:
         steady_now: what deadlines are counted from (``hub.Hub.steady``).
         key: makes the same submission again harmless.
+        known_answer: the jobs ask for this one, whose result decides without another node's.
 
     Raises:
         KeyReusedError: see there.
@@ -146,22 +159,24 @@ def submit(tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key
     refs = _files(tx, account_id, batch)
     changed_ucr = prices.current(tx)
     checked = policies.current(tx)
-    rows = [_row(new, ledger.price_ucr(new.job_type, changed_ucr), checked, tx.now, steady_now) for new in batch]
+    rows = [_row(new, ledger.price_ucr(new.job_type, changed_ucr), tx.now, steady_now) for new in batch]
+    for made in rows:
+        made["quorum"] = QUORUM if made["job_type"] in checked and known_answer is None else 1
+        made["known_answer"] = known_answer
     held = [(row["job_id"], row["price_ucr"] * row["quorum"]) for row in rows if row["price_ucr"]]
     books.post_all(tx, [ledger.hold(account_id, job_id, held_ucr) for job_id, held_ucr in held])
     _ADD_JOBS.run(tx, rows)
     files.refer(tx, refs)
     job_ids = tuple(new.job_id for new in batch)
     if key is not None:
-        made = {"request_sha256": key.request_sha256, "job_ids": _json(job_ids), "created_at": tx.now}
+        entry = {"request_sha256": key.request_sha256, "job_ids": _json(job_ids), "created_at": tx.now}
         try:
-            tx.connection.execute(_ADD_KEY, {"account_id": account_id, "key": key.name, **made})
+            tx.connection.execute(_ADD_KEY, {"account_id": account_id, "key": key.name, **entry})
         except IntegrityError:
             raise KeyRacedError(key.name) from None
     seqs = {row.job_id: row.seq for row in _SEQS.rows(tx, job_ids)}
-    return Submitted(
-        job_ids, tuple(Waiting(new.job_id, account_id, new.need, new.priority, seqs[new.job_id]) for new in batch)
-    )
+    waiting = tuple(Waiting(new.job_id, account_id, new.need, new.priority, seqs[new.job_id]) for new in batch)
+    return Submitted(job_ids, waiting, () if known_answer is not None else _known_due(batch, checked))
 
 
 def requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None = None) -> Submitted:
@@ -185,8 +200,17 @@ def requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None = Non
         return Submitted((row.requeued_as,))
     if JobState(row.state) not in {JobState.FAILED, JobState.CANCELLED}:
         raise NotDeadError(f"only a job that FAILED or was CANCELLED can be queued again; it is {row.state}")
+    new = again(row)
+    submitted = submit(tx, row.account_id, [new], steady_now)
+    tx.connection.execute(_REQUEUED, {"id": job_id, "requeued_as": new.job_id})
+    tx.connection.execute(_REQUEUED, {"id": new.job_id, "requeue_of": job_id})
+    return submitted
+
+
+def again(row: Any) -> New:
+    """Return a job's row as a new job that asks for the same."""
     need = Need.parse(row.need)
-    new = New(
+    return New(
         job_id=chance.new_id(),
         account_id=row.account_id,
         job_type=row.job_type,
@@ -200,10 +224,6 @@ def requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None = Non
         tier=need.tier,
         memory_bytes=need.memory_bytes,
     )
-    submitted = submit(tx, row.account_id, [new], steady_now)
-    tx.connection.execute(_REQUEUED, {"id": job_id, "requeued_as": new.job_id})
-    tx.connection.execute(_REQUEUED, {"id": new.job_id, "requeue_of": job_id})
-    return submitted
 
 
 def forget_keys(tx: Tx) -> None:
@@ -229,7 +249,7 @@ def _files(tx: Tx, account_id: str, batch: Sequence[New]) -> list[tuple[str, str
     return refs
 
 
-def _row(new: New, price_ucr: int, checked: Mapping[str, Policy], now: float, steady_now: float) -> dict[str, Any]:
+def _row(new: New, price_ucr: int, now: float, steady_now: float) -> dict[str, Any]:
     return {
         "job_id": new.job_id,
         "account_id": new.account_id,
@@ -247,10 +267,14 @@ def _row(new: New, price_ucr: int, checked: Mapping[str, Policy], now: float, st
         "deadline_at": None if new.deadline_s is None else steady_now + new.deadline_s,
         "price_ucr": price_ucr,
         "credited_ucr": 0,
-        "quorum": QUORUM if new.job_type in checked else 1,
         "progress_text": "",
         "created_at": now,
     }
+
+
+def _known_due(batch: Sequence[New], checked: Mapping[str, Policy]) -> tuple[str, ...]:
+    asked = [new.job_type for new in batch if new.job_type in checked and checked[new.job_type].known]
+    return tuple(job_type for job_type in asked if chance.rng().random() < checked[job_type].known)
 
 
 def _json(value: Any) -> str:
