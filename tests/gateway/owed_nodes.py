@@ -13,7 +13,7 @@ from edgeagent.gateway import ledger, payroll
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.payouts import State
 from edgeagent.gateway.payroll import Ask, Order, Report
-from edgeagent.gateway.rails import Rail
+from edgeagent.gateway.rails import Batch, Outcome, Rail
 from edgeagent.gateway.store import Tx, nodes, payout_addresses, standings, verification
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store import payouts as stored
@@ -22,6 +22,26 @@ from edgeagent.gateway.store.verification import Wrong
 from edgeagent.wire.receipts import month_bounds
 
 CREDIT = 1_000_000
+
+
+@attrs.define
+class Teller:
+    """A rail that pays at once, remembers whom, and may be told to break or to turn a payment down."""
+
+    paid: dict[str, int] = attrs.Factory(dict)
+    refuses: str = ""
+    breaks_after: int | None = None
+
+    def instruct(self, batch: Batch) -> Iterator[Outcome]:
+        """Pay what was not paid before: ``payment_id`` is what a money service would know it by."""
+        for number, one in enumerate(batch.payments):
+            if number == self.breaks_after:
+                raise ConnectionResetError("the bank hung up")
+            if one.name == self.refuses:
+                yield Outcome(payment_id=one.payment_id, state=State.FAILED, why="unknown account")
+                continue
+            assert self.paid.setdefault(one.payment_id, one.amount_ucr) == one.amount_ucr
+            yield Outcome(payment_id=one.payment_id, state=State.PAID, reference=f"transfer {one.payment_id}")
 
 
 @attrs.define
@@ -46,7 +66,7 @@ class Network:
     def add(self, name: str, address: str | None = "bank") -> str:
         """Register a node; return its id."""
         with self.transaction() as tx:
-            node_id = nodes.register(tx, nodes.Applicant(name, f"key {name}", ("echo",), {}))
+            node_id = nodes.register(tx, nodes.Applicant(name, f"key {name}", ("echo", "render"), {}))
             if address is not None:
                 payout_addresses.change(tx, node_id, address)
             return node_id

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import attrs
 import pytest
-from owed_nodes import CREDIT, Network, make_network
+from owed_nodes import CREDIT, Network, Teller, make_network
 
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.payouts import MonthNotOverError, State
@@ -17,26 +16,6 @@ from edgeagent.gateway.store import payouts as stored
 from edgeagent.gateway.store.engine import Database
 from edgeagent.gateway.store.payouts import NotSoError
 from edgeagent.gateway.store.writer import MAX_TOGETHER
-
-
-@attrs.define
-class Teller:
-    """A rail that pays at once, remembers whom, and may be told to break or to turn a payment down."""
-
-    paid: dict[str, int] = attrs.Factory(dict)
-    refuses: str = ""
-    breaks_after: int | None = None
-
-    def instruct(self, batch: Batch) -> Iterator[Outcome]:
-        """Pay what was not paid before: ``payment_id`` is what a money service would know it by."""
-        for number, one in enumerate(batch.payments):
-            if number == self.breaks_after:
-                raise ConnectionResetError("the bank hung up")
-            if one.name == self.refuses:
-                yield Outcome(payment_id=one.payment_id, state=State.FAILED, why="unknown account")
-                continue
-            assert self.paid.setdefault(one.payment_id, one.amount_ucr) == one.amount_ucr
-            yield Outcome(payment_id=one.payment_id, state=State.PAID, reference=f"transfer {one.payment_id}")
 
 
 @pytest.fixture
