@@ -77,32 +77,33 @@ class Stage:
             BenchmarkError: it does not come up; has the end of its log.
         """
         with tempfile.TemporaryDirectory(prefix="edgeagent-bench-", dir=self.data.parent) as folder:
-            data, log = Path(folder) / "data", Path(folder) / "log"
+            data = Path(folder) / "data"
             shutil.copytree(self.data, data)
-            command = [
-                sys.executable,
-                "-m",
-                "edgeagent",
-                "gateway",
-                "run",
-                "--data",
-                str(data),
-                "--port",
-                "0",
-                *_LIMITS,
-            ]
-            with log.open("wb") as stderr:
-                process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
-            try:
-                assert process.stdout is not None
-                url = process.stdout.readline().strip()
-                if not url:
-                    raise BenchmarkError(f"the gateway did not start: {log.read_text()[-500:]}")
-                host, _, port = url.rpartition("/")[2].partition(":")
-                yield Served(process.pid, (host, int(port)), self.token)
-            finally:
-                process.kill()
-                process.communicate()
+            with self._run(data) as served:
+                yield served
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[Served]:
+        """Run a gateway on the directory itself, for one that is large; killed in the end.  Raises as ``gateway``."""
+        with self._run(self.data) as served:
+            yield served
+
+    @contextlib.contextmanager
+    def _run(self, data: Path) -> Iterator[Served]:
+        log = data.parent / "log"
+        command = [sys.executable, "-m", "edgeagent", "gateway", "run", "--data", str(data), "--port", "0", *_LIMITS]
+        with log.open("wb") as stderr:
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        try:
+            assert process.stdout is not None
+            url = process.stdout.readline().strip()
+            if not url:
+                raise BenchmarkError(f"the gateway did not start: {log.read_text()[-500:]}")
+            host, _, port = url.rpartition("/")[2].partition(":")
+            yield Served(process.pid, (host, int(port)), self.token)
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def prepare(folder: Path, *, node_count: int, job_type: str, waiting: int = 0) -> Stage:

@@ -1,0 +1,1 @@
+"""What ``benchmarks.ledger`` is made of."""
