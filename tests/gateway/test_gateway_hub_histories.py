@@ -6,19 +6,16 @@ database, run in the caller's task on a virtual clock.
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import attrs
+import histories
 import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_gateway_job_histories import Snapshot, check_attempts, check_books, check_earnings, check_jobs
-from trio.testing import MockClock
 
 from edgeagent import chance
 from edgeagent.gateway import auth, keyring
@@ -105,7 +102,8 @@ class Link:
 class History:
     """One gateway after another on one database, and the nodes around it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, policy: Policy | None = None) -> None:
+        self.policy = policy
         self.settings = GatewaySettings(data_dir=directory)
         self.store = Store(self.settings.database, clock=self.clock, inline=True)
         self.tokens = auth.NodeTokens(keyring.load(directory), self.store.clock)
@@ -131,6 +129,8 @@ class History:
             self.nodes.append(Node(node_id))
         for node in self.nodes:
             await self.link(node)
+        if self.policy is not None:
+            await self.store.write(policies.change, "render", self.policy, "owner")
 
     async def start(self) -> None:
         """Run a gateway that knows what is on disk."""
@@ -140,7 +140,8 @@ class History:
         )
         await self.hub.load()
 
-    async def step(self, what: str, node: Node, number: int) -> None:
+    async def step(self, what: str, who: int, number: int) -> None:
+        node = self.nodes[who]
         match what:
             case "submit":
                 await self.submit("render" if number % 2 else "echo", number)
@@ -265,39 +266,18 @@ class History:
         assert set(now.jobs) == set(self.jobs)
 
 
-async def live(steps: list[tuple[str, int, int]], policy: Policy | None, directory: Path) -> None:
-    """Run one history to its end."""
-    history = History(directory)
-    try:
-        await history.begin()
-        if policy is not None:
-            await history.store.write(policies.change, "render", policy, "owner")
-        for what, node, number in steps:
-            await history.step(what, history.nodes[node], number)
-            await history.check()
-        await history.end()
-    finally:
-        history.store.close()
-
-
 @pytest.fixture(scope="module")
 def template() -> Iterator[Path]:
-    """A gateway's directory with an empty database, which takes longer to make than to copy."""
-    with tempfile.TemporaryDirectory() as directory:
-        made = Path(directory) / "template"
-        made.mkdir()
-        History(made).store.close()
+    """A directory to begin with."""
+    with histories.template(History) as made:
         yield made
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=STEPS, policy=st.sampled_from([None, Policy(sure_after=1_000_000), Policy(sure_after=1, least=0.3)]))
 def test_no_job_is_lost_and_none_is_paid_twice(
-    template: Path, steps: list[tuple[str, int, int]], policy: Policy | None
+    template: Path, steps: list[histories.Step], policy: Policy | None
 ) -> None:
     """After every step, and when everybody has come back every job has ended."""
-    with tempfile.TemporaryDirectory() as directory:
-        mine = Path(shutil.copytree(template, Path(directory) / "gateway"))
-        clock: Any = MockClock(autojump_threshold=0)
-        with chance.seeded(1):
-            trio.run(live, steps, policy, mine, clock=clock)
+    with chance.seeded(1):
+        histories.run(lambda directory: History(directory, policy), steps, template)
