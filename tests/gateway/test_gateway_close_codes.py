@@ -12,33 +12,38 @@ import trio
 import trio.testing
 import trio_websocket
 from scripted import PortGateway, on_a_port
-from scripted_node import Operator
+from scripted_node import Node, Operator
 
 from edgeagent.gateway import ownership, websocket
+from edgeagent.gateway.ceilings import Ceilings
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.store.orders import Kind
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import Heartbeat
 
-Cause = Callable[[PortGateway, Operator], Awaitable[None]]
+Cause = Callable[[PortGateway, Operator, Node], Awaitable[None]]
 
 
-async def revoke(gateway: PortGateway, operator: Operator) -> None:
+async def revoke(gateway: PortGateway, operator: Operator, node: Node) -> None:
     place = GatewaySettings(data_dir=gateway.data_dir)
     await trio.to_thread.run_sync(ownership.order, place, Kind.REVOKE, operator.node_id, "spam")
 
 
-async def replace(gateway: PortGateway, operator: Operator) -> None:
+async def replace(gateway: PortGateway, operator: Operator, node: Node) -> None:
     async with gateway.as_node(operator) as newer:
         await newer.ready()
 
 
-async def stop(gateway: PortGateway, operator: Operator) -> None:
+async def stop(gateway: PortGateway, operator: Operator, node: Node) -> None:
     gateway.stop.set()
 
 
-async def wait(gateway: PortGateway, operator: Operator) -> None:
+async def wait(gateway: PortGateway, operator: Operator, node: Node) -> None:
     """Three intervals without a heartbeat pass by themselves."""
+
+
+async def flood(gateway: PortGateway, operator: Operator, node: Node) -> None:
+    await node.say(*[Heartbeat(seq=1, load=0.0, free_slots=1)] * 20)
 
 
 CAUSES: dict[CloseCode, Cause] = {
@@ -46,12 +51,18 @@ CAUSES: dict[CloseCode, Cause] = {
     CloseCode.REPLACED: replace,
     CloseCode.RESTARTING: stop,
     CloseCode.HEARTBEAT_TIMEOUT: wait,
+    CloseCode.FLOOD: flood,
 }
 
 
-def pace(code: CloseCode) -> dict[str, float]:
-    """Return settings by which silence closes the link soon where that is the cause, and never elsewhere."""
-    return {"heartbeat_s": 0.5, "lease_s": 2.0} if code is CloseCode.HEARTBEAT_TIMEOUT else {}
+def pace(code: CloseCode) -> dict[str, Any]:
+    """Return settings by which silence, or a few messages, close the link where that is the cause, and only there."""
+    match code:
+        case CloseCode.HEARTBEAT_TIMEOUT:
+            return {"heartbeat_s": 0.5, "lease_s": 2.0}
+        case CloseCode.FLOOD:
+            return {"ceilings": Ceilings(messages_each=30)}
+    return {}
 
 
 @pytest.fixture
@@ -75,7 +86,7 @@ async def test_a_close_code_reaches_the_node(tmp_path: Path, code: CloseCode) ->
         operator = await gateway.enlist()
         async with gateway.as_node(operator) as node:
             await node.ready()
-            await CAUSES[code](gateway, operator)
+            await CAUSES[code](gateway, operator, node)
             assert (await node.closed()).code == code
 
 
@@ -134,7 +145,7 @@ async def test_a_close_code_reaches_a_node_that_is_slow(tmp_path: Path, code: Cl
             await node.ready()
             assert slow.line is not None
             slow.line.held = True
-            await CAUSES[code](gateway, operator)
+            await CAUSES[code](gateway, operator, node)
             await given_up.wait()
             await trio.testing.wait_all_tasks_blocked(0.05)  # it has also let go of the connection
             slow.line.let_go()
@@ -153,6 +164,6 @@ async def test_a_node_that_talks_while_it_is_closed_hears_the_code(tmp_path: Pat
                     await node.say(Heartbeat(seq=1, load=0.0, free_slots=1))
 
             nursery.start_soon(talk)
-            nursery.start_soon(replace, gateway, operator)
+            nursery.start_soon(replace, gateway, operator, node)
             assert (await node.closed()).code == CloseCode.REPLACED
             nursery.cancel_scope.cancel()
