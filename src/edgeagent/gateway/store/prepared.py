@@ -46,9 +46,9 @@ class _Compiled:
 
 
 class Many:
-    """An INSERT, UPDATE or DELETE that is run with many rows of parameters."""
+    """An INSERT, UPDATE or DELETE that is run with many rows of parameters; of text, it takes values as they are."""
 
-    def __init__(self, statement: sa.Insert | sa.Update | sa.Delete) -> None:
+    def __init__(self, statement: sa.Insert | sa.Update | sa.Delete | sa.TextClause) -> None:
         self._statement = statement
         self._compiled: dict[tuple[str, tuple[str, ...]], _Compiled] = {}
 

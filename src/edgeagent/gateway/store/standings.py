@@ -33,10 +33,12 @@ _CREDIT = Many(
     )
 )
 #: Both databases say it so; SQLAlchemy has a way of its own for each.
-_CREDIT_DAY = sa.text(
-    "INSERT INTO node_days (node_id, day, jobs_completed, earned_ucr) VALUES (:node, :day, :jobs, :amount) "
-    "ON CONFLICT (node_id, day) DO UPDATE SET jobs_completed = node_days.jobs_completed + excluded.jobs_completed, "
-    "earned_ucr = node_days.earned_ucr + excluded.earned_ucr"
+_CREDIT_DAY = Many(
+    sa.text(
+        "INSERT INTO node_days (node_id, day, jobs_completed, earned_ucr) VALUES (:node, :day, :jobs, :amount) "
+        "ON CONFLICT (node_id, day) DO UPDATE SET jobs_completed = node_days.jobs_completed + excluded.jobs_completed, "
+        "earned_ucr = node_days.earned_ucr + excluded.earned_ucr"
+    )
 )
 _STANDINGS = (
     sa.select(
@@ -161,4 +163,4 @@ def adjust_earned(tx: Tx, node_id: str, amount_ucr: int) -> None:
 def _count(tx: Tx, counts: list[dict[str, Any]]) -> None:
     day = int(tx.now // DAY_S)
     _CREDIT.run(tx, counts)
-    tx.connection.execute(_CREDIT_DAY, [{"day": day, **one} for one in counts])
+    _CREDIT_DAY.run(tx, [{"day": day, **one} for one in counts])
