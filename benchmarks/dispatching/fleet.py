@@ -52,6 +52,7 @@ class Node:
         self._fleet, self._member = fleet, member
         self._head: bytes | None = b""  # of the handshake's answer, until that is complete
         self._reader = frames.Reader()
+        self.welcomed = False
         self._channel = Channel(fleet.loop, fleet.served.address, self)
         host, port = fleet.served.address
         self._channel.send(
@@ -102,6 +103,7 @@ class Node:
                 case "job_result_ack":
                     self._fleet.credited(str(message["attempt_id"]), message["credited_ucr"])
                 case "welcome":
+                    self.welcomed = True
                     self.beat(1)
                 case "heartbeat_ack":
                     self._fleet.healthy.add(self._member.node_id)
@@ -183,12 +185,13 @@ class Fleet:
         self.loop.run(lambda: len(self.healthy) >= count, _START_S, f"{count} nodes to become healthy")
 
     def beat(self) -> None:
-        """Say all nodes' heartbeats where they are due."""
+        """Say the heartbeats of all nodes that are linked, where they are due."""
         if time.monotonic() >= self._beat_at:
             self._seq += 1
             self._beat_at += _BEAT_S
             for node in self._nodes:
-                node.beat(self._seq)
+                if node.welcomed:
+                    node.beat(self._seq)
 
     def close(self) -> None:
         """Cut all links."""
