@@ -14,7 +14,6 @@ import errno
 import fcntl
 import itertools
 import os
-import secrets
 import select
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,7 +59,7 @@ def make_base(where: str, owner: int) -> Base:
         with _opened(where) as directory:
             fcntl.flock(directory, fcntl.LOCK_EX)  # nobody sweeps what is just being made
             _sweep(directory)
-            name = f"{PREFIX}{secrets.token_hex(8)}"
+            name = f"{PREFIX}{os.urandom(8).hex()}"
             os.mkdir(name, 0o700, dir_fd=directory)
             lock = os.open(name, _DIRECTORY, dir_fd=directory)
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -107,7 +106,7 @@ def remove_tree(where: int, name: str) -> None:
         OSError: it cannot be removed.
     """
     todo = [name]
-    fresh = (f"{name}.{secrets.token_hex(8)}-{number}" for number in itertools.count())  # another may be at it too
+    fresh = (f"{name}.{os.urandom(8).hex()}-{number}" for number in itertools.count())  # another may be at it too
     tries = 0
     while todo:
         current = todo.pop()

@@ -1,7 +1,7 @@
 """Looks at the host for what its owner wants no jobs during, and notes it at the gate (``node.pauses`` decides).
 
 Only what the owner has asked for is looked at.  psutil knows power and processor time on each system; who uses a Linux
-desktop, systemd-logind knows.
+desktop, systemd-logind knows.  psutil is imported where it is asked: most nodes never do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import shutil
 import subprocess
 from collections.abc import Awaitable, Callable
 
-import psutil
 import structlog
 import trio
 
@@ -70,6 +69,8 @@ async def run(gate: Gate, wishes: Wishes, read: Callable[[], Awaitable[Readings]
 
 def on_battery() -> bool | None:
     """Say whether the machine runs on battery; None where it has none, or does not tell."""
+    import psutil
+
     try:
         battery = psutil.sensors_battery()
     except (AttributeError, OSError, ValueError):  # a system for which psutil has no such call; an odd file in /sys
@@ -93,6 +94,8 @@ async def active(busctl: str = "busctl") -> bool | None:
 
 def times() -> Times:
     """Return the processor time that was used until now; blocks for some milliseconds."""
+    import psutil
+
     spent = psutil.cpu_times()._asdict()  # guest time is in user's already; what is stolen is nobody's here
     busy = sum(spent.get(name, 0.0) for name in ("user", "nice", "system", "irq", "softirq", "interrupt", "dpc"))
     idle = sum(spent.get(name, 0.0) for name in ("idle", "iowait", "steal"))

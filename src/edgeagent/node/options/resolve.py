@@ -6,7 +6,6 @@ its source, the option, and what is allowed.
 
 from __future__ import annotations
 
-import difflib
 import enum
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,6 +151,8 @@ def unknown(options: Iterable[Option], document: Mapping[str, Any], file: Path) 
 
 def nearest(key: str, keys: Iterable[str]) -> str | None:
     """Return the key that was probably meant."""
+    import difflib  # only who has misspelt something waits for it
+
     known = sorted(keys)
     by_name = {one.rpartition(".")[2]: one for one in reversed(known)}
     close = difflib.get_close_matches(key, known, n=1) or [
