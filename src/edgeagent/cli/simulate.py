@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from edgeagent.simulation.world import Summary
 
 #: ``scenario.FaultKind`` spells them again; a test compares the two.
-FAULTS = ("cut", "stall", "delay", "half-open", "node-kill", "node-stop", "gateway-kill", "gateway-stop", "clock")
+FAULTS = (
+    *("cut", "stall", "delay", "half-open", "partition", "suspend"),
+    *("node-kill", "node-stop", "gateway-kill", "gateway-stop", "clock"),
+)
 
 
 @click.command()

@@ -23,10 +23,14 @@ MAX_UNDER_WAY = 64
 
 @attrs.define(eq=False)
 class Weather:
-    """What a node's lines go through: how long a frame takes, in seconds, and until when nothing arrives."""
+    """What a node's lines go through: how long a frame takes, in seconds, and until when nothing arrives.
+
+    Until ``apart_until`` no line can be opened.
+    """
 
     delay_s: float = 0.0
     stalled_until: float = -math.inf
+    apart_until: float = -math.inf
 
 
 @attrs.frozen
@@ -101,6 +105,10 @@ class Line:
         self.node_id, self.token = node_id, token
         self.up, self.down = Way(weather), Way(weather)
         self.accepted = trio.Event()
+
+    def lose(self) -> None:
+        """Carry nothing any more, and let nobody know: what is sent after a partition is not what was sent before."""
+        self.up.deaf = self.down.deaf = True
 
     def cut(self) -> None:
         """Break, and let both ends know."""

@@ -13,6 +13,7 @@ import trio
 from edgeagent.errors import RefusedError, UnreachableError
 from edgeagent.node import rings
 from edgeagent.node.credentials import Credentials
+from edgeagent.node.relay import Relay
 from edgeagent.node.spool import Spool, open_spool
 from edgeagent.node.stopping import Stop
 from edgeagent.node.transport import ABNORMAL, LinkLost, Transport
@@ -45,6 +46,7 @@ class Machine:
     _stop: Stop = attrs.Factory(Stop)
     _process: trio.CancelScope = attrs.Factory(trio.CancelScope)
     _away_s: float = 0.0
+    _link: Relay | None = None
 
     async def run(self) -> None:
         """Be there until cancelled, or until ``retire``."""
@@ -58,6 +60,17 @@ class Machine:
                     # Its token has ended while it was away: the operator registers it again.
                     self.token = await self.house.token_for(self.node_id, self.job_types)
                     self.house.history.note("registered again", self.node_id)
+
+    def part(self, lasts_s: float) -> None:
+        """Cut the node off for so many seconds, without a word to either end."""
+        self.weather.apart_until = max(self.weather.apart_until, trio.current_time() + lasts_s)
+        if self.line is not None:
+            self.line.lose()
+
+    def wake(self) -> None:
+        """Have the node notice that its machine was asleep, as ``node.slumber`` would."""
+        if self._link is not None:
+            self._link.wake()
 
     def kill(self, away_s: float) -> None:
         """End the process at once, and start it again after ``away_s`` seconds."""
@@ -81,6 +94,7 @@ class Machine:
                 spool=spool,
                 credentials=(credentials := Credentials(self.token)),
                 health=_nobody_asks,
+                watches=(self._remember,),
             )
             try:
                 await rings.run(
@@ -90,8 +104,18 @@ class Machine:
                 self.token = credentials.token  # as config.json would have it
             self.undelivered = await _left(spool)
 
+    async def _remember(self, parts: rings.Parts) -> None:
+        self._link = parts.link
+
+    @property
+    def _apart(self) -> bool:
+        return self.weather.apart_until > trio.current_time()
+
     @asynccontextmanager
     async def _connect(self) -> AsyncIterator[Transport]:
+        if self._apart:
+            await trio.sleep(REFUSED_S)
+            raise LinkLost(ABNORMAL, "the name is not known")
         line = Line(self.node_id, self.token, self.weather)
         if not self.house.knock(line):
             await trio.sleep(REFUSED_S)
@@ -112,7 +136,7 @@ class Machine:
         await trio.sleep(self.weather.delay_s)
         if self.weather.stalled_until > trio.current_time():
             await trio.sleep_until(self.weather.stalled_until)
-        if not await self.house.take_file(self.node_id, attempt_id, output):
+        if self._apart or not await self.house.take_file(self.node_id, attempt_id, output):
             raise UnreachableError("no gateway there")
 
 

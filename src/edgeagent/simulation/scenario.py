@@ -17,6 +17,8 @@ class FaultKind(enum.StrEnum):
     STALL = "stall"  # nothing arrives for a while, then everything
     DELAY = "delay"  # everything arrives late
     HALF_OPEN = "half-open"  # one direction is lost, and nobody hears of it
+    PARTITION = "partition"  # no way to the gateway, not even its name, for up to an hour; nobody hears of it
+    SUSPEND = "suspend"  # the same, and the node then notices that its machine was asleep
     NODE_KILL = "node-kill"  # kill -9
     NODE_STOP = "node-stop"  # SIGTERM
     GATEWAY_KILL = "gateway-kill"
@@ -30,6 +32,8 @@ PER_NODE_HOUR = {
     FaultKind.STALL: 0.06,
     FaultKind.DELAY: 0.06,
     FaultKind.HALF_OPEN: 0.04,
+    FaultKind.PARTITION: 0.03,
+    FaultKind.SUSPEND: 0.03,
     FaultKind.NODE_KILL: 0.06,
     FaultKind.NODE_STOP: 0.04,
 }
@@ -39,6 +43,8 @@ PER_GATEWAY_HOUR = {FaultKind.GATEWAY_KILL: 0.3, FaultKind.GATEWAY_STOP: 0.2, Fa
 LASTS_S = {
     FaultKind.STALL: (5.0, 200.0),
     FaultKind.DELAY: (60.0, 900.0),
+    FaultKind.PARTITION: (60.0, 3600.0),
+    FaultKind.SUSPEND: (60.0, 3600.0),
     FaultKind.NODE_KILL: (1.0, 600.0),
     FaultKind.NODE_STOP: (1.0, 600.0),
     FaultKind.GATEWAY_KILL: (1.0, 120.0),

@@ -133,6 +133,8 @@ async def _strike(faults: list[Fault], house: GatewayHouse, machines: list[Machi
             house.history.note(fault.kind.value, machines[fault.node].node_id, f"{fault.lasts_s:.3f}")
             if fault.kind is FaultKind.DELAY:
                 nursery.start_soon(_delay, machines[fault.node], fault.lasts_s)
+            elif fault.kind is FaultKind.SUSPEND:
+                nursery.start_soon(_suspend, machines[fault.node], fault.lasts_s)
             else:
                 _happen(fault, house, machines[fault.node])
 
@@ -146,6 +148,8 @@ def _happen(fault: Fault, house: GatewayHouse, machine: Machine) -> None:
             (line.up if fault.upwards else line.down).deaf = True
         case FaultKind.STALL:
             machine.weather.stalled_until = trio.current_time() + fault.lasts_s
+        case FaultKind.PARTITION:
+            machine.part(fault.lasts_s)
         case FaultKind.NODE_KILL:
             machine.kill(fault.lasts_s)
         case FaultKind.NODE_STOP:
@@ -156,6 +160,12 @@ def _happen(fault: Fault, house: GatewayHouse, machine: Machine) -> None:
             house.wall.ahead_s += fault.lasts_s
         case _:
             pass  # there is no line to harm
+
+
+async def _suspend(machine: Machine, lasts_s: float) -> None:
+    machine.part(lasts_s)
+    await trio.sleep(lasts_s)
+    machine.wake()
 
 
 async def _delay(machine: Machine, lasts_s: float) -> None:
