@@ -11,7 +11,7 @@ from scripted import PATIENCE_S, PortGateway, on_both_databases, submit
 from scripted_node import Operator
 
 from edgeagent.gateway.needs import Need, Offer
-from edgeagent.gateway.standing import Stored, demand, recent
+from edgeagent.gateway.standing import Code, Demand, Stored, demand, idle, recent
 from edgeagent.wire.messages import JobDispatch, Outcome
 
 OFFER = Offer(frozenset({"echo", "render"}), slots=2, tier="B", gpus=1, memory_bytes=1 << 30)
@@ -48,6 +48,33 @@ def test_only_jobs_that_it_could_have_run_count_as_given_to_others() -> None:
     given = ((Need("echo"), True), (Need("render"), False), (Need("render", gpus=2), False), (Need("x"), False))
 
     assert (1, 1) == recent(Stored(cause="", since_s=0.0, failures=(), recent=given), OFFER)
+
+
+ECHO = Demand(job_type="echo", lacks="")
+RENDER = Demand(job_type="render", lacks="jobs ask for 2 GPUs, and the node lends 1")
+
+
+@pytest.mark.parametrize(
+    ("waiting", "closed", "given", "codes", "words"),
+    [
+        ((), (), (0, 0), [Code.NO_DEMAND], "the queue is empty, and no such jobs were given out in the last 10m"),
+        ((), (), (7, 0), [Code.NO_DEMAND], "the queue is empty, and 7 such jobs were given out"),
+        ((RENDER,), (), (0, 0), [Code.UNSUITED, Code.NO_DEMAND], "render is waited for: jobs ask for 2 GPUs"),
+        ((), (), (1, 4), [Code.OUTBID], "of 5 such jobs in the last 10m, 4 went to other nodes"),
+        ((RENDER,), (), (1, 4), [Code.OUTBID, Code.UNSUITED], "4 went to other nodes"),
+        ((ECHO,), (), (1, 4), [Code.ABOUT_TO], "jobs wait that it can run (echo)"),
+        ((ECHO,), ("echo",), (0, 0), [Code.CLOSED], "echo is waited for, and the node takes none at present"),
+        ((ECHO, RENDER), ("echo",), (0, 3), [Code.CLOSED, Code.OUTBID, Code.UNSUITED], "echo is waited for"),
+    ],
+)
+def test_the_queue_says_why_there_is_no_work(
+    waiting: tuple[Demand, ...], closed: tuple[str, ...], given: tuple[int, int], codes: list[Code], words: str
+) -> None:
+    """From what waits, what the node takes, and who got the jobs of late; the first reason decides."""
+    found = list(idle(waiting, closed, given, 600.0))
+
+    assert codes == [one.code for one in found]
+    assert words in found[0].text
 
 
 async def _standing(gateway: PortGateway, operator: Operator) -> dict[str, Any]:
@@ -107,3 +134,4 @@ async def test_what_waits_and_who_got_what_is_told(port_gateway: PortGateway, su
         (waiting["job_type"], waiting["lacks"]) for waiting in full["waiting"]
     ]
     assert (1, 0) == (full["given"]["to_this"], full["given"]["to_others"])
+    assert ["about_to"] == [reason["code"] for reason in full["idle"]]

@@ -18,6 +18,7 @@ STANDING: dict[str, Any] = {
     "seat": {"slots": 2, "limit": 2, "taken": 0, "load": 0.0, "draining": False, "closed": []},
     "waiting": [],
     "given": {"within_s": 600.0, "to_this": 0, "to_others": 0},
+    "idle": [{"code": "no_demand", "text": "no job waits that it could run", "job_type": ""}],
 }
 LINK = LinkState(up=True, since_s=100.0, last_ack_s=3.0, state="HEALTHY")
 

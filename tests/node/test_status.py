@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import attrs
 import pytest
 from states import LINK, state
 
-from edgeagent.node.snapshot import SandboxState, SpoolState
-from edgeagent.node.status import Health, health, warnings
+from edgeagent.node.snapshot import SandboxState, SpoolState, TypeState
+from edgeagent.node.status import Health, health, offers, warnings
 from edgeagent.node.willingness import Code, Reason
 
 DOWN = attrs.evolve(LINK, up=False, since_s=300.0, lost="Connection refused")
@@ -50,3 +51,19 @@ def test_what_is_wrong_is_one_line(changes: dict[str, Any], expected: Health, wo
     assert expected is health(document)
     assert [words in one for one in found].count(True) == 1, found
     assert not any("\n" in one for one in found)
+
+
+def test_a_type_that_is_kept_away_says_why_and_until_when() -> None:
+    """A window that closes render alone leaves echo as it is; where one reason has no end, none is said."""
+    window = Reason(code=Code.WINDOW, text="no window", until=datetime(2030, 1, 2, 18, 30).timestamp())
+    later = Reason(code=Code.PAUSED, text="paused", until=datetime(2030, 1, 3, 8, 0).timestamp())
+    disk = Reason(code=Code.DISK, text="full")
+
+    def said(*against: Reason) -> str:
+        return offers(state(job_types=(TypeState(job_type="echo"), TypeState(job_type="render", against=against))))
+
+    assert "echo, render" == said()
+    assert "echo, render (not now: window until 2030-01-02 18:30)" == said(window)
+    assert "echo, render (not now: paused, window until 2030-01-03 08:00)" == said(later, window)
+    assert "echo, render (not now: disk, window)" == said(disk, window)
+    assert "nothing" == offers(state(job_types=()))

@@ -17,6 +17,7 @@ PAUSED = Reason(code=Against.PAUSED, text="the node is paused by its owner", unt
 WINDOW = Reason(code=Against.WINDOW, text="the schedule has no window for 'echo' now", until=2e9)
 FAILED = {"job_id": "j", "job_type": "render", "outcome": "failed", "detail": "out of paint", "ago_s": 5.0}
 SEAT: dict[str, Any] = STANDING["seat"]
+IDLE = {"code": "outbid", "text": "of 5 such jobs, 4 went to other nodes", "job_type": ""}
 RUNNING = RunningAttempt(attempt_id="a", job_id="j", job_type="echo", running_s=1.0)
 
 
@@ -43,15 +44,9 @@ RUNNING = RunningAttempt(attempt_id="a", job_id="j", job_type="echo", running_s=
         ({"running": (RUNNING,), "free_slots": 1}, {}, Code.WORKING, "node", "1 job, and could take 1 more"),
         ({}, {"probation": True, "seat": {**SEAT, "limit": 1, "taken": 1}}, Code.PROBATION, "gateway", "one at a time"),
         ({}, {"seat": {**SEAT, "taken": 2}}, Code.FULL, "gateway", "2 of 2 slots"),
-        ({}, {"waiting": [{"job_type": "echo", "lacks": ""}]}, Code.ABOUT_TO, "gateway", "echo"),
-        ({}, {"waiting": [{"job_type": "x", "lacks": "no GPU"}]}, Code.UNSUITED, "gateway", "x is waited for: no GPU"),
-        (
-            {},
-            {"given": {"within_s": 600.0, "to_this": 1, "to_others": 4}},
-            Code.OUTBID,
-            "gateway",
-            "of 5 such jobs in the last 10m, 4 went to other nodes",
-        ),
+        ({}, {"idle": [IDLE]}, Code.OUTBID, "gateway", "4 went to other nodes"),
+        ({}, {"idle": [{**IDLE, "code": "of a later version"}]}, Code.UNKNOWN, "gateway", "4 went to other nodes"),
+        ({}, {"idle": []}, Code.UNKNOWN, "gateway", "does not say"),
         ({}, {}, Code.NO_DEMAND, "gateway", "no job waits"),
     ],
 )
@@ -86,8 +81,12 @@ def test_one_open_job_type_is_enough() -> None:
     assert Code.NO_DEMAND is explain(state(job_types=types), STANDING)[0].code
 
 
-def test_a_type_that_is_not_taken_now_is_not_about_to_come() -> None:
-    """Though jobs of it wait, and the node could run them."""
-    said = {"waiting": [{"job_type": "echo", "lacks": ""}], "seat": {**SEAT, "closed": ["echo"]}}
+def test_a_type_that_is_waited_for_and_not_taken_has_both_sides() -> None:
+    """The gateway says that jobs of it wait, the node what keeps it away and until when."""
+    types = (TypeState(job_type="echo", against=(WINDOW,)), TypeState(job_type="render"))
+    idle = [{"code": "closed", "text": "echo is waited for", "job_type": "echo"}]
 
-    assert Code.NO_DEMAND is explain(state(), {**STANDING, **said})[0].code
+    closed, window = explain(state(job_types=types), {**STANDING, "idle": idle})
+
+    assert (Code.CLOSED, "gateway", "echo") == (closed.code, closed.side, closed.detail)
+    assert (Code.NOT_NOW, "node", "window", WINDOW.until) == (window.code, window.side, window.detail, window.until)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from edgeagent.node.status import offers
 from edgeagent.wire.units import format_credits, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -42,8 +43,7 @@ def _facts(state: Json, earned: Json | None) -> Iterator[tuple[str, str]]:
         "Slots",
         f"{state['free_slots']} of {state['slots']} free, load {state['load']:.0%}, {_gpus(state)}",
     )
-    offered = [one["job_type"] + (" (not now)" if one["against"] else "") for one in state["job_types"]]
-    yield "Offers", ", ".join(offered) or "nothing"
+    yield "Offers", offers(state)
     yield "Sandbox", f"tier {state['sandbox']['tier']}"
     yield (
         "Jobs",

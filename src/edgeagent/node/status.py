@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from edgeagent.wire.units import format_duration
@@ -45,6 +46,19 @@ def health(state: Json) -> Health:
 def warnings(state: Json) -> list[str]:
     """Return what the owner should know, the most pressing first; nothing where all is well."""
     return [*_of_link(state), *_of_work(state), *state["warnings"]]
+
+
+def offers(state: Json) -> str:
+    """Return the job types that are offered, each with what keeps it away now and until when, for a person."""
+    return ", ".join(one["job_type"] + _kept_away(one["against"]) for one in state["job_types"]) or "nothing"
+
+
+def _kept_away(against: list[Json]) -> str:
+    if not against:
+        return ""
+    ends = [one["until"] for one in against]
+    until = "" if None in ends else f" until {datetime.fromtimestamp(max(ends)):%Y-%m-%d %H:%M}"
+    return f" (not now: {', '.join(one['code'] for one in against)}{until})"
 
 
 def _of_link(state: Json) -> Iterator[str]:

@@ -33,6 +33,7 @@ class Code(enum.StrEnum):
     NOT_NOW = "not_now"
     FULL = "full"
     PROBATION = "probation"
+    CLOSED = "closed"
     UNSUITED = "unsuited"
     OUTBID = "outbid"
     NO_DEMAND = "no_demand"
@@ -59,11 +60,16 @@ class Reason:
     until: float | None = None
 
 
+#: What the gateway says of its queue, by its code; the words are its own.
+_DEMAND = {code.value: code for code in (Code.ABOUT_TO, Code.CLOSED, Code.OUTBID, Code.UNSUITED, Code.NO_DEMAND)}
+_REMEDIES = {Code.OUTBID: "more job types or less load bring more jobs"}
+
+
 def explain(state: Json, standing: Json | None) -> tuple[Reason, ...]:
     """Return why the node has no (more) work; the first reason is the one that decides."""
     found = [*_link(state), *_membership(standing), *_node(state), *_room(state, standing)]
     if not found:
-        found = [*_demand(standing)]
+        found = [*_demand(state, standing)]
     if state["running"] and not any(one.code is Code.FULL for one in found):
         count = len(state["running"])
         working = f"it works on {count} {'job' if count == 1 else 'jobs'}, and could take {state['free_slots']} more"
@@ -117,13 +123,22 @@ def _node(state: Json) -> Iterator[Reason]:
         return
     general = [(one["code"], one["text"]) for one in state["against"]]
     for one in state["against"]:
-        yield _not_now(one, "edgeagent resume" if one["code"] == "paused" else "")
+        yield _not_now(one, _remedy(one))
     if general:
         return
     if all(job_type["against"] for job_type in state["job_types"]):
         for job_type in state["job_types"]:
             for one in job_type["against"]:
-                yield _not_now(one, "edgeagent config show schedule.windows" if one["code"] == "window" else "")
+                yield _not_now(one, _remedy(one))
+
+
+def _remedy(reason: Json) -> str:
+    commands = {
+        "paused": "edgeagent resume",
+        "window": "edgeagent config show schedule.windows",
+        "gpu": "edgeagent gpu resume",
+    }
+    return commands.get(reason["code"], "")
 
 
 def _not_now(reason: Json, remedy: str) -> Reason:
@@ -151,30 +166,20 @@ def _room(state: Json, standing: Json | None) -> Iterator[Reason]:
             yield Reason(code=Code.FULL, side="gateway", text=text)
 
 
-def _demand(standing: Json | None) -> Iterator[Reason]:
+def _demand(state: Json, standing: Json | None) -> Iterator[Reason]:
+    """Repeat what the gateway says of its queue; of a type that is not taken now, this side knows why and how long."""
     if standing is None:
         text = "nothing here speaks against work, and the gateway could not be asked what it has"
         yield Reason(code=Code.UNKNOWN, side="node", text=text, remedy="edgeagent doctor")
         return
-    closed = set(standing["seat"]["closed"]) if standing["seat"] else set()
-    suited = [one["job_type"] for one in standing["waiting"] if not one["lacks"] and one["job_type"] not in closed]
-    if suited:
-        text = (
-            f"jobs wait that it can run ({', '.join(suited)}); one comes within seconds, or they rest after a failure"
+    against = {one["job_type"]: one["against"] for one in state["job_types"]}
+    for one in standing["idle"]:
+        code = _DEMAND.get(one["code"], Code.UNKNOWN)
+        yield Reason(
+            code=code, side="gateway", text=one["text"], detail=one["job_type"], remedy=_REMEDIES.get(code, "")
         )
-        yield Reason(code=Code.ABOUT_TO, side="gateway", text=text, detail=suited[0])
-        return
-    given = standing["given"]
-    if given["to_others"]:
-        total = given["to_this"] + given["to_others"]
-        text = (
-            f"nothing waits that it could run: of {total} such jobs in the last {format_duration(given['within_s'])}, "
-            f"{given['to_others']} went to other nodes, which were less loaded"
-        )
-        yield Reason(code=Code.OUTBID, side="gateway", text=text, remedy="more job types or less load bring more jobs")
-    for one in standing["waiting"]:
-        if one["lacks"]:
-            text = f"{one['job_type']} is waited for: {one['lacks']}"
-            yield Reason(code=Code.UNSUITED, side="gateway", text=text, detail=one["job_type"])
-    if not given["to_others"]:
-        yield Reason(code=Code.NO_DEMAND, side="gateway", text="no job waits that it could run")
+        if code is Code.CLOSED:
+            yield from (_not_now(reason, _remedy(reason)) for reason in against.get(one["job_type"], ()))
+    if not standing["idle"]:
+        text = "the gateway does not say; the link has just come up, or it is of another version"
+        yield Reason(code=Code.UNKNOWN, side="gateway", text=text)

@@ -47,11 +47,23 @@ class Given(Struct):
     to_others: int
 
 
+class WithoutWork(Struct):
+    """Why a node that may have more jobs has none, as far as the queue says it.
+
+    ``code`` is about_to, closed, outbid, unsuited or no_demand; ``job_type`` the one that it is about, or empty.
+    """
+
+    code: str
+    text: str
+    job_type: str
+
+
 class NodeStanding(Struct):
     """Why a node gets work, or none, as the gateway sees it.
 
     ``cause`` is why it came into its status ``since_s`` seconds ago; ``drained``: by the gateway's owner; ``seat`` is
-    null where it has no link, and ``waiting`` and ``given`` tell nothing then.
+    null where it has no link, and ``waiting``, ``given`` and ``idle`` tell nothing then.  The first of ``idle``
+    decides.
     """
 
     node_id: str
@@ -64,6 +76,7 @@ class NodeStanding(Struct):
     seat: Seat | None
     waiting: list[Waiting]
     given: Given
+    idle: list[WithoutWork]
 
 
 class EarnedSum(Struct):

@@ -12,7 +12,16 @@ from edgeagent.gateway import standing
 from edgeagent.gateway.api.describe import NODE
 from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Node, TheHub, nodes_only
-from edgeagent.gateway.api.node_bodies import EarnedSum, Given, NodeEarnings, NodeFailure, NodeStanding, Seat, Waiting
+from edgeagent.gateway.api.node_bodies import (
+    EarnedSum,
+    Given,
+    NodeEarnings,
+    NodeFailure,
+    NodeStanding,
+    Seat,
+    Waiting,
+    WithoutWork,
+)
 from edgeagent.gateway.earnings import Earned, Sum, earnings
 from edgeagent.gateway.ledger import node_account
 from edgeagent.gateway.store import Tx, ledger, payout_addresses
@@ -30,6 +39,8 @@ async def standing_of(node: Node, hub: TheHub) -> NodeStanding:
     offer, seated = network.offer(node.node_id), network.seated(node.node_id)
     waiting = () if offer is None else standing.demand(network.backlog.needs(), offer)
     own, others = (0, 0) if offer is None else standing.recent(found, offer)
+    closed = () if seated is None else seated.closed
+    why = () if offer is None else standing.idle(waiting, closed, (own, others), stored_standing.LATELY_S)
     return NodeStanding(
         node_id=node.node_id,
         status=health.state.value,
@@ -41,6 +52,7 @@ async def standing_of(node: Node, hub: TheHub) -> NodeStanding:
         seat=None if seated is None else msgspec.convert(seated, Seat, from_attributes=True),
         waiting=[Waiting(one.job_type, one.lacks) for one in waiting],
         given=Given(stored_standing.LATELY_S, own, others),
+        idle=[WithoutWork(one.code.value, one.text, one.job_type) for one in why],
     )
 
 

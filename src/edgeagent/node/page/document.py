@@ -12,7 +12,7 @@ from typing import Any
 from edgeagent.node.page import curve
 from edgeagent.node.page.books import Books
 from edgeagent.node.page.markup import Markup, join, tag
-from edgeagent.node.status import Health, health, warnings
+from edgeagent.node.status import Health, health, offers, warnings
 from edgeagent.wire.units import format_credits, format_duration, format_size
 
 Json = dict[str, Any]
@@ -117,8 +117,7 @@ def _each_fact(state: Json, books: Books | None) -> Iterator[tuple[str, object]]
     else:
         yield "Credits today", format_credits(books.today_ucr)
         yield "Credits this month", format_credits(books.month_ucr)
-    offered = ", ".join(one["job_type"] + (" (not now)" if one["against"] else "") for one in state["job_types"])
-    yield "Offers", _strange(offered or "nothing")
+    yield "Offers", _strange(offers(state))
     yield "Gateway", _strange(state["gateway"])
 
 
