@@ -67,7 +67,7 @@ def sandbox_docker(session: nox.Session) -> None:
 
 def _on_host(session: nox.Session, cases: str) -> None:
     """Run tests that need a gateway here and a machine or an engine of their own, in the order in which they stand."""
-    session.install("-e", ".[gateway]", "pip", *nox.project.dependency_groups(_PROJECT, "test"))
+    session.install("-e", ".[gateway]", "pip", *nox.project.dependency_groups(_PROJECT, "sandbox-test"))
     environ = {"EDGEAGENT_HOSTS_CACHE": f"{session.cache_dir}/hosts"}
     session.run("pytest", "-v", "-s", "-x", "-p", "no:xdist", f"tests/hosts/{cases}", *session.posargs, env=environ)
 

@@ -22,7 +22,7 @@ import trees
 
 PROGRAMS = docker_engine.PROGRAMS | trees.PROGRAMS
 NAME = "edgeagent-node-tests"
-BASE, BASE_PACKAGES = "debian:bookworm-slim", ("ca-certificates",)
+BASE = "debian:bookworm-slim"
 EDGE = ingredients.PROJECT / "docker-compose.edge.yml"
 GATEWAY = ingredients.PROJECT / "tests/hosts/docker-compose.gateway.yml"
 BUILD_S = 1800
@@ -73,13 +73,13 @@ def engine(cache: Path) -> Iterator[Engine]:
     """Yield an engine that has the base image and nothing else."""
     lacking = sorted({package for program, package in PROGRAMS.items() if shutil.which(program) is None})
     assert not lacking, f"not installed; type: apt-get install --no-install-recommends {' '.join(lacking)}"
-    tree = trees.tree(cache, BASE_PACKAGES)
+    tree = trees.base(cache)
     with tempfile.TemporaryDirectory(prefix="docker-") as scratch, docker_engine.answering(NAME, own=True) as docker:
         base = Path(scratch, "base")
         trees.copy(tree, base)
         _trust(base)
         archive = Path(scratch, "base.tar")
-        ingredients.run("tar", "-C", base, "--numeric-owner", "-cf", archive, ".")
+        trees.packed(base, archive)
         plugins = Path(scratch, "config/cli-plugins")
         plugins.mkdir(parents=True)
         (plugins / "docker-compose").symlink_to(_compose(cache))
@@ -99,16 +99,6 @@ def _trust(base: Path) -> None:
         (base / "etc/pip.conf").write_text("[global]\ncert = /etc/ssl/certs/host.crt\n")
 
 
-def _mirror() -> str:
-    """Return where this machine's apt has Debian itself from."""
-    command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME)", "Created-By: Packages"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    found = [line.split() for line in said.splitlines()]
-    mirrors = [words[0] for words in found if words[-1] == ingredients.SUITE]
-    assert mirrors, f"apt on this machine has no source of Debian's {ingredients.SUITE}"
-    return mirrors[0]
-
-
 def _compose(cache: Path) -> Path:
     """Return Compose v2's program: this machine's, or the next Debian's, fetched once."""
     for folder in ("/usr/libexec", "/usr/lib", "/usr/local/lib", "/usr/local/libexec"):
@@ -118,7 +108,7 @@ def _compose(cache: Path) -> Path:
     if not (ready / PLUGIN).exists():
         with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
             (Path(scratch) / "lists").mkdir()
-            (Path(scratch) / "sources").write_text(SOURCE.format(mirror=_mirror()))
+            (Path(scratch) / "sources").write_text(SOURCE.format(mirror=trees.mirror()))
             # Beside this machine's own sources and lists, which stay as they are.
             places = {"Etc::sourcelist": "sources", "State::lists": "lists", "Cache": "cache"}
             options = [f"--option=Dir::{name}={scratch}/{where}" for name, where in places.items()]

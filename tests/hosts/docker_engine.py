@@ -47,7 +47,9 @@ def answering(name: str, *, own: bool = False) -> Iterator[list[str]]:
         finally:
             daemon.terminate()  # it stops its containers and its containerd first
             daemon.wait(timeout=DAEMON_TIMEOUT_S)
-            for left in Path(folder, "exec/netns").glob("*"):  # the network namespace of containers that had the host's
+            # The network namespace of containers that had the host's; and the tree of one, where it was cut off.
+            trees = (path for path in Path(folder, "data/overlay2").glob("*/merged") if path.is_mount())
+            for left in (*Path(folder, "exec/netns").glob("*"), *trees):
                 ingredients.run("umount", "--lazy", left)
             cgroups = Path("/sys/fs/cgroup")  # the daemon leaves the empty parent of its containers' cgroups
             for parent in (*cgroups.glob(name), *cgroups.glob(f"*/{name}")):

@@ -11,13 +11,15 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import docker_engine
 import ingredients
+import trees
 
-PROGRAMS = docker_engine.PROGRAMS | {"debootstrap": "debootstrap", "mke2fs": "e2fsprogs", "unshare": "util-linux"}
+PROGRAMS = docker_engine.PROGRAMS | trees.PROGRAMS
 PROFILE = ingredients.PROJECT / "docker/seccomp.json"
 IMAGE = "edgeagent-sandbox-tests"
 CONFINED = ("--cap-drop=ALL", "--security-opt=no-new-privileges", "--read-only", "--tmpfs=/tmp", "--user=1000:1000")
@@ -55,11 +57,12 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up first
     ingredients.need(PROGRAMS)
     cache = asked.cache.absolute()
-    archive = ingredients.debian(cache) / "root.tar"
+    tree = trees.machine(cache)
     with (
+        tempfile.TemporaryDirectory() as scratch,
         ingredients.handed_in(cache, for_pytest) as folder,
         docker_engine.answering(IMAGE) as docker,
-        docker_engine.imported(docker, archive, f"{IMAGE}:{os.getpid()}") as image,
+        docker_engine.imported(docker, _packed(tree, scratch), f"{IMAGE}:{os.getpid()}") as image,
     ):
         said = []
         for name, tier, options in RUNS:
@@ -70,6 +73,11 @@ def main() -> int:
     worst = ingredients.verdict(said, [name for name, _, _ in RUNS])
     print(f"{'profile':16}", "ok" if refused else "FAILED: see above")
     return worst if refused else 1
+
+
+def _packed(tree: Path, folder: str) -> Path:
+    trees.packed(tree, archive := Path(folder, "root.tar"))
+    return archive
 
 
 def _profile_refuses(docker: list[str], image: str) -> bool:

@@ -1,9 +1,8 @@
-"""What the guest and the containers are made of: a small Debian tree, kept between runs, and a folder handed in.
+"""What the sandbox's tests need in a guest or a container: a folder handed in, and its word believed.
 
-The tree holds Debian's own Python and its cloud kernel and knows nothing of this project; it is built once, with
-debootstrap, into a cache.  The folder (``/project`` on the other side) holds what is tested, the libraries of the
-``sandbox-test`` dependency group and ``inside.py``, which runs there; it is made anew for each run.  Called by
-``qemu_guest.py`` and ``docker_host.py``.
+The folder (``/project`` on the other side) holds what is tested, the libraries of the ``sandbox-test`` dependency group
+and ``inside.py``, which runs there; it is made anew for each run, from what is kept between runs.  The Debian trees on
+the other side are made by ``trees``.  Called by ``qemu_guest.py`` and ``docker_host.py``.
 """
 
 from __future__ import annotations
@@ -21,19 +20,13 @@ import threading
 import tomllib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 PROJECT = Path(__file__).parents[2]
 #: Handed in: the sandbox, its tests, and how they are run.
 HANDED_IN = ("pyproject.toml", "sandbox", "tests/conftest.py", "tests/hosts", "tests/sandbox")
 SUITE = "bookworm"
 PYTHON = (3, 11)  # of SUITE
-PACKAGES = ("iproute2", "linux-image-cloud-amd64", "python3", "uidmap")
-USER = "agent"  # uid and gid 1000
-#: The kernel's first program: mounts the folder and leaves the rest to ``guest.sh`` in it.
-INIT = "#!/bin/sh\nmount -o ro /dev/vdb /project\nexec /bin/sh /project/tests/hosts/guest.sh\n"
-#: In bytes; the file is sparse.
-DISK_BYTES = 1 << 30
 BUILD_TIMEOUT_S = 1800
 #: Starts what ``inside.py`` says how one run went.
 MARK = "@@ "
@@ -64,42 +57,6 @@ def run(*command: str | Path, timeout_s: float = 300) -> None:
     if done.returncode:
         sys.stderr.write(done.stdout.decode(errors="replace")[-4000:])
         raise SystemExit(f"{command[0]} failed with exit code {done.returncode}")
-
-
-def debian(cache: Path) -> Path:
-    """Return a folder with ``vmlinuz``, ``initrd``, ``root.ext4`` and ``root.tar``; builds it if need be."""
-    recipe = hashlib.sha256(repr((SUITE, PACKAGES, USER, INIT, DISK_BYTES)).encode()).hexdigest()[:12]
-    ready = cache / f"debian-{SUITE}-{recipe}"
-    if ready.is_dir():
-        return ready
-    print(f"building a Debian {SUITE} tree, once: about two minutes", flush=True)
-    cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache, prefix="building-") as scratch:
-        tree, made = Path(scratch, "tree"), Path(scratch, "made")
-        made.mkdir()
-        _bootstrap(tree)
-        for name, pattern in {"vmlinuz": "vmlinuz-*", "initrd": "initrd.img-*"}.items():
-            shutil.copy(next((tree / "boot").glob(pattern)), made / name)
-        shutil.rmtree(tree / "boot")
-        # One file system for the kernel's modules and one archive without them.
-        run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", tree, made / "root.ext4", f"{DISK_BYTES >> 10}k")
-        run("tar", "-C", tree, "--numeric-owner", "--exclude=./usr/lib/modules", "-cf", made / "root.tar", ".")
-        with contextlib.suppress(FileExistsError):  # someone else was faster
-            made.rename(ready)
-    return ready
-
-
-def _bootstrap(tree: Path) -> None:
-    include = "--include=" + ",".join(PACKAGES)
-    # In a mount namespace of its own, so that an end half-way leaves no /proc or /sys below the tree.
-    run("unshare", "--mount", "debootstrap", "--variant=minbase", include, SUITE, tree, timeout_s=BUILD_TIMEOUT_S)
-    run("chroot", tree, "useradd", "--create-home", "--uid", "1000", USER)
-    for leftover in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/locale", "usr/share/man"):
-        shutil.rmtree(tree / leftover)
-    (tree / "project").mkdir()
-    init = tree / "sbin/sandbox-tests"
-    init.write_text(INIT)
-    init.chmod(0o755)
 
 
 @contextlib.contextmanager
@@ -139,26 +96,63 @@ def _libraries(cache: Path) -> Path:
     return ready
 
 
-def lines_of(*command: str | Path, timeout_s: float) -> Iterator[str]:
-    """Print what a program at low priority says, line by line, and yield it; killed when its time is up."""
+def lines_of(*command: str | Path, timeout_s: float, first: str = "", first_s: float = 0.0) -> Iterator[str]:
+    """Print what a program at low priority says, line by line, and yield it; killed when its time is up.
+
+    Args:
+        command: the program, with its arguments.
+        timeout_s: its time.
+        first: what it has to say within ``first_s``, or is killed then.
+    """
     process = subprocess.Popen(
         ["nice", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )
-    alarm = threading.Timer(timeout_s, process.kill)
-    alarm.start()
+    _AT_WORK.add(process)
+    alarms = [_Alarm(process, timeout_s), *([_Alarm(process, first_s)] if first else [])]
     try:
         assert process.stdout is not None
         for raw in process.stdout:
             line = raw.decode(errors="replace").rstrip()
             print(line, flush=True)
+            if first and first in line:
+                alarms[1].cancel()
             yield line
     finally:
-        if not alarm.is_alive():
-            print(f"{command[0]} was killed after {timeout_s:.0f} s", flush=True)
-        alarm.cancel()
+        for alarm in alarms:
+            alarm.cancel()
         process.kill()
         process.wait()
         process.stdout.close()
+        _AT_WORK.discard(process)
+
+
+class _Alarm(threading.Timer):
+    """Kills a program when its time is up, and says so."""
+
+    def __init__(self, process: subprocess.Popen[bytes], after_s: float) -> None:
+        super().__init__(after_s, self._ring, (process, after_s))
+        self.start()
+
+    @staticmethod
+    def _ring(process: subprocess.Popen[bytes], after_s: float) -> None:
+        print(f"killed after {after_s:.0f} s: {process.args!r:.100}", flush=True)
+        process.kill()
+
+
+#: Programs that ``lines_of`` waits for, in whatever thread.
+_AT_WORK: set[subprocess.Popen[bytes]] = set()
+
+
+def stop_all() -> None:
+    """End all programs that are listened to."""
+    for process in list(_AT_WORK):
+        process.kill()
+
+
+def give_up() -> NoReturn:
+    """End them, and then this program, as SIGTERM asks for."""
+    stop_all()
+    sys.exit(143)
 
 
 def verdict(lines: Iterable[str], expected: Iterable[str]) -> int:

@@ -1,7 +1,8 @@
 """``nox -s package``: build the wheel, install it by pipx and by uv into clean places, and use it there.
 
 The environments that result hold what a node needs and nothing of the gateway's.  Both installers and ``build`` come
-from the environment that runs this.
+from the environment that runs this.  For systems that are not here it is asked whether all that is needed can be had
+without a compiler; what the commands say there is in tests/cli/test_other_systems.py.
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ USES = (
 )
 
 
+#: Where `edgeagent` has jobs submitted and says that a node runs in Docker, as uv names them.
+ELSEWHERE = ("aarch64-apple-darwin", "x86_64-apple-darwin", "x86_64-pc-windows-msvc")
+
+
 def main() -> int:
     """Return 0 when both ways work."""
     faults = 0
@@ -45,6 +50,7 @@ def main() -> int:
             _run([BESIDE / command[0], *command[1:]], environ)
             faults += _use(name, folder / f"{name}-bin", folder / f"{name}-home")
             faults += _lean(name, folder / name)
+        faults += sum(_can_be_had(wheel, platform, folder / "elsewhere") for platform in ELSEWHERE)
     return 1 if faults else 0
 
 
@@ -75,6 +81,16 @@ def _lean(name: str, environment: Path) -> int:
     print(
         f"{name:5} {'ok' if good else 'FAILED'}: {len(packages)} packages, of the gateway's: {sorted(extra) or 'none'}"
     )
+    return int(not good)
+
+
+def _can_be_had(wheel: Path, platform: str, folder: Path) -> int:
+    """Say whether there are wheels of all that the wheel needs on a platform; returns 1 where something lacks one."""
+    options = ["--dry-run", "--only-binary=:all:", f"--python-platform={platform}", f"--target={folder}"]
+    command = [BESIDE / "uv", "pip", "install", f"--python={sys.executable}", *options, wheel]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    good = done.returncode == 0 and "+ edgeagent" in done.stderr
+    print(f"{platform} {'ok' if good else 'FAILED: ' + done.stdout + done.stderr}")
     return int(not good)
 
 

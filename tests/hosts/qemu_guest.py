@@ -1,8 +1,7 @@
-"""``nox -s sandbox-v2``: the sandbox's tests in a virtual machine with Debian's cloud kernel and nothing but cgroup v2.
+"""``nox -s sandbox-v2``: the sandbox's tests in virtual machines with Debian's cloud kernel and nothing but cgroup v2.
 
-The machine is emulated in software, so that it runs where there is no /dev/kvm (``--accel kvm`` where there is one).
-It has no network.  Both its disks are images of which it sees a throw-away copy; its serial console is what this
-prints.  Which runs there are is in ``guest.sh``.
+One for the tests as root, one for those as an ordinary user, at the same time.  They have no network.  Their disks are
+images of which each sees a throw-away copy; their serial consoles are what this prints.
 """
 
 from __future__ import annotations
@@ -13,18 +12,18 @@ import signal
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ingredients
+import qemu
+import trees
 
-PROGRAMS = {
-    "qemu-system-x86_64": "qemu-system-x86",
-    "debootstrap": "debootstrap",
-    "mke2fs": "e2fsprogs",
-    "unshare": "util-linux",
-}
+PROGRAMS = qemu.PROGRAMS | trees.PROGRAMS
 #: In ``guest.sh``.
 RUNS = ("root", "user")
+#: In the line that ``guest.sh`` says first.
+UP = "up since"
 #: What control groups of version 2 make different: groups, devices and granted devices, and the ends that a group's
 #: limits and counts bring about; without arguments, nothing else is run.
 TESTS = (
@@ -51,47 +50,48 @@ TESTS = (
     ),
 )
 ALL_TESTS = ("tests/sandbox",)
-MEMORY = "2G"
 PROJECT_DISK = "512m"  # sparse
-KERNEL = "console=ttyS0 root=/dev/vda ro quiet panic=-1 init=/sbin/sandbox-tests cgroup_no_v1=all mitigations=off"
 
 
 def main() -> int:
     """Boot, test, and return 0 when all went well."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cache", type=Path, required=True, help="folder for what is kept between runs")
-    parser.add_argument("--accel", default="tcg,thread=multi", help="qemu's -accel")
+    parser.add_argument("--accel", default=qemu.TCG, help="qemu's -accel")
     parser.add_argument("--all", action="store_true", help="run every test of the sandbox, which takes an hour")
-    parser.add_argument("--timeout", type=float, metavar="S", help="for the guest, from power-on (2700; --all: 10800)")
+    parser.add_argument("--timeout", type=float, metavar="S", help="for a guest, from power-on (2700; --all: 10800)")
     asked, for_pytest = parser.parse_known_args()
     timeout_s = asked.timeout or (10800 if asked.all else 2700)
     tests = for_pytest or (ALL_TESTS if asked.all else TESTS)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # clean up first
+    signal.signal(signal.SIGTERM, lambda *_: ingredients.give_up())
     ingredients.need(PROGRAMS)
-    debian = ingredients.debian(asked.cache.absolute())
-    with (
-        ingredients.handed_in(asked.cache.absolute(), tests) as folder,
-        tempfile.TemporaryDirectory() as scratch,
-    ):
-        disk = Path(scratch, "project.ext4")
-        ingredients.run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", folder, disk, PROJECT_DISK)
+    cache = asked.cache.absolute()
+    tree = trees.machine(cache)
+    with ingredients.handed_in(cache, tests) as folder, tempfile.TemporaryDirectory() as scratch:
+        root, project = Path(scratch, "root.ext4"), Path(scratch, "project.ext4")
+        trees.disk(tree, root)
+        ingredients.run("mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", folder, project, PROJECT_DISK)
+
+        def run(name: str) -> list[str]:
+            words = ("init=/sbin/sandbox-tests", f"sandbox_tests={name}")
+            return _said(qemu.command(tree, (root, project), *words, accel=asked.accel), timeout_s)
+
         started = time.monotonic()
-        said = list(ingredients.lines_of(*_machine(debian, disk, asked.accel), timeout_s=timeout_s))
+        with ThreadPoolExecutor(len(RUNS)) as guests:
+            said = [line for lines in guests.map(run, RUNS) for line in lines]
         used_s = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-        print(f"\nguest on for {time.monotonic() - started:.0f} s, {used_s:.0f} s of processor time")
+        print(f"\nguests on for {time.monotonic() - started:.0f} s, {used_s:.0f} s of processor time")
     return ingredients.verdict(said, RUNS)
 
 
-def _machine(debian: Path, disk: Path, accel: str) -> list[str]:
-    """Return the command line that turns it on."""
-    # Emulated, the C library's routines for the newest vector units are slower than the plain ones.
-    processor = "host" if accel.startswith("kvm") else "Nehalem"
-    command = ["qemu-system-x86_64", "-accel", accel, "-cpu", processor, "-smp", "2", "-m", MEMORY]
-    command += ["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]
-    command += ["-kernel", str(debian / "vmlinuz"), "-initrd", str(debian / "initrd"), "-append", KERNEL]
-    for image in (debian / "root.ext4", disk):
-        command += ["-drive", f"file={image},if=virtio,format=raw,snapshot=on"]
-    return command
+def _said(command: list[str], timeout_s: float) -> list[str]:
+    """Return what a guest says until it is off; it is turned on again where it stands still before its first word."""
+    said: list[str] = []
+    for _ in range(qemu.BOOTS):
+        said = list(ingredients.lines_of(*command, timeout_s=timeout_s, first=UP, first_s=qemu.BOOT_S))
+        if any(UP in line for line in said):
+            break
+    return said
 
 
 if __name__ == "__main__":

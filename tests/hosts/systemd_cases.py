@@ -17,7 +17,6 @@ import beside
 import ingredients
 import pytest
 import systemd_machine
-import trees
 from beside import Gateway, until
 from systemd_machine import Machine
 
@@ -29,6 +28,8 @@ HOME = "/var/lib/edgeagent"
 AS_NODE = ("sudo", "-u", "edgeagent", f"EDGEAGENT_HOME={HOME}", "edgeagent")
 #: The unit waits two minutes for a sign of life, and ten seconds before it starts a node again.
 QUICKER = "[Service]\nWatchdogSec=8\nRestartSec=1\n"
+#: What each Python there does first, a line of a .pth file: SIGUSR1 blocks the thread of the event loop, and no other.
+BLOCK = "import signal, time; signal.signal(signal.SIGUSR1, lambda *_, sleep=time.sleep: sleep(3600))\n"
 #: Long enough to be met at work, whatever the machine is busy with.
 HELD_S = 10
 
@@ -40,18 +41,11 @@ def gateway() -> Iterator[Gateway]:
 
 
 @pytest.fixture(scope="session")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    """Booted, with edgeagent installed by pipx as docs/service.md says, from wheels that were handed in."""
+def machine() -> Iterator[Machine]:
+    """Booted, with edgeagent installed as docs/service.md says."""
     if lacking := systemd_machine.missing():
         pytest.fail(f"not installed; type: apt-get install --no-install-recommends {' '.join(lacking)}")
-    wheels = tmp_path_factory.mktemp("wheels")
-    wheel = trees.wheelhouse(wheels)
     with systemd_machine.booted(CACHE) as one:
-        trees.copy(wheels, one.root / "wheels")
-        offline = "--no-index --find-links=/wheels"
-        install = ("pipx", "install", "--pip-args", offline, f"/wheels/{wheel.name}")
-        places = {"PIPX_HOME": "/opt/pipx", "PIPX_BIN_DIR": "/usr/local/bin"}
-        one.run(*install, PIP_NO_INDEX="1", PIP_FIND_LINKS="/wheels", **places)
         yield one
 
 
@@ -67,6 +61,10 @@ def linked(machine: Machine) -> bool:
 
 def restarts(machine: Machine) -> int:
     return int(machine.shown(UNIT, "NRestarts"))
+
+
+def watchdog_timeouts(machine: Machine) -> int:
+    return machine.run("journalctl", "--no-pager", f"--unit={UNIT}").count("Watchdog timeout")
 
 
 def main_pid(machine: Machine) -> int:
@@ -100,6 +98,8 @@ def test_start_returns_when_the_node_is_up(machine: Machine) -> None:
     machine.run("systemctl", "stop", "edgeagent")
     machine.run("install", "-d", "-o", "edgeagent", f"{HOME}/plugins")
     (machine.root / f"{HOME[1:]}/plugins/hold.py").write_text(beside.HOLD)
+    (packages,) = (machine.root / "opt/pipx/venvs/edgeagent/lib").glob("python3.*/site-packages")
+    (packages / "block.pth").write_text(BLOCK)
     machine.run("systemctl", "start", "edgeagent")
 
     assert active(machine)
@@ -153,14 +153,18 @@ def test_reload_refuses_wrong_options(machine: Machine) -> None:
     assert active(machine)
 
 
-def test_a_stopped_agent_is_killed_and_started_again(machine: Machine, gateway: Gateway) -> None:
-    """The watchdog: an agent that gives no sign of life (SIGSTOP) is replaced, and jobs run again."""
+@pytest.mark.parametrize("signal", ["STOP", "USR1"], ids=["stopped", "its loop blocked"])
+def test_an_agent_that_stands_still_is_killed_and_started_again(
+    machine: Machine, gateway: Gateway, signal: str
+) -> None:
+    """The watchdog: an agent that gives no sign of life, as a whole or with its event loop, is replaced."""
     before, times, old = main_pid(machine), restarts(machine), machine.group(UNIT)
-    machine.run("sh", "-c", f"kill -STOP {before}")
+    timeouts = watchdog_timeouts(machine)
+    machine.run("sh", "-c", f"kill -{signal} {before}")
 
     until(lambda: restarts(machine) > times and linked(machine), "a new agent")
     assert before != main_pid(machine)
-    assert "Watchdog timeout" in machine.run("journalctl", "--no-pager", f"--unit={UNIT}")
+    assert timeouts + 1 == watchdog_timeouts(machine)
     assert not old & machine.group(UNIT)
     gateway.becomes(gateway.submit("echo", again=True), "COMPLETED")
 

@@ -17,33 +17,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import attrs
+import commands
+import installed
 import trees
 
 PROGRAMS = trees.PROGRAMS | {"systemd-nspawn": "systemd-container", "nsenter": "util-linux"}
-#: systemd itself, what `service install` and the sandbox use, and what the operator's own commands are.
-PACKAGES = (
-    "dbus",
-    "dbus-user-session",
-    "libpam-systemd",
-    "pipx",
-    "sudo",
-    "systemd",
-    "systemd-sysv",
-    "uidmap",
-)
 #: nspawn's own filter knows nothing of these; the node's kernel has them.
 CALLS = "landlock_create_ruleset landlock_add_rule landlock_restrict_self"
 BOOT_S = 120.0
 STOP_S = 60.0
-_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class CommandFailedError(AssertionError):
-    """A command in the machine failed; what it said."""
 
 
 @attrs.frozen
-class Machine:
+class Machine(commands.Commands):
     """A booted machine."""
 
     root: Path
@@ -52,25 +38,8 @@ class Machine:
 
     def done(self, *command: str, user: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
         """Run a command to its end, whatever that is; ``user`` needs no session."""
-        as_user = ("runuser", "-u", user, "--") if user else ()
-        given = [f"{name}={value}" for name, value in ({"HOME": "/root", "PATH": _PATH} | environ).items()]
-        enter = ["nsenter", "--target", str(self.leader), "--all", "env", "-i", *given, *as_user, *command]
+        enter = ["nsenter", "--target", str(self.leader), "--all", *commands.words(command, user, environ)]
         return subprocess.run(enter, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False)
-
-    def run(self, *command: str, user: str = "", **environ: str) -> str:
-        """Run a command and return what it prints.
-
-        Raises:
-            CommandFailedError: it ended with another exit code than 0.
-        """
-        done = self.done(*command, user=user, **environ)
-        if done.returncode:
-            raise CommandFailedError(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-        return done.stdout
-
-    def shown(self, unit: str, name: str) -> str:
-        """Return a property of a unit."""
-        return self.run("systemctl", "show", f"--property={name}", "--value", unit).strip()
 
     def group(self, unit: str) -> set[int]:
         """Return the pids, on the host, of all processes in a unit's control group."""
@@ -80,10 +49,10 @@ class Machine:
 
 @contextlib.contextmanager
 def booted(cache: Path) -> Iterator[Machine]:
-    """Yield a machine that is up; afterwards it is off, and nothing of it is left."""
+    """Yield a machine that is up, with the node installed; afterwards it is off, and nothing of it is left."""
     with tempfile.TemporaryDirectory(prefix="systemd-") as scratch, _group() as group:
         root = Path(scratch, "root")
-        trees.copy(trees.tree(cache, PACKAGES), root)
+        installed.tree(cache, root)
         command = ["systemd-nspawn", "--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe"]
         command += [f"--directory={root}", "--machine=node", f"--system-call-filter={CALLS}"]
         command += ["--bind-ro=/etc/resolv.conf"] if Path("/etc/resolv.conf").exists() else []
@@ -114,7 +83,7 @@ def _up(process: subprocess.Popen[bytes], root: Path, group: Path, log: Path) ->
             if said.stdout.strip() in ("running", "degraded"):
                 return machine
         time.sleep(0.2)
-    raise CommandFailedError(f"the machine did not boot:\n{log.read_text(errors='replace')[-3000:]}")
+    raise commands.CommandFailedError(f"the machine did not boot:\n{log.read_text(errors='replace')[-3000:]}")
 
 
 def _children(pid: int) -> list[int]:
