@@ -31,6 +31,8 @@ ISSUER = "issuer"
 PAID_OUT = "payouts"
 #: In a table of prices: every type that has none of its own.
 ANY_OTHER = "*"
+#: Made once: ``json.dumps`` makes one for each call that asks for other separators.
+_JSON = json.JSONEncoder(separators=(",", ":"))
 #: ``previous`` of the first entry.
 FIRST_HASH = "0" * 64
 
@@ -185,7 +187,7 @@ def apply(balances_ucr: Mapping[str, int], entry: Entry) -> dict[str, int]:
 def chain_hash(previous: str, entry: Entry, at: float) -> str:
     """Return the SHA-256 in hex that ties ``entry``, made ``at`` seconds since the epoch, to the one before it."""
     lines = sorted([posting.account, posting.amount_ucr] for posting in entry.postings)
-    document = json.dumps([previous, entry.kind, entry.reference, entry.memo, repr(at), lines], separators=(",", ":"))
+    document = _JSON.encode([previous, entry.kind, entry.reference, entry.memo, repr(at), lines])
     return hashlib.sha256(document.encode()).hexdigest()
 
 
