@@ -158,6 +158,14 @@ def test_validate_lists_every_fault(run: Run, tmp_path: Path) -> None:
         assert part in done.stderr
 
 
+def test_validate_knows_how_many_processors_there_are(run: Run) -> None:
+    """What no start of the node on this machine would take is found before one."""
+    done = run("validate", EDGEAGENT_SHARE_CORES="1024")
+
+    assert 2 == done.exit_code
+    assert "Error: share.cores is 1024, and there are " in done.stderr
+
+
 @pytest.mark.parametrize("command", [("set", "health.port", "1"), ("unset", "health.port"), ("show",), ("validate",)])
 @pytest.mark.parametrize("content", ["[health", "health = 1", "\x00"])
 def test_a_broken_file_is_left_alone(run: Run, tmp_path: Path, command: tuple[str, ...], content: str) -> None:

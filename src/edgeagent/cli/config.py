@@ -55,11 +55,16 @@ def show(key: str | None, origin: bool, as_json: bool) -> None:
 @config.command()
 def validate() -> None:
     """Check config.toml, config.json and the environment; exit code 2 where something is wrong."""
-    from edgeagent.node import config
+    from edgeagent.node import config, machine
     from edgeagent.node.options.resolve import resolve_home
 
     home = config.default_home(os.environ)
-    faults = [*resolve_home(home, os.environ, {}).faults, *config.resolved(home, os.environ).faults]
+    found = resolve_home(home, os.environ, {})
+    faults = [*found.faults, *config.resolved(home, os.environ).faults]
+    try:
+        machine.cores(found.settings["share.cores"].value)
+    except UsageError as error:
+        faults.append(str(error))
     for fault in faults[:-1]:
         click.echo(f"Error: {fault}", err=True)
     if faults:

@@ -34,7 +34,8 @@ def cores(wanted: float | None) -> int:
     Raises:
         UsageError: that is more than there are.
     """
-    there = len(os.sched_getaffinity(0))
+    # Nodes run on Linux alone, but their options can be checked elsewhere.
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if wanted is None:
         return there
     if wanted > there:
