@@ -1,8 +1,8 @@
 """A WebSocket whose handshake is over, on its connection alone: hypercorn, which did the handshake, is gone by then.
 
-What hypercorn holds for an open WebSocket (two tasks, a channel, both protocols' state) was half of what an idle link
-took, and each frame went through all of it.  Nearly every frame is a whole text, which ``frames`` takes out; all others
-go to wsproto, which is made only once there is one.
+What hypercorn holds for an open WebSocket (two tasks, a channel, both protocols' state) was a third of what an idle
+link took, and each frame went through all of it.  Nearly every frame is a whole text, which ``frames`` takes out; all
+others go to wsproto, which is made only once there is one.
 """
 
 from __future__ import annotations
