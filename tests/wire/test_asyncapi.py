@@ -42,7 +42,9 @@ def kind_of(hint: Any) -> Json:
         return {"type": KINDS[hint]}
     if isinstance(hint, types.UnionType):
         (kind,) = [one for one in get_args(hint) if one is not types.NoneType]
-        return {"type": [KINDS[kind], "null"]}
+        if kind in KINDS:
+            return {"type": [KINDS[kind], "null"]}
+        return {"anyOf": [kind_of(kind), {"type": "null"}]}
     if get_origin(hint) is tuple:
         return {"type": "array", "items": kind_of(get_args(hint)[0])}
     if get_origin(hint) is dict:

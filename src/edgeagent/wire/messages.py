@@ -14,6 +14,7 @@ import attrs
 from attrs.validators import and_, ge, gt, le, matches_re
 
 _SHA256 = matches_re(r"[0-9a-f]{64}")
+_SIGNATURE = matches_re(r"([0-9a-f]{128})?")  # Ed25519, in hex
 _NOT_NEGATIVE = ge(0)  # for whole numbers
 _SHARE = and_(ge(0.0), le(1.0))
 
@@ -193,7 +194,10 @@ class JobProgress:
 
 @attrs.frozen(kw_only=True)
 class JobResult:
-    """How an attempt ended.  Repeated after every reconnect until it is acknowledged."""
+    """How an attempt ended.  Repeated after every reconnect until it is acknowledged.
+
+    ``signature`` is the node's, over the receipt (``wire.receipts``); empty from a node that has no key at hand.
+    """
 
     job_id: str
     attempt_id: str
@@ -204,18 +208,38 @@ class JobResult:
     outputs: tuple[Output, ...] = ()
     usage: Usage = attrs.Factory(Usage)
     sandbox: Confinement = attrs.Factory(Confinement)
+    signature: str = attrs.field(default="", validator=_SIGNATURE)
+
+
+@attrs.frozen(kw_only=True)
+class Settled:
+    """What the node lacks to make the settlement of its receipt (``wire.receipts``), and the gateway's signature of it.
+
+    ``key_id`` names the gateway's key; ``node_signature`` is there where an earlier copy of the result, with another
+    signature, was settled.  ``settled_at`` is the gateway's own date for its books, compared with no other clock.
+    """
+
+    month: str
+    index: int = attrs.field(validator=_NOT_NEGATIVE)
+    settled_at: int = attrs.field(validator=_NOT_NEGATIVE)
+    signature: str = attrs.field(validator=_SIGNATURE)
+    key_id: str
+    node_signature: str | None = None
 
 
 @attrs.frozen(kw_only=True)
 class JobResultAck:
-    """The gateway has the result on disk: the node may forget it.
+    """The gateway has the result on disk: the node may forget it, once it has stored what it was paid.
 
-    ``credited_ucr`` is 0 where it came too late, or where it is ``held``: another node's has to agree with it first.
+    ``credited_ucr`` is 0 where nothing was paid, and ``unpaid`` says why a completed attempt was not; or where it is
+    ``held``: another node's has to agree with it first.
     """
 
     attempt_id: str
     credited_ucr: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
     held: bool = False
+    settled: Settled | None = None
+    unpaid: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -225,6 +249,7 @@ class JobVerdict:
     attempt_id: str
     credited_ucr: int = attrs.field(default=0, validator=_NOT_NEGATIVE)
     reason: str = ""
+    settled: Settled | None = None
 
 
 @attrs.frozen(kw_only=True)
