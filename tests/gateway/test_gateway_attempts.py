@@ -18,7 +18,6 @@ from edgeagent.wire.messages import (
     JobDecline,
     JobDispatch,
     JobProgress,
-    JobResultAck,
     Outcome,
     Output,
 )
@@ -56,7 +55,7 @@ async def test_a_job_is_dispatched_accepted_and_credited(
         await trio.testing.wait_all_tasks_blocked()
         assert memory_gateway.hub.network.progress[dispatch.attempt_id].fraction == 0.5
         ack = await node.finish(dispatch, value={"pixels": 3})
-        assert ack == JobResultAck(attempt_id=dispatch.attempt_id, credited_ucr=10_000_000)
+        assert (ack.attempt_id, ack.credited_ucr, ack.unpaid) == (dispatch.attempt_id, 10_000_000, "")
         done = await memory_gateway.job(account, job)
         assert (done.state, done.credited_ucr, done.progress_text) == (JobState.COMPLETED, 10_000_000, "half")
         assert memory_gateway.hub.network.progress == {}

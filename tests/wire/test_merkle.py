@@ -40,7 +40,7 @@ def data(count: int) -> list[bytes]:
 def stored(count: int) -> merkle.Read:
     """Return how to read the hashes of a tree with that many leaves."""
     leaves = [merkle.leaf_hash(one) for one in data(count)]
-    return merkle.reader(merkle.append(merkle.reader({}), 0, leaves))
+    return merkle.over(leaves)
 
 
 READ = stored(MOST)
@@ -49,7 +49,7 @@ ROOTS = [merkle.root(READ, size) for size in range(MOST + 1)]
 
 def test_roots_are_those_that_other_implementations_compute() -> None:
     """The published vectors: leaves in hex, and the root after each."""
-    read = merkle.reader(merkle.append(merkle.reader({}), 0, EIGHT))
+    read = merkle.over(EIGHT)
 
     assert [merkle.root(read, size).hex() for size in range(9)] == VECTORS["roots"]
 
@@ -57,7 +57,7 @@ def test_roots_are_those_that_other_implementations_compute() -> None:
 @pytest.mark.parametrize("vector", VECTORS["inclusion"], ids=lambda v: f"{v['index']}-of-{v['size']}")
 def test_inclusion_proofs_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
     """The proof for a leaf has these hashes in this order."""
-    read = merkle.reader(merkle.append(merkle.reader({}), 0, EIGHT))
+    read = merkle.over(EIGHT)
 
     assert [one.hex() for one in merkle.inclusion(read, vector["index"], vector["size"])] == vector["proof"]
 
@@ -65,7 +65,7 @@ def test_inclusion_proofs_are_those_of_the_vectors(vector: dict[str, Any]) -> No
 @pytest.mark.parametrize("vector", VECTORS["consistency"], ids=lambda v: f"{v['first']}-to-{v['second']}")
 def test_consistency_proofs_are_those_of_the_vectors(vector: dict[str, Any]) -> None:
     """The proof between two sizes has these hashes in this order."""
-    read = merkle.reader(merkle.append(merkle.reader({}), 0, EIGHT))
+    read = merkle.over(EIGHT)
 
     assert [one.hex() for one in merkle.consistency(read, vector["first"], vector["second"])] == vector["proof"]
 
@@ -75,17 +75,16 @@ def test_a_root_is_what_the_definition_says() -> None:
     assert [textbook_root(data(size)) for size in range(MOST + 1)] == ROOTS
 
 
-@given(st.lists(st.integers(0, 7), max_size=12))
-def test_leaves_may_come_in_any_portions(portions: list[int]) -> None:
-    """However many leaves are added at a time, the stored hashes end up the same."""
-    leaves = [merkle.leaf_hash(one) for one in data(sum(portions))]
-    grown: dict[merkle.Place, bytes] = {}
-    size = 0
-    for portion in portions:
-        grown |= merkle.append(merkle.reader(grown), size, leaves[size : size + portion])
-        size += portion
+def test_a_tree_that_grows_has_the_same_root_at_every_size() -> None:
+    """What is kept of it is enough, leaf by leaf."""
+    grown = merkle.Frontier()
+    roots = [grown.root]
+    for leaf in data(MOST):
+        grown.add(merkle.leaf_hash(leaf))
+        roots.append(grown.root)
 
-    assert grown == merkle.append(merkle.reader({}), 0, leaves)
+    assert roots == ROOTS
+    assert grown.size == MOST
 
 
 def test_every_leaf_is_proved_in_every_tree() -> None:
@@ -121,7 +120,7 @@ def test_a_rewritten_past_has_no_proof(size: int, draw: st.DataObject) -> None:
     changed = draw.draw(st.integers(0, first - 1))
     leaves = [merkle.leaf_hash(one) for one in data(size)]
     leaves[changed] = merkle.leaf_hash(b"another receipt")
-    read = merkle.reader(merkle.append(merkle.reader({}), 0, leaves))
+    read = merkle.over(leaves)
 
     proof = merkle.consistency(read, first, size)
 

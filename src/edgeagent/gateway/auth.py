@@ -55,12 +55,12 @@ class NodeTokens:
     def use(self, keyring: Keyring) -> None:
         """Sign and check with these keys from now on."""
         self._keyring = keyring
-        self._key_id = identity.key_id(identity.public_key_of(keyring.signing))
+        self.signer = identity.Signer(keyring.signing)
 
     def issue(self, node_id: str, capabilities: Sequence[str], epoch: int = 0) -> str:
         """Return a fresh token."""
         signing = self._keyring.signing
-        return identity.issue_node_token(signing, self._key_id, node_id, capabilities, self._clock(), epoch=epoch)
+        return identity.issue_node_token(signing, self.signer.key_id, node_id, capabilities, self._clock(), epoch=epoch)
 
     def check(self, token: str) -> NodeClaims:
         """Return what a token says.

@@ -13,12 +13,13 @@ from edgeagent.gateway.dispatcher import Dispatcher
 from edgeagent.gateway.feeds import Feeds
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.network import Network
+from edgeagent.gateway.notary import Notary
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import Store, jobs, nodes
 from edgeagent.gateway.store.changes import keep_lines
 from edgeagent.gateway.store.flights import Applied, Flight
 from edgeagent.gateway.wake import Wake
-from edgeagent.wire.messages import JobCancel, JobVerdict, Outcome
+from edgeagent.wire.messages import JobCancel, Outcome
 
 log = structlog.get_logger()
 
@@ -26,8 +27,11 @@ log = structlog.get_logger()
 class Consequences:
     """What the hub does after each event."""
 
-    def __init__(self, store: Store, network: Network, feeds: Feeds, dispatcher: Dispatcher, wake: Wake) -> None:
+    def __init__(
+        self, store: Store, network: Network, feeds: Feeds, dispatcher: Dispatcher, wake: Wake, notary: Notary
+    ) -> None:
         self._store, self._network, self._feeds, self._dispatcher, self._wake = store, network, feeds, dispatcher, wake
+        self._notary = notary
 
     async def forgotten(self, flight: Flight) -> None:
         """The node does not hold the attempt: it never got it, or lost it."""
@@ -66,7 +70,7 @@ class Consequences:
         for news in applied.news:
             session = self._network.session(news.node_id)
             if session is not None:
-                session.send(JobVerdict(attempt_id=news.attempt_id, credited_ucr=news.credited_ucr, reason=news.reason))
+                session.send(self._notary.tell(news))
         self._feeds.changed(applied.job_id)
         if applied.job is not JobState.QUEUED:
             log.debug("Job changed", job_id=applied.job_id, state=applied.job.value)

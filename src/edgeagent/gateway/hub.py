@@ -26,6 +26,7 @@ from edgeagent.gateway.limits import Limiter, Rate
 from edgeagent.gateway.members import Members
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
+from edgeagent.gateway.notary import Notary
 from edgeagent.gateway.store import Store, Tx, audit, jobs, known, nodes, prices, queue, submissions, views
 from edgeagent.gateway.store.flights import Applied, Flight, Progress, Start, Told
 from edgeagent.gateway.store.queue import Started
@@ -45,7 +46,6 @@ from edgeagent.wire.messages import (
     JobDispatch,
     JobProgress,
     JobResult,
-    JobResultAck,
     Welcome,
 )
 
@@ -72,7 +72,8 @@ class Hub:
         self.streams: Counter[str] = Counter()  # open event streams, by account
         self.dispatch_latency = Histogram(0.005, 0.025, 0.1, 0.5, 2.0, 10.0, 60.0, 600.0)
         self._dispatcher = Dispatcher(store, network)
-        self._after = Consequences(store, network, self.feeds, self._dispatcher, self.wake)
+        self._notary = Notary(store, network, tokens)
+        self._after = Consequences(store, network, self.feeds, self._dispatcher, self.wake, self._notary)
         self._ahead_s = store.clock() - trio.current_time()
         self.openings = Limiter(Rate.of(settings.ceilings.links_each))  # links, by node
         self.members = Members(settings, store, tokens, network)
@@ -153,7 +154,7 @@ class Hub:
         for attempt_id, flight in flights.items():
             if attempt_id not in keep:
                 await self._after.forgotten(flight)
-        await self.store.write(nodes.offer, node_id, hello.capabilities)
+        self._notary.met(node_id, await self.store.write(_greet, node_id, hello.capabilities))
         self.wake.now()
         return Welcome(
             heartbeat_s=self.settings.heartbeat_s,
@@ -206,7 +207,11 @@ class Hub:
 
     async def result(self, node_id: str, messages: Sequence[JobResult], session: Session) -> None:
         """A node says how attempts ended; each is acknowledged whatever it was, so that the node can forget it."""
-        told = [Told(node_id, message, self._progress(message)) for message in messages]
+        forged = await self._notary.forged(node_id, messages)
+        told = [
+            Told(node_id, message, self._progress(message), wrong)
+            for message, wrong in zip(messages, forged, strict=True)
+        ]
         answers = await self.store.write_all(jobs.finish, told)
         for message, answer in zip(messages, answers, strict=True):
             self.network.land(message.attempt_id, node_id)
@@ -214,8 +219,7 @@ class Hub:
                 log.warning(
                     "Result of an attempt that the node never had", node_id=node_id, attempt_id=message.attempt_id
                 )
-            credited_ucr, held = (answer.credited_ucr, answer.held) if answer else (0, False)
-            session.send(JobResultAck(attempt_id=message.attempt_id, credited_ucr=credited_ucr, held=held))
+            session.send(self._notary.acknowledge(message, answer))
         for answer in answers:
             if answer is not None and answer.applied is not None:
                 await self._after.applied(answer.applied)
@@ -231,6 +235,7 @@ class Hub:
     async def sweep(self) -> None:
         """Do what is due: leases that ended, nodes that fell silent."""
         now = trio.current_time()
+        await self._notary.close()
         await self._expire(self.network.expired(now))
         if late := await self.store.read(queue.overdue, self.steady()):
             for applied in await self.store.write(jobs.expire, late):
@@ -246,6 +251,7 @@ class Hub:
                 self.dispatch_latency.observe(job.waited_s)
             if self.network.flight(flight.attempt_id) is None:
                 continue  # cancelled since
+            self.network.priced(flight.attempt_id, job.price_ucr)
             session = self.network.session(flight.node_id)
             if session is None:
                 await self._after.forgotten(flight)
@@ -285,6 +291,12 @@ class Hub:
         finally:
             # What could not be stored is still open on disk: without a lease nobody would look at it again.
             self.network.renew([flight.attempt_id for flight in expired], trio.current_time())
+
+
+def _greet(tx: Tx, node_id: str, capabilities: Sequence[str]) -> str:
+    """Store what a node can do now, and return its key."""
+    nodes.offer(tx, node_id, capabilities)
+    return nodes.public_key(tx, node_id) or ""
 
 
 def _submit(

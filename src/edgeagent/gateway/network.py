@@ -210,6 +210,12 @@ class Network:
             linked.taken = linked.taken.plus(linked.offer, flight.need)
         self._seat(flight.node_id)
 
+    def priced(self, attempt_id: str, price_ucr: int) -> None:
+        """What the attempt's job costs is known."""
+        flight = self._flights.get(attempt_id)
+        if flight is not None:
+            self._flights[attempt_id] = attrs.evolve(flight, price_ucr=price_ucr)
+
     def accepted(self, attempt_id: str, now: float) -> None:
         """The node started it."""
         flight = self._flights.get(attempt_id)

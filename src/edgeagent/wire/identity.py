@@ -15,7 +15,7 @@ import base64
 import functools
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import attrs
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -95,6 +95,23 @@ def jwk(public_pem: str) -> dict[str, str]:
     """
     x = base64.urlsafe_b64encode(_public(public_pem).public_bytes_raw()).rstrip(b"=").decode()
     return {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": _thumbprint(x), "use": "sig", "alg": _ALGORITHM}
+
+
+def from_jwk(key: Mapping[str, object]) -> str:
+    """Return the public key of a JSON Web Key (RFC 8037) as SPKI PEM; what it says of its ``kid`` is not believed.
+
+    Raises:
+        InvalidKeyError: not a usable Ed25519 public key.
+    """
+    x = key.get("x")
+    if key.get("kty") != "OKP" or key.get("crv") != "Ed25519" or not isinstance(x, str):
+        raise InvalidKeyError("not an Ed25519 key")
+    try:
+        raw = Ed25519PublicKey.from_public_bytes(base64.urlsafe_b64decode(x + "=" * (-len(x) % 4)))
+    except ValueError:
+        raise InvalidKeyError("not an Ed25519 public key") from None
+    pem = raw.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return normalise_public_key(pem.decode())
 
 
 def key_id(public_pem: str) -> str:

@@ -1,20 +1,20 @@
 """The tree over a month's receipts: its root, and proofs that it holds one and was only ever added to.
 
 Hashing and proofs are those of Certificate Transparency (RFC 9162, section 2.1), so that anybody's code can check them.
-A tree is not kept as an object: what is stored is the hash of every complete subtree, by level and index (level 0 are
-the leaves), each written once and never changed.  A root or a proof is then a few dozen look-ups, whatever the size.
-Pure; ``gateway.store.receipts`` keeps the hashes, ``node.earnings`` checks proofs.
+A tree is not kept as an object: roots and proofs are made of the hashes of complete subtrees, each named by level and
+index (level 0 are the leaves) and never changed once it is complete.  A root or a proof takes a few dozen of them,
+whatever the size.  Pure; ``gateway.store.settlements`` keeps the hashes, ``node.receipts`` checks proofs.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 #: A complete subtree: (level, index) has the 2**level leaves from index * 2**level.
 Place: TypeAlias = tuple[int, int]
-#: Returns the stored hash of a complete subtree.
+#: Returns the hash of a complete subtree.
 Read: TypeAlias = Callable[[Place], bytes]
 
 #: The root of a tree without leaves: the hash of nothing.
@@ -32,21 +32,42 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
-def append(read: Read, size: int, leaves: Sequence[bytes]) -> dict[Place, bytes]:
-    """Return the hashes to store so that a tree of ``size`` leaves has these leaf hashes, too."""
-    new: dict[Place, bytes] = {}
+def fold(hashes: Sequence[bytes]) -> bytes:
+    """Return the hash of the complete subtree over these hashes, of which there is a power of two, at one level."""
+    while len(hashes) > 1:
+        hashes = [node_hash(hashes[at], hashes[at + 1]) for at in range(0, len(hashes), 2)]
+    return hashes[0]
 
-    def known(place: Place) -> bytes:
-        return new[place] if place in new else read(place)
 
-    for index, leaf in enumerate(leaves, size):
-        new[0, index] = leaf
-        level, at = 0, index
-        while at & 1:  # a right child: with its left sibling it completes their parent
-            parent = node_hash(known((level, at - 1)), new[level, at])
-            level, at = level + 1, at >> 1
-            new[level, at] = parent
-    return new
+def over(leaves: Sequence[bytes]) -> Read:
+    """Return how to read the subtrees of a tree whose leaf hashes are all in memory."""
+    return lambda place: fold(leaves[place[1] << place[0] : (place[1] + 1) << place[0]])
+
+
+class Frontier:
+    """A tree that grows, of which only what its root needs is kept: a hash for each bit of its size."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._complete: list[bytes] = []  # subtrees, the largest first
+
+    def add(self, leaf: bytes) -> None:
+        """Add a leaf's hash."""
+        found, ones = leaf, self.size
+        while ones & 1:  # it completes the subtree of which the last one is the left half
+            found, ones = node_hash(self._complete.pop(), found), ones >> 1
+        self._complete.append(found)
+        self.size += 1
+
+    @property
+    def root(self) -> bytes:
+        """The root of the tree so far."""
+        if not self._complete:
+            return EMPTY_ROOT
+        found = self._complete[-1]
+        for left in reversed(self._complete[:-1]):
+            found = node_hash(left, found)
+        return found
 
 
 def root(read: Read, size: int) -> bytes:
@@ -146,11 +167,6 @@ def follows(first: int, first_root: bytes, second: int, second_root: bytes, proo
             new = node_hash(new, sibling)
         position, last = position >> 1, last >> 1
     return last == 0 and old == first_root and new == second_root
-
-
-def reader(stored: Mapping[Place, bytes]) -> Read:
-    """Return how to read hashes that are all in memory."""
-    return stored.__getitem__
 
 
 def _range(read: Read, start: int, end: int) -> bytes:

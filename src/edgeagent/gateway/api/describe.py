@@ -63,6 +63,7 @@ def config() -> OpenAPIConfig:
             Tag("jobs", "Submitting, watching and fetching, for the account of the token."),
             Tag("files", "Files that jobs may refer to, for the account of the token; uploads speak tus 1.0."),
             Tag("nodes", "For machines that are lent."),
+            Tag("statements", "What all nodes were paid by month, with proofs; for everybody."),
             Tag("network", "What everybody may see, and how the gateway is."),
         ],
         render_plugins=[ReferencePage(), JsonRenderPlugin()],

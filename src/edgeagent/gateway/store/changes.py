@@ -14,15 +14,22 @@ import sqlalchemy as sa
 
 from edgeagent.gateway.ledger import Entry
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store import standings
+from edgeagent.gateway.store import settlements, standings
 from edgeagent.gateway.store.prepared import Many
-from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs
+from edgeagent.gateway.store.settlements import Due
+from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs, outputs
 from edgeagent.gateway.store.writer import Tx
+from edgeagent.wire.messages import Output
 
 _SET_JOB = Many(sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id")))
 _SET_ATTEMPT = Many(sa.update(attempts).where(attempts.c.attempt_id == sa.bindparam("id")))
 _DROP_LINES = Many(sa.delete(attempt_logs).where(attempt_logs.c.attempt_id == sa.bindparam("id")))
 _ADD_LINES = Many(sa.insert(attempt_logs))
+_LIST = Many(
+    sa.update(outputs)
+    .where(outputs.c.attempt_id == sa.bindparam("attempt"), outputs.c.name == sa.bindparam("called"))
+    .values(listed=sa.true())
+)
 
 _Rows = dict[tuple[str, ...], list[dict[str, Any]]]  # by the columns that they set
 
@@ -37,6 +44,8 @@ class Changes:
         self._entries: list[Entry] = []
         self._credits: dict[str, list[int]] = {}
         self._others: list[Callable[[Tx], None]] = []
+        self._due: list[Due] = []
+        self._listed: list[dict[str, str]] = []
 
     def job(self, job_id: str, **columns: Any) -> None:
         """Set columns of a job."""
@@ -58,6 +67,14 @@ class Changes:
         """Count a job that a node completed and what it earned; the money itself moves in the books."""
         self._credits.setdefault(node_id, []).append(amount_ucr)
 
+    def listed(self, attempt_id: str, files: Sequence[Output]) -> None:
+        """Note which files are in an attempt's receipt."""
+        self._listed += [{"attempt": attempt_id, "called": one.name} for one in files]
+
+    def settle(self, due: Due) -> None:
+        """Give an attempt that is paid for its place among the month's settlements."""
+        self._due.append(due)
+
     def also(self, other: Callable[[Tx], None]) -> None:
         """Have something done when everything is written: what few events need, and needs no collecting."""
         self._others.append(other)
@@ -77,6 +94,9 @@ class Changes:
             _ADD_LINES.run(tx, [{"attempt_id": one, "lines": text} for one, text in self._lines.items()])
         if self._credits:
             standings.credit(tx, self._credits)
+        if self._listed:
+            _LIST.run(tx, self._listed)
+        settlements.append(tx, self._due)
         for other in self._others:
             other(tx)
 

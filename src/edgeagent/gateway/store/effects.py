@@ -17,6 +17,7 @@ from edgeagent.gateway.jobs import AttemptState, Change, JobState, Money, Standi
 from edgeagent.gateway.store.changes import Changes
 from edgeagent.gateway.store.flights import Applied, News, Start, Stop
 from edgeagent.gateway.store.results import as_json
+from edgeagent.gateway.store.settlements import Due
 from edgeagent.gateway.store.tables import attempts
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.gateway.texts import one_line
@@ -124,6 +125,8 @@ def settle(changes: Changes, row: _Row, paid: Sequence[Start], value: Any, resul
         changes.post(ledger.settle(row.account_id, row.job_id, node_ids, row.price_ucr, held_ucr))
     for one in paid:
         changes.credit(one.node_id, row.price_ucr)
+        if row.price_ucr:
+            changes.settle(Due(one.attempt_id, row.price_ucr))
     return {"credited_ucr": row.price_ucr * len(paid), "value": as_json(value), "result_ref": result_ref}
 
 

@@ -7,6 +7,7 @@ import attrs
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.needs import Need
 from edgeagent.wire.messages import JobResult, Outcome
+from edgeagent.wire.receipts import Settlement
 
 
 @attrs.frozen(kw_only=True)
@@ -19,6 +20,7 @@ class Flight:
     account_id: str
     need: Need
     accepted: bool = False
+    price_ucr: int | None = None  # None: not known here
 
 
 @attrs.frozen
@@ -47,6 +49,7 @@ class News:
     node_id: str
     credited_ucr: int
     reason: str
+    settlement: Settlement | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -77,11 +80,12 @@ class Start:
 
 @attrs.frozen
 class Told:
-    """A result that a node gives, and how far the attempt said it was."""
+    """A result that a node gives, and how far the attempt said it was; ``forged`` where its signature is wrong."""
 
     node_id: str
     result: JobResult
     progress: Progress = attrs.Factory(Progress)
+    forged: bool = False
 
     @property
     def start(self) -> Start:
@@ -91,8 +95,13 @@ class Told:
 
 @attrs.frozen
 class Answer:
-    """What a result led to: the credits for it, and what it changed; ``held`` while it is to be checked."""
+    """What a result led to: the credits for it, and what it changed; ``held`` while it is to be checked.
+
+    ``settlement`` is what was paid, ``unpaid`` why a completed attempt was not.
+    """
 
     credited_ucr: int
     applied: Applied | None = None
     held: bool = False
+    settlement: Settlement | None = None
+    unpaid: str = ""

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import attrs
 import sqlalchemy as sa
 
 from edgeagent.gateway import jobs as rules
 from edgeagent.gateway.jobs import AttemptState, Change, JobState, Money
-from edgeagent.gateway.store import checks, compared
+from edgeagent.gateway.store import checks, compared, settlements
 from edgeagent.gateway.store.changes import Changes
 from edgeagent.gateway.store.effects import apply, ended, let_go, settle, standing, stop_current
-from edgeagent.gateway.store.flights import Answer, Applied, Start, Told
+from edgeagent.gateway.store.flights import Answer, Applied, News, Start, Told
 from edgeagent.gateway.store.prepared import Among
 from edgeagent.gateway.store.results import as_json, checked, confinement
 from edgeagent.gateway.store.tables import attempts, jobs
 from edgeagent.gateway.store.writer import Tx
+from edgeagent.gateway.texts import one_line
+from edgeagent.wire import receipts
 from edgeagent.wire.codec import converter
-from edgeagent.wire.messages import Outcome
+from edgeagent.wire.messages import JobResult, Outcome
+from edgeagent.wire.receipts import Settlement
 
+#: What a node is told whose completed attempt is not paid for.
+LATE = "it came too late: the job had been settled by another attempt, failed or cancelled"
+APART = "other nodes, or a known answer, say otherwise, or its operator has given a result of the job already"
 #: A row of which only the names of the columns are known.
 _Row = Any
 
@@ -37,6 +44,7 @@ _FIND = Among(
     sa.select(
         jobs.c.job_id,
         jobs.c.account_id,
+        jobs.c.job_type,
         jobs.c.state,
         jobs.c.retries,
         jobs.c.max_attempts,
@@ -48,6 +56,7 @@ _FIND = Among(
         jobs.c.current_attempt,
         attempts.c.attempt_id,
         attempts.c.node_id,
+        attempts.c.detail,
         attempts.c.state.label("attempt_state"),
     )
     .join_from(attempts, jobs)
@@ -118,23 +127,52 @@ def finish(tx: Tx, told: Sequence[Told]) -> list[Answer | None]:
                 answers[place] = _finish(tx, changes, row, told[place])
         changes.write(tx)
         waiting = [place for place in waiting if taken[told[place].result.job_id] != place]
-    return answers
+    return _with_settlements(tx, told, answers)
+
+
+def _with_settlements(tx: Tx, told: Sequence[Told], answers: Sequence[Answer | None]) -> list[Answer | None]:
+    """Add to answers, and to the news for others, how those were settled that were paid, now or before."""
+    paid = [one.result.attempt_id for one, answer in zip(told, answers, strict=True) if answer and answer.credited_ucr]
+    paid += [news.attempt_id for answer in answers if answer for news in _news(answer) if news.credited_ucr]
+    how = settlements.of_attempts(tx, list(dict.fromkeys(paid)))
+    return [
+        answer and _with_settlement(answer, one.result.attempt_id, how)
+        for one, answer in zip(told, answers, strict=True)
+    ]
+
+
+def _with_settlement(answer: Answer, attempt_id: str, how: Mapping[str, Settlement]) -> Answer:
+    if _news(answer) and answer.applied is not None:
+        news = tuple(attrs.evolve(one, settlement=how.get(one.attempt_id)) for one in answer.applied.news)
+        answer = attrs.evolve(answer, applied=attrs.evolve(answer.applied, news=news))
+    return attrs.evolve(answer, settlement=how[attempt_id]) if attempt_id in how else answer
+
+
+def _news(answer: Answer) -> tuple[News, ...]:
+    return () if answer.applied is None else answer.applied.news
 
 
 def _finish(tx: Tx, changes: Changes, row: _Row, told: Told) -> Answer:
-    result, progress = checked(tx, told.result), told.progress
+    result, progress = checked(tx, told), told.progress
     change = rules.ended(standing(row), result.outcome)
     if change is None:
-        return Answer(
-            row.price_ucr if row.attempt_state == AttemptState.COMPLETED.value else 0,
-            held=row.attempt_state == AttemptState.HELD.value,
-        )
-    used = {"usage": as_json(converter.unstructure(result.usage)), "sandbox": confinement(result)}
+        paid, held = (row.attempt_state == one.value for one in (AttemptState.COMPLETED, AttemptState.HELD))
+        unpaid = "" if paid or held else _unpaid(row, told, row.detail or LATE)
+        return Answer(row.price_ucr if paid else 0, held=held, unpaid=unpaid)
+    used = {
+        "usage": as_json(converter.unstructure(result.usage)),
+        "sandbox": confinement(result),
+        "signature": bytes.fromhex(result.signature) or None,
+        "receipt_sha256": _digest(row, told.node_id, result),
+    }
+    changes.listed(result.attempt_id, result.outputs)
     won = change.money is Money.SETTLE
     if won and (row.quorum > 1 or row.known_answer is not None):
         weighed = checks.weigh(tx, row, told.node_id, result)
         if weighed is not None:
-            return compared.take(tx, changes, row, told, weighed, used)
+            answer = compared.take(tx, changes, row, told, weighed, used)
+            unpaid = "" if answer.credited_ucr or answer.held else _unpaid(row, told, APART)
+            return attrs.evolve(answer, unpaid=unpaid)
     gave: dict[str, Any] = {
         "progress_fraction": 1.0 if won else progress.fraction,
         "progress_text": progress.text,
@@ -144,7 +182,16 @@ def _finish(tx: Tx, changes: Changes, row: _Row, told: Told) -> Answer:
     if progress.lines:
         changes.lines(result.attempt_id, progress.lines)
     applied = apply(tx, changes, row, change, result.outcome, result.detail, attempt=used, job=gave)
-    return Answer(row.price_ucr if won else 0, applied)
+    return Answer(row.price_ucr, applied) if won else Answer(0, applied, unpaid=_unpaid(row, told, result.detail))
+
+
+def _digest(row: _Row, node_id: str, result: JobResult) -> bytes:
+    return bytes.fromhex(receipts.receipt(node_id, row.job_type, row.price_ucr, result).sha256)
+
+
+def _unpaid(row: _Row, told: Told, why: str) -> str:
+    """Return why the node gets nothing for what it says it completed; empty where nothing was to be had."""
+    return one_line(why) if row.price_ucr and told.result.outcome is Outcome.COMPLETED else ""
 
 
 def cancel(tx: Tx, job_id: str, account_id: str | None = None) -> Applied | None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from edgeagent.gateway import ledger
 from edgeagent.gateway.ledger import Entry, Posting
 from edgeagent.gateway.store.prepared import Among, Many
-from edgeagent.gateway.store.tables import ledger_accounts, ledger_entries, ledger_postings
+from edgeagent.gateway.store.tables import OF_NODES, ledger_accounts, ledger_entries, ledger_postings
 from edgeagent.gateway.store.writer import Tx
 
 #: Rows that are fetched at a time.
@@ -39,6 +39,19 @@ _ENTRIES = (
     .order_by(ledger_entries.c.seq, ledger_postings.c.account)
 )
 _NEWEST = sa.select(ledger_entries.c.seq).order_by(ledger_entries.c.seq.desc()).limit(sa.bindparam("most"))
+_OF_ACCOUNT = (
+    sa.select(ledger_entries, ledger_postings.c.amount_ucr)
+    .join_from(ledger_postings, ledger_entries)
+    .where(
+        # The index is of nodes' accounts alone; a database uses it only where it sees its condition.
+        ledger_postings.c.account == sa.bindparam("account"),
+        sa.text(OF_NODES),
+        ledger_entries.c.kind.in_(sa.bindparam("kinds", expanding=True)),
+        ledger_entries.c.at >= sa.bindparam("start", type_=sa.Double()),
+        ledger_entries.c.at < sa.bindparam("end", type_=sa.Double()),
+    )
+    .order_by(ledger_entries.c.seq)
+)
 _ADD_ACCOUNT, _ADD_ENTRY, _ADD_POSTING = (
     Many(sa.insert(table)) for table in (ledger_accounts, ledger_entries, ledger_postings)
 )
@@ -99,6 +112,15 @@ def post_once(tx: Tx, entry: Entry) -> bool:
     if there != {one.account: one.amount_ucr for one in entry.postings}:
         raise ReferenceUsedError(f"{entry.reference!r} is the reference of another {entry.kind}: entry {row.seq}")
     return False
+
+
+def of_account(
+    tx: Tx, account: str, kinds: Sequence[str], start: float, end: float
+) -> Sequence[sa.Row[*tuple[Any, ...]]]:
+    """Return a node's account's entries of these kinds, from ``start`` until before ``end``, with what each posted."""
+    return tx.connection.execute(
+        _OF_ACCOUNT, {"account": account, "kinds": list(kinds), "start": start, "end": end}
+    ).all()
 
 
 def balances(tx: Tx, names: Iterable[str]) -> dict[str, int]:

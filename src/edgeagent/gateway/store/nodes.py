@@ -14,7 +14,7 @@ from edgeagent.gateway import ledger, names
 from edgeagent.gateway.registry import Changed
 from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.standings import OUTSIDE
-from edgeagent.gateway.store.tables import job_types, node_states, nodes
+from edgeagent.gateway.store.tables import job_types, node_keys, node_states, nodes
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import NodeState
 
@@ -100,6 +100,7 @@ def register(tx: Tx, applicant: Applicant, state: NodeState = NodeState.REGISTER
         )
     )
     _open_state(tx, node_id, state, cause)
+    _keep_key(tx, node_id, applicant.public_key)
     offer(tx, node_id, applicant.capabilities)
     return node_id
 
@@ -122,6 +123,7 @@ def replace(tx: Tx, node_id: str, proven_key: str, applicant: Applicant) -> int 
     _refuse_taken(tx, applicant, node_id)
     changed = {**_columns(applicant), "token_epoch": nodes.c.token_epoch + 1}
     tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(**changed))
+    _keep_key(tx, node_id, applicant.public_key)
     offer(tx, node_id, applicant.capabilities)
     return int(tx.connection.execute(_EPOCH, {"node": node_id}).scalar_one())
 
@@ -288,6 +290,10 @@ def _refuse_name(tx: Tx, name: str, own_id: str | None) -> None:
 
 def _open_state(tx: Tx, node_id: str, state: NodeState, cause: str) -> None:
     tx.connection.execute(sa.insert(node_states).values(node_id=node_id, state=state.value, cause=cause, since=tx.now))
+
+
+def _keep_key(tx: Tx, node_id: str, public_key: str) -> None:
+    tx.connection.execute(sa.insert(node_keys).values(node_id=node_id, public_key=public_key, since=tx.now))
 
 
 def _json(value: Any) -> str:

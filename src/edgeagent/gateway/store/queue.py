@@ -174,6 +174,7 @@ def open_attempts(tx: Tx) -> list[Flight]:
             attempts.c.state,
             jobs.c.account_id,
             jobs.c.need,
+            jobs.c.price_ucr,
         )
         .join_from(attempts, jobs)
         .where(attempts.c.state.in_([state.value for state in OPEN_ATTEMPTS]))
@@ -186,6 +187,7 @@ def open_attempts(tx: Tx) -> list[Flight]:
             account_id=row.account_id,
             need=Need.parse(row.need),
             accepted=row.state == AttemptState.RUNNING.value,
+            price_ucr=row.price_ucr,
         )
         for row in rows
     ]

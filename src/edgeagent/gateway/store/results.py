@@ -1,4 +1,4 @@
-"""What the store takes of a result: without its files, or with too large a value, it is a failed attempt."""
+"""What the store takes of a result: without its files, with too large a value or forged, it is a failed attempt."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import attrs
 import orjson
 import sqlalchemy as sa
 
+from edgeagent.gateway.store.flights import Told
 from edgeagent.gateway.store.tables import outputs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.gateway.texts import one_line
@@ -23,8 +24,15 @@ MAX_CONFINEMENT_BYTES = 16 << 10
 _OUTPUTS = sa.select(outputs).where(outputs.c.attempt_id == sa.bindparam("attempt"))
 
 
-def checked(tx: Tx, result: JobResult) -> JobResult:
-    """A result whose files did not arrive, or whose value is too large, is a failed attempt."""
+#: What a node is told whose signature is not over the receipt that the gateway makes, or not by the node's key.
+FORGED = "the result's signature is wrong: it is not by the node's present key, or is for another job, files or price"
+
+
+def checked(tx: Tx, told: Told) -> JobResult:
+    """A result with a wrong signature, without its files, or with too large a value is a failed attempt."""
+    result = told.result
+    if told.forged:
+        return attrs.evolve(result, outcome=Outcome.SETUP_FAILED, detail=FORGED, value=None, signature="")
     missing = _missing(tx, result.attempt_id, result.outputs)
     if result.outcome is Outcome.COMPLETED and missing:
         detail = f"outputs missing: {', '.join(missing[:3])}"

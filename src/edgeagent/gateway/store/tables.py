@@ -90,6 +90,16 @@ node_days = Table(
     Column("earned_ucr", _Big, nullable=False),
 )
 
+#: Every key that a node ever had, in order: what its signatures of then are checked with.
+node_keys = Table(
+    "node_keys",
+    metadata,
+    Column("seq", _Serial, primary_key=True),
+    Column("node_id", ForeignKey("nodes.node_id"), nullable=False, index=True),
+    Column("public_key", Text, nullable=False),
+    Column("since", Double, nullable=False),
+)
+
 #: How long each node was in which state, and why it changed: what uptime is computed from.
 node_states = Table(
     "node_states",
@@ -209,6 +219,8 @@ attempts = Table(
     Column("detail", Text, nullable=False),
     Column("usage", Text, nullable=False),  # JSON object
     Column("sandbox", Text, nullable=False),  # JSON object
+    Column("receipt_sha256", sa.LargeBinary),  # of what ended it, see wire.receipts
+    Column("signature", sa.LargeBinary),  # the node's, of its receipt; null: it did not sign
     Column("created_at", Double, nullable=False),
     Column("ended_at", Double),
 )
@@ -228,6 +240,7 @@ outputs = Table(
     Column("name", String(255), primary_key=True),
     Column("size_bytes", _Big, nullable=False),
     Column("sha256", String(64), nullable=False, index=True),
+    Column("listed", sa.Boolean, nullable=False),  # in the result that was paid for, and so in its receipt
     Column("created_at", Double, nullable=False),
     Column("removed_at", Double),  # its bytes were kept until then
 )
@@ -269,6 +282,38 @@ uploads = Table(
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double, nullable=False, index=True),
     Column("finished_at", Double),
+)
+
+#: Each month's tree of settlements (wire.receipts, wire.merkle): its leaves so far, and what they come to.
+months = Table(
+    "months",
+    metadata,
+    Column("month", String(7), primary_key=True),
+    Column("leaves", _Big, nullable=False),
+    Column("credited_ucr", _Big, nullable=False),
+    Column("closed_at", _Big),  # null: more may come
+)
+
+#: What was paid for each attempt that was credited: the leaves of the months' trees.
+settlements = Table(
+    "settlements",
+    metadata,
+    Column("month", ForeignKey("months.month"), primary_key=True),
+    Column("place", _Big, primary_key=True, autoincrement=False),
+    Column("attempt_id", ForeignKey("attempts.attempt_id"), nullable=False, unique=True),
+    Column("credited_ucr", _Big, nullable=False),
+    Column("settled_at", _Big, nullable=False),
+    Column("leaf", sa.LargeBinary, nullable=False),  # its hash
+)
+
+#: Hashes of complete subtrees, at the levels that store.settlements keeps.
+month_hashes = Table(
+    "month_hashes",
+    metadata,
+    Column("month", ForeignKey("months.month"), primary_key=True),
+    Column("level", Integer, primary_key=True, autoincrement=False),
+    Column("place", _Big, primary_key=True, autoincrement=False),
+    Column("hash", sa.LargeBinary, nullable=False),
 )
 
 ledger_accounts = Table(

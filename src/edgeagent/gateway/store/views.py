@@ -242,7 +242,7 @@ def writes_outputs(tx: Tx, attempt_id: str, node_id: str) -> bool:
 def add_output(tx: Tx, attempt_id: str, name: str, size_bytes: int, sha256: str) -> None:
     """Store that a file of an attempt has arrived, in place of one of the same name."""
     same = (outputs.c.attempt_id == attempt_id, outputs.c.name == name)
-    values = {"size_bytes": size_bytes, "sha256": sha256, "created_at": tx.now, "removed_at": None}
+    values = {"size_bytes": size_bytes, "sha256": sha256, "listed": False, "created_at": tx.now, "removed_at": None}
     if not tx.connection.execute(sa.update(outputs).where(*same).values(**values)).rowcount:
         tx.connection.execute(sa.insert(outputs).values(attempt_id=attempt_id, name=name, **values))
 

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from edgeagent.gateway.store.migrations import first_payouts, first_trust
+from edgeagent.gateway.store.migrations import first_payouts, first_settlements, first_trust
 
 revision = "0001"
 down_revision = None
@@ -268,6 +268,8 @@ def upgrade() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("usage", sa.Text(), nullable=False),
         sa.Column("sandbox", sa.Text(), nullable=False),
+        sa.Column("receipt_sha256", sa.LargeBinary(), nullable=True),
+        sa.Column("signature", sa.LargeBinary(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("ended_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.job_id"], name=op.f("fk_attempts_job_id")),
@@ -290,6 +292,7 @@ def upgrade() -> None:
         sa.Column("name", sa.String(length=255), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
+        sa.Column("listed", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("removed_at", sa.Double(), nullable=True),
         sa.ForeignKeyConstraint(["attempt_id"], ["attempts.attempt_id"], name=op.f("fk_outputs_attempt_id")),
@@ -339,12 +342,14 @@ def upgrade() -> None:
         op.create_index(op.f(f"ix_uploads_{column}"), "uploads", [column], unique=False)
     first_payouts.upgrade()
     first_trust.upgrade()
+    first_settlements.upgrade()
 
 
 def downgrade() -> None:
     """Drop every table."""
     first_trust.downgrade()
     first_payouts.downgrade()
+    first_settlements.downgrade()
     op.drop_table("uploads")
     op.drop_table("job_files")
     op.drop_table("files")
