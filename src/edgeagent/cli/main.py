@@ -20,7 +20,7 @@ _COMMANDS = {
     "jobs": ("past", "jobs", "Show the jobs that the node runs, and ran."),
     "logs": ("past", "logs", "Show what the node has logged."),
     "bugreport": ("bugreport", "bugreport", "Collect what a maintainer needs, without secrets."),
-    "earnings": ("status", "earnings", "Show what the node has earned."),
+    "earnings": ("earnings", "earnings", "Show what the node has earned, and check that it was paid."),
     "profile": ("profile", "profile", "Choose how the leaderboard shows the node."),
     "bench": ("bench", "bench", "Measure this machine."),
     "pause": ("control", "pause", "Have the node take no new jobs."),

@@ -1,4 +1,4 @@
-"""``edgeagent status``, ``why`` and ``earnings``: how the node on this machine is, and what the gateway says of it."""
+"""``edgeagent status`` and ``edgeagent why``: how the node on this machine is, and what the gateway says of it."""
 
 from __future__ import annotations
 
@@ -107,31 +107,3 @@ def why(as_json: bool) -> None:
         click.echo(reason_line(reason))
     if isinstance(answer, EdgeAgentError):
         click.echo(f"The gateway's side is not known: {answer}", err=True)
-
-
-@click.command()
-@click.option("--month", metavar="YYYY-MM", help="A month in UTC.  [default: the present one]")
-@as_json
-def earnings(month: str | None, as_json: bool) -> None:
-    """Show what this node has earned, by month, day and job type, as the gateway's books have it.
-
-    Months and days are those of UTC.  Works without a running node.
-    """
-    from edgeagent.cli.shown import earnings_lines
-    from edgeagent.errors import UsageError
-    from edgeagent.node.asking import ask
-    from edgeagent.wire.receipts import month_bounds
-
-    try:
-        if month is not None:
-            month_bounds(month)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    answer = ask(_home(), os.environ, "/earnings", month=month)[0]
-    if isinstance(answer, EdgeAgentError):
-        raise answer
-    if as_json:
-        print_json("earnings/1", answer)
-        return
-    for line in earnings_lines(answer):
-        click.echo(line)

@@ -110,6 +110,15 @@ class Api:
             raise self._odd()
         return challenge
 
+    async def gateway_keys(self) -> dict[str, str]:
+        """Return the public keys that the gateway signs with, in PEM, by their ``kid``.
+
+        Raises:
+            RefusedError: the gateway publishes none.
+            UnreachableError: no gateway answered, or with something else than keys.
+        """
+        return keys_of(await self._rest.call("GET", f"{self._gateway}/.well-known/jwks.json"), self._gateway)
+
     def _odd(self) -> UnreachableError:
         return UnreachableError(f"{self._gateway} does not answer as an edgeagent gateway does; check the address")
 
@@ -145,3 +154,16 @@ class Api:
             OSError: the file cannot be read.
         """
         await uploads.put(self._rest, token, attempt_id, output, path, self._throttle)
+
+
+def keys_of(jwks: Json, gateway: GatewayUrl) -> dict[str, str]:
+    """Return the keys of a JSON Web Key Set, in PEM, by their ``kid``, which is the key's own thumbprint.
+
+    Raises:
+        UnreachableError: it holds something else.
+    """
+    try:
+        pems = [identity.from_jwk(one) for one in jwks["keys"]]
+    except (KeyError, TypeError, ValueError):
+        raise UnreachableError(f"{gateway} does not publish keys as an edgeagent gateway does") from None
+    return {identity.key_id(pem): pem for pem in pems}

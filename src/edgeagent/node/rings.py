@@ -9,6 +9,7 @@ sockets and a sandbox, ``simulation`` streams in memory and a stand-in.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from edgeagent.node.credentials import Credentials
 from edgeagent.node.executor import Executor
 from edgeagent.node.gate import Gate
 from edgeagent.node.outbox import Outbox
+from edgeagent.node.receipts.keeper import Keeper
 from edgeagent.node.relay import Relay
 from edgeagent.node.sender import Sender, Upload
 from edgeagent.node.session import Session
@@ -98,6 +100,7 @@ class Surroundings:
     fetches: tuple[str, ...] = ()  # kinds of references that the executor has fetched
     ended: Callable[[JobDispatch, JobResult], None] = lambda dispatch, result: None
     credited: Callable[[JobResultAck], None] = lambda ack: None
+    receipts: Keeper | None = None
     printed: Callable[[JobDispatch, Sequence[str]], None] = lambda dispatch, lines: None
     watches: tuple[Callable[[Parts], Awaitable[None]], ...] = ()  # run in the link ring until the end
 
@@ -126,8 +129,13 @@ async def run(
     """
     outbox, gate = Outbox(), gate or Gate()
     async with trio.open_nursery() as link_ring:
-        sender = Sender(link_ring, outbox, around.spool, around.upload, chance.rng(), credited=around.credited)
+        keeper = around.receipts
+        sender = Sender(
+            link_ring, outbox, around.spool, around.upload, chance.rng(), credited=around.credited, receipts=keeper
+        )
         unsent = await around.spool.recover()
+        if keeper is not None:
+            keeper.expect(await around.spool.terms())
         for result in unsent:
             sender.deliver(result)
         async with trio.open_nursery() as jobs_ring:
@@ -146,7 +154,7 @@ async def run(
                 relieve=trio.lowlevel.checkpoint if around.disk is None else around.disk.relieve,
                 ceilings=ceilings,
                 gate=gate,
-                note=around.ended,
+                note=functools.partial(_ended, around),
                 printed=around.printed,
             )
             if around.disk is not None:
@@ -197,6 +205,12 @@ async def run(
         await link.leave("the node has stopped")
         link_ring.cancel_scope.cancel()
     log.info("Stopped", undelivered=len(tuple(sender)))
+
+
+def _ended(around: Surroundings, dispatch: JobDispatch, result: JobResult) -> None:
+    if around.receipts is not None:
+        around.receipts.ended(dispatch)
+    around.ended(dispatch, result)
 
 
 async def _take_in(intake: trio.MemoryReceiveChannel[JobDispatch], attempts: Attempts) -> None:

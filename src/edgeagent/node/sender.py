@@ -19,6 +19,7 @@ import trio
 from edgeagent.errors import RefusedError, UnreachableError
 from edgeagent.node.backoff import Backoff
 from edgeagent.node.outbox import Outbox
+from edgeagent.node.receipts.keeper import Keeper
 from edgeagent.wire.messages import JobResult, JobResultAck, JobVerdict, Outcome, Output
 
 log = structlog.get_logger()
@@ -58,6 +59,7 @@ class Sender:
         rng: random.Random | None = None,
         *,
         credited: Callable[[JobResultAck], None] = lambda ack: None,
+        receipts: Keeper | None = None,
     ) -> None:
         self._nursery = nursery
         self._outbox = outbox
@@ -65,6 +67,7 @@ class Sender:
         self._upload = upload
         self._rng = rng or random.Random()  # noqa: S311 (jitter, not a secret)
         self._credited = credited
+        self._receipts = receipts
         self._uploads = trio.CapacityLimiter(UPLOADS)
         self._pending: dict[str, _Delivery] = {}
         self._empty = trio.Event()
@@ -107,6 +110,8 @@ class Sender:
         )
         self.credited_ucr += verdict.credited_ucr
         self._credited(JobResultAck(attempt_id=verdict.attempt_id, credited_ucr=verdict.credited_ucr))
+        if self._receipts is not None:
+            self._nursery.start_soon(self._receipts.judged, verdict)
 
     def link_lost(self) -> None:
         """What was said on the last link may not have arrived."""
@@ -125,11 +130,13 @@ class Sender:
             if not self._outbox.is_open:
                 continue  # lost again before this task ran
             delivery.news = trio.Event()
+            if self._receipts is not None:  # each time anew: the node's key may be another one by now
+                delivery.result = self._receipts.signed(delivery.result)
             self._outbox.say(delivery.result)
             with trio.move_on_after(RESEND_S):
                 await delivery.news.wait()
         log.debug("Result acknowledged", attempt_id=delivery.result.attempt_id, credited_ucr=delivery.ack.credited_ucr)
-        await self._forget(delivery.result.attempt_id)
+        await self._forget(delivery.result, delivery.ack)
 
     async def _upload_all(self, delivery: _Delivery) -> None:
         result, backoff = delivery.result, Backoff(self._rng)
@@ -159,8 +166,9 @@ class Sender:
         except (OSError, sqlite3.Error) as error:
             log.warning("Spool not written", reason=str(error))
 
-    async def _forget(self, attempt_id: str) -> None:
-        dropped = await self._drop(attempt_id)
+    async def _forget(self, result: JobResult, ack: JobResultAck) -> None:
+        attempt_id = result.attempt_id
+        dropped = await self._drop(result, ack)
         self._outbox.forget(attempt_id)
         del self._pending[attempt_id]
         if not self._pending:
@@ -168,11 +176,13 @@ class Sender:
         backoff = Backoff(self._rng)
         while not dropped:  # the disk is full: what is delivered must not lie there until the next start
             await trio.sleep(backoff.next_s())
-            dropped = await self._drop(attempt_id)
+            dropped = await self._drop(result, ack)
 
-    async def _drop(self, attempt_id: str) -> bool:
+    async def _drop(self, result: JobResult, ack: JobResultAck) -> bool:
         try:
-            await self._shelf.drop(attempt_id)
+            if self._receipts is not None:
+                await self._receipts.keep(result, ack)  # first: what is dropped is never acknowledged again
+            await self._shelf.drop(result.attempt_id)
         except (OSError, sqlite3.Error) as error:
             log.warning("Spool not written", reason=str(error))
             return False

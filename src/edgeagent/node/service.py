@@ -52,6 +52,8 @@ from edgeagent.node.options.settings import Settings
 from edgeagent.node.owner import Owner
 from edgeagent.node.page.earned import Earned
 from edgeagent.node.page.site import Site
+from edgeagent.node.receipts.book import open_book
+from edgeagent.node.receipts.keeper import Keeper, own_key
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
 from edgeagent.node.slots import NO_GPUS, GpuRules, default_slots
 from edgeagent.node.spool import open_spool
@@ -96,6 +98,7 @@ async def run(
         _one_fault(),
         contextlib.closing(health.listen(settings.health.host, settings.health.port)) as listener,
         contextlib.closing(Printed(identity.home)) as printed,
+        open_book(identity.home, identity.node_id) as book,
     ):
         async with (
             open_spool(identity.home, identity.node_id) as spool,
@@ -152,6 +155,7 @@ async def run(
                 await slumber.run(parts.link.wake)
 
             history = History(identity.home)
+            keeper = Keeper(identity.node_id, book, own_key(identity.home, identity.node_id))
 
             log.info("Node starts", node_id=identity.node_id, gateway=str(identity.gateway))
             await rings.run(
@@ -169,8 +173,16 @@ async def run(
                     fetches=kinds() if executor.shows_inputs else (),
                     ended=history.ended,
                     credited=history.credited,
+                    receipts=keeper,
                     printed=printed.keep,
-                    watches=(obey, watch, rouse, history.run, functools.partial(liveness.run, notifier)),
+                    watches=(
+                        obey,
+                        watch,
+                        rouse,
+                        history.run,
+                        functools.partial(keeper.run, api.gateway_keys),
+                        functools.partial(liveness.run, notifier),
+                    ),
                 ),
                 Supplied(executor, inputs, fetch_s=settings.fetch.time_s),
                 announced=announced,

@@ -22,6 +22,7 @@ import trio
 
 from edgeagent.errors import EdgeAgentError
 from edgeagent.node import files
+from edgeagent.node.receipts.keeper import Terms
 from edgeagent.wire.codec import converter, structure
 from edgeagent.wire.messages import JobDispatch, JobResult, Outcome
 
@@ -30,6 +31,8 @@ CREATE TABLE IF NOT EXISTS attempts (
     attempt_id TEXT PRIMARY KEY,
     node_id TEXT NOT NULL,   -- whose it is: after a new registration the old node's rows are left alone
     job_id TEXT NOT NULL,
+    job_type TEXT NOT NULL,  -- with the price what the node signs a receipt for
+    price_ucr INTEGER NOT NULL,
     result TEXT              -- the job_result as JSON; NULL while the attempt runs
 ) STRICT
 """
@@ -71,10 +74,12 @@ class Spool:
         def write() -> None:
             self.outputs(dispatch.attempt_id).mkdir(mode=0o700, parents=True, exist_ok=True)
             self._execute(
-                "INSERT INTO attempts (attempt_id, node_id, job_id) VALUES (?, ?, ?)",
+                "INSERT INTO attempts (attempt_id, node_id, job_id, job_type, price_ucr) VALUES (?, ?, ?, ?, ?)",
                 dispatch.attempt_id,
                 self._node_id,
                 dispatch.job_id,
+                dispatch.job_type,
+                dispatch.price_ucr,
                 synced=False,
             )
 
@@ -94,12 +99,9 @@ class Spool:
                     _sync_file(name)
                 files.sync_directory(directory)
             self._execute(
-                "INSERT INTO attempts (attempt_id, node_id, job_id, result) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (attempt_id) DO UPDATE SET result = excluded.result",
-                result.attempt_id,
-                self._node_id,
-                result.job_id,
+                "UPDATE attempts SET result = ? WHERE attempt_id = ?",
                 json.dumps(converter.unstructure(result)),
+                result.attempt_id,
                 synced=True,
             )
 
@@ -133,6 +135,16 @@ class Spool:
                 await self.finish(result)
         return results
 
+    async def terms(self) -> dict[str, Terms]:
+        """Return what every attempt here is for."""
+
+        def read() -> dict[str, Terms]:
+            query = "SELECT attempt_id, job_type, price_ucr FROM attempts WHERE node_id = ?"
+            rows = self._database.execute(query, (self._node_id,))
+            return {attempt_id: Terms(job_type, price_ucr) for attempt_id, job_type, price_ucr in rows}
+
+        return await self._do(read)
+
     async def size_bytes(self) -> int:
         """Return what the spool takes on disk."""
 
@@ -142,7 +154,7 @@ class Spool:
 
         return await self._do(add_up)
 
-    def _execute(self, statement: str, *values: str, synced: bool) -> None:
+    def _execute(self, statement: str, *values: str | int, synced: bool) -> None:
         if self._durable:
             self._database.execute(f"PRAGMA synchronous = {'FULL' if synced else 'NORMAL'}")
         self._database.execute(statement, values)

@@ -13,13 +13,16 @@ import trio
 from edgeagent.errors import RefusedError, UnreachableError
 from edgeagent.node import rings
 from edgeagent.node.credentials import Credentials
+from edgeagent.node.receipts.book import open_book
+from edgeagent.node.receipts.keeper import Keeper
 from edgeagent.node.relay import Relay
 from edgeagent.node.spool import Spool, open_spool
 from edgeagent.node.stopping import Stop
 from edgeagent.node.transport import ABNORMAL, LinkLost, Transport
-from edgeagent.simulation.house import GatewayHouse
+from edgeagent.simulation.house import BEGINS, GatewayHouse
 from edgeagent.simulation.lines import Line, NodeEnd, Weather
 from edgeagent.simulation.sandbox import StandIn
+from edgeagent.wire.identity import Signer
 from edgeagent.wire.link import HANDSHAKE_S
 from edgeagent.wire.messages import Output
 
@@ -40,6 +43,7 @@ class Machine:
     home: Path
     slots: int
     job_types: tuple[str, ...]
+    signer: Signer
     weather: Weather = attrs.Factory(Weather)
     line: Line | None = None
     undelivered: int = 0  # results in the spool when it last ended
@@ -87,6 +91,12 @@ class Machine:
         self.stop(math.inf)
 
     async def _live(self) -> None:
+        with open_book(self.home, self.node_id, durable=False) as book:
+            await self._live_with(
+                Keeper(self.node_id, book, self.signer.sign, inline=True, now=lambda: BEGINS + trio.current_time())
+            )
+
+    async def _live_with(self, keeper: Keeper) -> None:
         async with open_spool(self.home, self.node_id, inline=True, durable=False) as spool:
             around = rings.Surroundings(
                 connect=self._connect,
@@ -95,6 +105,7 @@ class Machine:
                 credentials=(credentials := Credentials(self.token)),
                 health=_nobody_asks,
                 watches=(self._remember,),
+                receipts=keeper,
             )
             try:
                 await rings.run(

@@ -105,7 +105,8 @@ def _settings(what: Scenario, data_dir: Path) -> GatewaySettings:
 async def _enlist(house: GatewayHouse, directory: Path, number: int) -> Machine:
     hub, rng = await house.hub(), chance.rng()
     job_types = tuple(sorted(rng.sample(list(TYPES), rng.randint(2, len(TYPES)))))
-    applicant = nodes.Applicant(f"node-{number:03}", identity.public_key_of(_key()), job_types, {})
+    signer = identity.Signer(_key())
+    applicant = nodes.Applicant(f"node-{number:03}", signer.public_pem, job_types, {})
     node_id = (await hub.members.register(applicant)).node_id
     return Machine(
         house=house,
@@ -115,6 +116,7 @@ async def _enlist(house: GatewayHouse, directory: Path, number: int) -> Machine:
         home=directory / applicant.name,
         slots=rng.randint(1, 4),
         job_types=job_types,
+        signer=signer,
     )
 
 
