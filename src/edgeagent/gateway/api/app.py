@@ -91,6 +91,7 @@ def application(hub: Hub) -> App:
             board.page,
             board.node_page,
             owner.page,
+            owner.payouts,
             owner.login,
             owner.logout,
             owner.requeue,

@@ -11,9 +11,10 @@ from datetime import UTC, datetime
 
 from litestar import Request, Response, get, post
 from litestar.datastructures import Cookie, State
+from litestar.params import FromPath
 
 from edgeagent import __version__
-from edgeagent.gateway import auth, sessions
+from edgeagent.gateway import auth, sessions, statements
 from edgeagent.gateway.api.errors import refuse
 from edgeagent.gateway.api.guards import TheHub
 from edgeagent.gateway.api.pages import OWNER_HEADERS, templates
@@ -23,6 +24,8 @@ from edgeagent.gateway.ledger import CreditsShortError
 from edgeagent.gateway.scopes import Scope
 from edgeagent.gateway.sessions import COOKIE, Session
 from edgeagent.gateway.store import Tx, accounts, oversight, views
+from edgeagent.gateway.store import payouts as stored_payouts
+from edgeagent.gateway.store.payouts import Month, Payout
 from edgeagent.gateway.store.submissions import FileGoneError, NotDeadError
 
 #: Dead letters on the page.
@@ -40,6 +43,19 @@ async def page(request: _Request, hub: TheHub) -> Response[str]:
     if session is None:
         return _html("login.html", wrong=False)
     return await _glance(hub, session)
+
+
+@get("/owner/payouts/{month:str}", include_in_schema=False)
+async def payouts(request: _Request, hub: TheHub, month: FromPath[str]) -> Response[str]:
+    """Show the owner a month's statement, to print."""
+    if await _session(request, hub) is None:
+        return _html("login.html", wrong=False)
+    found = await hub.store.read(_statement, month)
+    if found is None:
+        raise refuse(404, "this month was not paid; see /owner")
+    render = templates.get_template("statement.html").generate
+    text = "".join(statements.page(*found, hub.store.clock(), render))
+    return Response(text, media_type="text/html", headers=OWNER_HEADERS)
 
 
 @post("/owner/login", status_code=200, include_in_schema=False, request_max_body_size=MAX_FORM_BYTES)
@@ -121,6 +137,7 @@ def _administers(tx: Tx, token_sha256: str) -> bool:
 
 async def _glance(hub: Hub, session: Session, said: str = "", status_code: int = 200) -> Response[str]:
     seen, letters, names = await hub.store.read(_look)
+    months = await hub.store.read(stored_payouts.months)
     days = [(datetime.fromtimestamp(day * DAY_S, UTC).date(), *counts) for day, counts in sorted(seen.done.items())]
     return _html(
         "owner.html",
@@ -129,6 +146,7 @@ async def _glance(hub: Hub, session: Session, said: str = "", status_code: int =
         days=days,
         letters=letters,
         names=names,
+        months=[one.month for one in reversed(months)],
         links=len(hub.network.sessions()),
         word=session.form_word,
         said=said,
@@ -141,6 +159,11 @@ async def _glance(hub: Hub, session: Session, said: str = "", status_code: int =
 def _look(tx: Tx) -> tuple[oversight.Glance, list[views.JobView], dict[str, str]]:
     names = {account_id: name for name, account_id in accounts.ids(tx).items()}
     return oversight.glance(tx), views.dead_letters(tx, limit=MAX_LETTERS), names
+
+
+def _statement(tx: Tx, month: str) -> tuple[Month, list[Payout]] | None:
+    found = stored_payouts.months(tx, month)
+    return (found[0], list(stored_payouts.listed(tx, month))) if found else None
 
 
 def _moved() -> Response[str]:
