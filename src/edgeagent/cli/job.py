@@ -280,7 +280,10 @@ def _print_job(state: Json, as_json: bool) -> None:
         click.echo(f"error: {state['error']}")
     for attempt in state["attempts"]:
         ended = f"{attempt['outcome']} {attempt['detail']}".strip() if attempt["outcome"] else attempt["status"]
-        click.echo(f"attempt {attempt['attempt_id']} on {attempt['node_name']}: {ended}")
+        if attempt["status"] in {"HELD", "DISPUTED"}:
+            ended = f"{attempt['status'].lower()}: {attempt['detail']}"
+        paid = f", {format_credits(attempt['credited_ucr'])} credits" if attempt["credited_ucr"] else ""
+        click.echo(f"attempt {attempt['attempt_id']} on {attempt['node_name']}: {ended}{paid}")
 
 
 async def _print_result(client: Client, state: Json, directory: Path | None, as_json: bool) -> None:

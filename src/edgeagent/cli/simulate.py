@@ -36,15 +36,37 @@ FAULTS = (
     help="Seconds between heartbeats; leases and patience go with it.  A rarer one makes a day cheaper.",
 )
 @click.option("--faults", default="all", show_default=True, metavar="NAMES", help=f"all, none, or {','.join(FAULTS)}.")
+@click.option("--cheaters", type=click.IntRange(0, 1000), default=0, show_default=True, help="Nodes that lie.")
+@click.option(
+    "--lies",
+    type=click.FloatRange(0, 1),
+    default=1.0,
+    show_default=True,
+    help="The share of their results they make up.",
+)
+@click.option("--together", is_flag=True, help="They agree on what they make up.")
+@click.option("--checks", is_flag=True, help="Check results of every job type, as gateway trust set TYPE does.")
 @as_json
 def simulate(
-    nodes: int, hours: float, seed: int, jobs_per_hour: float, heartbeat_s: float, faults: str, as_json: bool
+    nodes: int,
+    hours: float,
+    seed: int,
+    jobs_per_hour: float,
+    heartbeat_s: float,
+    faults: str,
+    cheaters: int,
+    lies: float,
+    together: bool,
+    checks: bool,
+    as_json: bool,
 ) -> None:
     """Simulate a network with faults on a virtual clock, and check that no job and no credit is lost.
 
     The gateway and the nodes are the real ones; lines, sandbox, clocks and submitters are simulated.  Exit 1 when a
     guarantee was broken.
     """
+    if cheaters > nodes:
+        raise click.BadParameter(f"{cheaters} of {nodes} nodes cannot cheat", param_hint="--cheaters")
     import tempfile
     import time
     from pathlib import Path
@@ -66,6 +88,10 @@ def simulate(
         jobs_per_hour=jobs_per_hour,
         heartbeat_s=heartbeat_s,
         faults=wanted,
+        cheaters=cheaters,
+        lies=lies,
+        together=together,
+        checks=checks,
     )
     began = time.process_time()
     with tempfile.TemporaryDirectory(prefix="edgeagent-simulation-") as directory:
@@ -109,6 +135,15 @@ def _print(scenario: Scenario, summary: Summary, took_s: float) -> None:
     table.add_row("faults", str(sum(summary.faults.values())), _list(summary.faults))
     table.add_row("links opened", str(summary.links), f"{summary.frames} frames")
     table.add_row("gateway starts", str(summary.gateway_lives), "")
+    seen = summary.cheating
+    if scenario.cheaters or scenario.checks:
+        found = "" if seen.detected is None else f"{seen.detected:.1%} of {seen.caught + seen.accepted} lies"
+        table.add_row("lies found out", str(seen.caught), found)
+        table.add_row(
+            "lies accepted", str(seen.accepted), f"{format_credits(seen.lies_paid_ucr)} credits paid for them"
+        )
+        table.add_row("honest nodes blamed", str(seen.blamed), "")
+        table.add_row("results", str(seen.results), f"{seen.overhead:.1%} more than jobs completed")
     console = Console(highlight=False)
     console.print(table)
     console.print(f"The last job ended {summary.settled_s:.0f} s after the day; {took_s:.1f} s of processor time.")

@@ -67,6 +67,8 @@ class Consequences:
         if applied.pause_s is not None:
             self._dispatcher.rest(applied.pause_s)
             self._wake.after(applied.pause_s)
+        self._network.doubted.difference_update(applied.right)
+        self._network.doubted.update(applied.wrong)
         for news in applied.news:
             session = self._network.session(news.node_id)
             if session is not None:

@@ -70,7 +70,8 @@ class Dispatcher:
                 read = await self._store.read(queue.heads, job.account_id, job.need)
                 backlog.fill(job, read, {flight.job_id for flight in flights})
                 continue
-            node_id = pool.take(job.need, job.avoid)
+            avoid = job.avoid | self._network.doubted if job.need.apart else job.avoid
+            node_id = pool.take(job.need, avoid)
             assert node_id is not None  # backlog.next has asked
             flight = Flight(
                 attempt_id=chance.new_id(),

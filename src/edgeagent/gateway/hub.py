@@ -13,7 +13,6 @@ import attrs
 import structlog
 import trio
 
-from edgeagent.gateway import ledger
 from edgeagent.gateway.auth import NodeTokens
 from edgeagent.gateway.blobs import Blobs
 from edgeagent.gateway.collector import Collector
@@ -27,7 +26,7 @@ from edgeagent.gateway.members import Members
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.notary import Notary
-from edgeagent.gateway.store import Store, Tx, audit, jobs, known, nodes, prices, queue, submissions, views
+from edgeagent.gateway.store import Store, Tx, audit, checks, jobs, known, nodes, queue, submissions, views
 from edgeagent.gateway.store.flights import Applied, Flight, Progress, Start, Told
 from edgeagent.gateway.store.queue import Started
 from edgeagent.gateway.store.submissions import Key, New, Submitted
@@ -86,6 +85,7 @@ class Hub:
         await self.members.load()
         for flight in await self.store.read(queue.open_attempts):
             self.network.fly(flight, now)
+        self.network.doubted = await self.store.read(checks.doubted)
 
     def steady(self) -> float:
         """Return the time, in seconds since the epoch, on a clock that goes on steadily when the wall clock is set."""
@@ -308,8 +308,8 @@ def _submit(
     if submitted.known_due:
         asked = known.slip_in(tx, submitted.known_due, steady_now)
         submitted = attrs.evolve(submitted, waiting=submitted.waiting + asked)
-    set_ucr = prices.current(tx)
-    return [views.fresh(new, ledger.price_ucr(new.job_type, set_ucr), tx.now) for new in batch], submitted
+    prices_ucr = zip(batch, submitted.prices_ucr, strict=True)
+    return [views.fresh(new, price_ucr, tx.now) for new, price_ucr in prices_ucr], submitted
 
 
 def _requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None) -> Submitted:

@@ -72,6 +72,7 @@ class Network:
         self.pool = Pool()
         self.backlog = Backlog()
         self.progress: dict[str, Progress] = {}
+        self.doubted: set[str] = set()  # nodes that were wrong last: not asked to check others where others can be
         self._operators: dict[str, str] = {}  # of nodes to which the owner gave a label
         self._linked: dict[str, Linked] = {}
         self._flights: dict[str, Flight] = {}

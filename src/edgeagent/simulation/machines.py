@@ -21,7 +21,7 @@ from edgeagent.node.stopping import Stop
 from edgeagent.node.transport import ABNORMAL, LinkLost, Transport
 from edgeagent.simulation.house import BEGINS, GatewayHouse
 from edgeagent.simulation.lines import Line, NodeEnd, Weather
-from edgeagent.simulation.sandbox import StandIn
+from edgeagent.simulation.sandbox import Honesty, StandIn
 from edgeagent.wire.identity import Signer
 from edgeagent.wire.link import HANDSHAKE_S
 from edgeagent.wire.messages import Output
@@ -44,6 +44,7 @@ class Machine:
     slots: int
     job_types: tuple[str, ...]
     signer: Signer
+    honesty: Honesty = attrs.Factory(Honesty)
     weather: Weather = attrs.Factory(Weather)
     line: Line | None = None
     undelivered: int = 0  # results in the spool when it last ended
@@ -109,7 +110,12 @@ class Machine:
             )
             try:
                 await rings.run(
-                    around, StandIn(), announced=self.job_types, slots=self.slots, stop=self._stop, grace_s=GRACE_S
+                    around,
+                    StandIn(self.honesty),
+                    announced=self.job_types,
+                    slots=self.slots,
+                    stop=self._stop,
+                    grace_s=GRACE_S,
                 )
             finally:
                 self.token = credentials.token  # as config.json would have it

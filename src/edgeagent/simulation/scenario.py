@@ -55,7 +55,11 @@ LASTS_S = {
 
 @attrs.frozen(kw_only=True)
 class Scenario:
-    """What is simulated; ``jobs_per_hour`` are all submitters' together."""
+    """What is simulated; ``jobs_per_hour`` are all submitters' together.
+
+    The first ``cheaters`` nodes make up ``lies`` of their results, all the same where they do it ``together``; with
+    ``checks`` the results of every job type are compared, by the usual policy.
+    """
 
     nodes: int = attrs.field(default=50, validator=[ge(1), attrs.validators.le(1000)])
     hours: float = attrs.field(default=24.0, validator=gt(0))
@@ -63,6 +67,10 @@ class Scenario:
     jobs_per_hour: float = attrs.field(default=120.0, validator=ge(0))
     heartbeat_s: float = attrs.field(default=15.0, validator=gt(0))
     faults: frozenset[FaultKind] = frozenset(FaultKind)
+    cheaters: int = attrs.field(default=0, validator=ge(0))
+    lies: float = attrs.field(default=1.0, validator=[ge(0), attrs.validators.le(1)])
+    together: bool = False
+    checks: bool = False
 
     @property
     def seconds(self) -> float:

@@ -16,11 +16,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from edgeagent import chance
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.jobs import OPEN_JOBS
-from edgeagent.gateway.store import StoreUnavailableError, Tx, nodes, tables
-from edgeagent.simulation import laws, scenario, steadiness
+from edgeagent.gateway.store import StoreUnavailableError, Tx, nodes, policies, tables
+from edgeagent.gateway.trust import Policy
+from edgeagent.simulation import cheating, laws, scenario, steadiness
+from edgeagent.simulation.cheating import Tally
 from edgeagent.simulation.history import History
 from edgeagent.simulation.house import GatewayHouse
 from edgeagent.simulation.machines import GRACE_S, Machine
+from edgeagent.simulation.sandbox import Honesty
 from edgeagent.simulation.scenario import Fault, FaultKind, Scenario
 from edgeagent.simulation.submitters import TYPES, Submitters
 from edgeagent.wire import identity
@@ -49,6 +52,7 @@ class Summary:
     frames: int
     gateway_lives: int
     settled_s: float
+    cheating: Tally
     digest: str
     breaches: tuple[str, ...]
 
@@ -69,7 +73,9 @@ async def _run(what: Scenario, directory: Path) -> Summary:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(house.run)
         await submitters.enlist()
-        machines = [await _enlist(house, directory, number) for number in range(what.nodes)]
+        if what.checks:
+            await _check(house)
+        machines = [await _enlist(what, house, directory, number) for number in range(what.nodes)]
         async with trio.open_nursery() as living:
             for machine in machines:
                 living.start_soon(machine.run)
@@ -84,7 +90,8 @@ async def _run(what: Scenario, directory: Path) -> Summary:
         hub = await house.hub()
         breached += await hub.store.read(_breaches, submitters, history, ended=True)
         breached += [f"node {one.node_id} ended with {one.undelivered} results" for one in machines if one.undelivered]
-        summary = await hub.store.read(_summary, history, faults, settled_s, breached)
+        liars = {one.node_id for one in machines[: what.cheaters]}
+        summary = await hub.store.read(_summary, history, faults, settled_s, breached, liars)
         nursery.cancel_scope.cancel()
     return summary
 
@@ -102,7 +109,13 @@ def _settings(what: Scenario, data_dir: Path) -> GatewaySettings:
     )
 
 
-async def _enlist(house: GatewayHouse, directory: Path, number: int) -> Machine:
+async def _check(house: GatewayHouse) -> None:
+    store = (await house.hub()).store
+    for job_type in TYPES:
+        await store.write(policies.change, job_type, Policy(), "owner")
+
+
+async def _enlist(what: Scenario, house: GatewayHouse, directory: Path, number: int) -> Machine:
     hub, rng = await house.hub(), chance.rng()
     job_types = tuple(sorted(rng.sample(list(TYPES), rng.randint(2, len(TYPES)))))
     signer = identity.Signer(_key())
@@ -117,6 +130,7 @@ async def _enlist(house: GatewayHouse, directory: Path, number: int) -> Machine:
         slots=rng.randint(1, 4),
         job_types=job_types,
         signer=signer,
+        honesty=Honesty(what.lies, what.together) if number < what.cheaters else Honesty(),
     )
 
 
@@ -207,7 +221,9 @@ def _open_jobs(tx: Tx) -> int:
     return int(tx.connection.execute(sa.select(sa.func.count()).where(tables.jobs.c.state.in_(states))).scalar_one())
 
 
-def _summary(tx: Tx, history: History, faults: list[Fault], settled_s: float, breached: list[str]) -> Summary:
+def _summary(
+    tx: Tx, history: History, faults: list[Fault], settled_s: float, breached: list[str], liars: set[str]
+) -> Summary:
     ends = Counter(tx.connection.scalars(sa.select(tables.attempts.c.outcome)))
     paid = tx.connection.scalar(sa.select(sa.func.sum(tables.nodes.c.earned_ucr)))
     return Summary(
@@ -219,6 +235,7 @@ def _summary(tx: Tx, history: History, faults: list[Fault], settled_s: float, br
         frames=history.counts["in"] + history.counts["out"],
         gateway_lives=history.counts["gateway up"],
         settled_s=settled_s,
+        cheating=cheating.tally(tx, liars),
         digest=_digest(tx, history),
         breaches=tuple(breached),
     )

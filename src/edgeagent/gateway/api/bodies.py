@@ -195,6 +195,7 @@ class Attempt(Struct):
     status: str
     outcome: str | None
     detail: str
+    credited_ucr: int
     usage: dict[str, Any]
     sandbox: dict[str, Any]
 

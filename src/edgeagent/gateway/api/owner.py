@@ -23,13 +23,16 @@ from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.ledger import CreditsShortError
 from edgeagent.gateway.scopes import Scope
 from edgeagent.gateway.sessions import COOKIE, Session
-from edgeagent.gateway.store import Tx, accounts, oversight, views
+from edgeagent.gateway.store import Tx, accounts, checks, oversight, views
 from edgeagent.gateway.store import payouts as stored_payouts
+from edgeagent.gateway.store.checks import Name
 from edgeagent.gateway.store.payouts import Month, Payout
 from edgeagent.gateway.store.submissions import FileGoneError, NotDeadError
 
 #: Dead letters on the page.
 MAX_LETTERS = 50
+#: Nodes, each with a job type, whose results were wrong, on the page.
+MAX_DISPUTED = 20
 #: Largest form, in bytes.
 MAX_FORM_BYTES = 4096
 
@@ -136,7 +139,7 @@ def _administers(tx: Tx, token_sha256: str) -> bool:
 
 
 async def _glance(hub: Hub, session: Session, said: str = "", status_code: int = 200) -> Response[str]:
-    seen, letters, names = await hub.store.read(_look)
+    seen, letters, names, disputed = await hub.store.read(_look)
     months = await hub.store.read(stored_payouts.months)
     days = [(datetime.fromtimestamp(day * DAY_S, UTC).date(), *counts) for day, counts in sorted(seen.done.items())]
     return _html(
@@ -147,6 +150,7 @@ async def _glance(hub: Hub, session: Session, said: str = "", status_code: int =
         letters=letters,
         names=names,
         months=[one.month for one in reversed(months)],
+        disputed=disputed,
         links=len(hub.network.sessions()),
         word=session.form_word,
         said=said,
@@ -156,9 +160,10 @@ async def _glance(hub: Hub, session: Session, said: str = "", status_code: int =
     )
 
 
-def _look(tx: Tx) -> tuple[oversight.Glance, list[views.JobView], dict[str, str]]:
+def _look(tx: Tx) -> tuple[oversight.Glance, list[views.JobView], dict[str, str], list[Name]]:
     names = {account_id: name for name, account_id in accounts.ids(tx).items()}
-    return oversight.glance(tx), views.dead_letters(tx, limit=MAX_LETTERS), names
+    letters = views.dead_letters(tx, limit=MAX_LETTERS)
+    return oversight.glance(tx), letters, names, checks.most_disputed(tx, MAX_DISPUTED)
 
 
 def _statement(tx: Tx, month: str) -> tuple[Month, list[Payout]] | None:

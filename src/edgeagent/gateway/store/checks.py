@@ -135,8 +135,12 @@ def count(job_type: str, right: Collection[str], wrong: Collection[str]) -> Call
     return write
 
 
-def names(tx: Tx, node_id: str | None = None) -> list[Name]:
-    """Return how the results of one node, or of all, stood up, as far as any was compared; oldest node first."""
+def names(tx: Tx, node_id: str | None = None, *, wrong_only: bool = False) -> list[Name]:
+    """Return how the results of one node, or of all, stood up, as far as any was compared; oldest node first.
+
+    Args:
+        wrong_only: only those of which any was wrong.
+    """
     wanted = (
         sa.select(nodes.c.node_id, nodes.c.name, nodes.c.operator, reputations)
         .join_from(nodes, reputations)
@@ -144,6 +148,8 @@ def names(tx: Tx, node_id: str | None = None) -> list[Name]:
     )
     if node_id is not None:
         wanted = wanted.where(nodes.c.node_id == node_id)
+    if wrong_only:
+        wanted = wanted.where(reputations.c.disputed > 0)
     checked = policies.current(tx)
     return [
         Name(
@@ -156,6 +162,17 @@ def names(tx: Tx, node_id: str | None = None) -> list[Name]:
         )
         for row in tx.connection.execute(wanted)
     ]
+
+
+def most_disputed(tx: Tx, limit: int) -> list[Name]:
+    """Return those nodes and job types whose results were wrong, the most often wrong first."""
+    return sorted(names(tx, wrong_only=True), key=lambda one: -one.reputation.disputed)[:limit]
+
+
+def doubted(tx: Tx) -> set[str]:
+    """Return the nodes whose last result that was compared was wrong, in some job type."""
+    wanted = sa.select(reputations.c.node_id).where(reputations.c.disputed > 0, reputations.c.streak == 0)
+    return set(tx.connection.scalars(wanted))
 
 
 def _due(tx: Tx, job_type: str, node_id: str, policy: Policy | None) -> bool:

@@ -71,12 +71,12 @@ def _known(tx: Tx, changes: Changes, row: _Row, told: Told, weighed: Weighed, us
     changes.also(checks.count(row.job_type, mine if right else (), () if right else mine))
     if not right:
         change = rules.refused(standing(row), AttemptState.DISPUTED)
-        return Answer(0, _refuse(tx, changes, row, change, _UNKNOWN, used))
+        applied = _refuse(tx, changes, row, change, _UNKNOWN, used)
+        return Answer(0, attrs.evolve(applied, wrong=(told.node_id,)))
     change = _completed(row)
     gave = settle(changes, row, [told.start], told.result.value, told.result.result_ref)
-    return Answer(
-        row.price_ucr, apply(tx, changes, row, change, Outcome.COMPLETED, told.result.detail, attempt=used, job=gave)
-    )
+    applied = apply(tx, changes, row, change, Outcome.COMPLETED, told.result.detail, attempt=used, job=gave)
+    return Answer(row.price_ucr, attrs.evolve(applied, right=(told.node_id,)))
 
 
 def _hold(tx: Tx, changes: Changes, row: _Row, weighed: Weighed, used: Mapping[str, Any]) -> Answer:
@@ -94,9 +94,8 @@ def _agree(tx: Tx, changes: Changes, row: _Row, told: Told, weighed: Weighed, us
     verdict, accepted = weighed.verdict, weighed.verdict.accepted
     paid = [Start(one.attempt_id, one.node_id) for one in verdict.right]
     gave = settle(changes, row, paid, accepted.value, accepted.result_ref)
-    changes.also(
-        checks.count(row.job_type, [one.node_id for one in verdict.right], [one.node_id for one in verdict.wrong])
-    )
+    right, wrong = ([one.node_id for one in some] for some in (verdict.right, verdict.wrong))
+    changes.also(checks.count(row.job_type, right, wrong))
     others = [one for one in verdict.right if one.attempt_id != told.result.attempt_id]
     news = [
         *_end(changes, others, AttemptState.COMPLETED, _CONFIRMED, row.price_ucr),
@@ -105,7 +104,7 @@ def _agree(tx: Tx, changes: Changes, row: _Row, told: Told, weighed: Weighed, us
     ]
     job = {**gave, "current_attempt": accepted.attempt_id, "progress_fraction": 1.0}
     applied = apply(tx, changes, row, _completed(row), Outcome.COMPLETED, _CONFIRMED, attempt=used, job=job)
-    return Answer(row.price_ucr, attrs.evolve(applied, news=tuple(news)))
+    return Answer(row.price_ucr, attrs.evolve(applied, news=tuple(news), right=tuple(right), wrong=tuple(wrong)))
 
 
 def _refuse(tx: Tx, changes: Changes, row: _Row, change: Change, why: str, used: Mapping[str, Any]) -> Applied:

@@ -58,7 +58,7 @@ class Applied:
 
     ``pause_s`` is set when the job waits again, ``stop`` is an attempt that is to be cancelled now, ``outcome`` is how
     the gateway counts the attempt, ``elsewhere`` are the other nodes where the job failed, and ``news`` is for nodes
-    whose results were held.
+    whose results were held.  ``right`` and ``wrong`` are nodes whose results were compared.
     """
 
     job_id: str
@@ -68,6 +68,8 @@ class Applied:
     outcome: Outcome | None = None
     elsewhere: frozenset[str] = frozenset()
     news: tuple[News, ...] = ()
+    right: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
 
 
 @attrs.frozen

@@ -113,11 +113,13 @@ class Key:
 class Submitted:
     """What a submission led to: its jobs, and those of them that are new in the queue.
 
-    ``known_due`` are job types of which a known-answer job is due now (``store.known``).
+    ``prices_ucr`` are what its jobs cost, where they are new; ``known_due`` are job types of which a known-answer job
+    is due now (``store.known``).
     """
 
     job_ids: tuple[str, ...]
     waiting: tuple[Waiting, ...] = ()
+    prices_ucr: tuple[int, ...] = ()
     known_due: tuple[str, ...] = ()
 
     @property
@@ -176,7 +178,8 @@ def submit(
             raise KeyRacedError(key.name) from None
     seqs = {row.job_id: row.seq for row in _SEQS.rows(tx, job_ids)}
     waiting = tuple(Waiting(new.job_id, account_id, new.need, new.priority, seqs[new.job_id]) for new in batch)
-    return Submitted(job_ids, waiting, () if known_answer is not None else _known_due(batch, checked))
+    due = () if known_answer is not None else _known_due(batch, checked)
+    return Submitted(job_ids, waiting, tuple(made["price_ucr"] for made in rows), due)
 
 
 def requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None = None) -> Submitted:

@@ -9,7 +9,7 @@ import attrs
 import orjson
 import sqlalchemy as sa
 
-from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, JobState
+from edgeagent.gateway.jobs import LATE_ATTEMPTS, OPEN_ATTEMPTS, OPEN_JOBS, AttemptState, JobState
 from edgeagent.gateway.needs import Need
 from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs, nodes, outputs
@@ -50,6 +50,7 @@ class AttemptView:
     state: str
     outcome: str | None
     detail: str
+    credited_ucr: int
     usage: dict[str, Any]
     sandbox: dict[str, Any]
 
@@ -253,6 +254,7 @@ def _own(tx: Tx, account_id: str, job_id: str) -> Sequence[Any]:
 
 def _views(tx: Tx, rows: Sequence[Any]) -> list[JobView]:
     tries: dict[str, list[AttemptView]] = {row.job_id: [] for row in rows}
+    price_ucr = {row.job_id: row.price_ucr for row in rows}
     for one in tx.connection.execute(_ATTEMPTS, {"jobs": list(tries)}):
         tries[one.job_id].append(
             AttemptView(
@@ -262,6 +264,7 @@ def _views(tx: Tx, rows: Sequence[Any]) -> list[JobView]:
                 state=one.state,
                 outcome=one.outcome,
                 detail=one.detail,
+                credited_ucr=price_ucr[one.job_id] if one.state == AttemptState.COMPLETED.value else 0,
                 usage=orjson.loads(one.usage),
                 sandbox=orjson.loads(one.sandbox),
             )
