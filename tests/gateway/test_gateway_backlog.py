@@ -141,6 +141,16 @@ def test_only_the_first_jobs_of_a_lane_are_kept() -> None:
     assert not waiting._accounts
 
 
+def test_jobs_that_wait_for_a_check_do_not_count_as_different_needs() -> None:
+    """An account may have so many different needs; which operators have had its jobs is not its doing."""
+    store = Store()
+    waiting = made(store, a=1)
+    for number in range(100):
+        waiting.add(store.submit("a", Need("echo", apart=(f"operator-{number}",))))
+
+    assert waiting.lanes("a") == 1
+
+
 def test_turns_for_ever_take_no_memory() -> None:
     """Overtaken entries do not pile up."""
     store, waiting = Store(), Backlog()

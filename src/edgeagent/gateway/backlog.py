@@ -111,9 +111,9 @@ class Backlog:
         self._count = itertools.count(1)
 
     def lanes(self, account_id: str) -> int:
-        """Return how many different needs an account's waiting jobs have."""
+        """Return how many different needs an account's waiting jobs have, without those that only wait for a check."""
         account = self._accounts.get(account_id)
-        return 0 if account is None else len(account.lanes)
+        return 0 if account is None else sum(not need.apart for need in account.lanes)
 
     def has(self, account_id: str, need: Need) -> bool:
         """Return whether jobs of the account with this need wait."""

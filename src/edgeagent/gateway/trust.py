@@ -48,8 +48,8 @@ class Policy:
     def share(self, streak: int) -> float:
         """Return the share of a node's results that is checked after ``streak`` in a row that were right.
 
-        It falls as ``sure_after / streak``, so that a node's n-th result is checked about as often as its square root
-        grows: a share that fell faster would make a good name cheap to earn before it is abused.
+        It falls as ``sure_after / streak``, so the checks of a node that is always right grow as the logarithm of its
+        results, until ``least`` takes over.  Were it to fall faster, a good name would be cheap to earn and abuse.
         """
         return 1.0 if streak <= self.sure_after else max(self.least, self.sure_after / streak)
 
