@@ -28,13 +28,16 @@ from edgeagent.gateway.store import (
     payout_addresses,
     payout_tables,
     queue,
+    settlements,
     submissions,
     tables,
 )
 from edgeagent.gateway.store.engine import migrate, open_engine
 from edgeagent.gateway.store.flights import Flight, Start, Told
+from edgeagent.gateway.store.settlements import Due
 from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.tables import ledger_accounts, ledger_entries, ledger_postings
+from edgeagent.wire import receipts
 from edgeagent.wire.messages import JobResult, NodeState, Outcome
 from edgeagent.wire.receipts import month_bounds
 
@@ -119,7 +122,9 @@ def _fill(
             times = {"created_at": at, "started_at": at, "finished_at": at}
             made["jobs"].append({**rows["jobs"], "job_id": job_id, "current_attempt": attempt_id, **times})
             run = {"attempt_id": attempt_id, "job_id": job_id, "node_id": node_id, "created_at": at, "ended_at": at}
-            made["attempts"].append({**rows["attempts"], **run})
+            result = JobResult(job_id=job_id, attempt_id=attempt_id, outcome=Outcome.COMPLETED)
+            digest = bytes.fromhex(receipts.receipt(node_id, TYPE, price, result).sha256)
+            made["attempts"].append({**rows["attempts"], **run, "receipt_sha256": digest})
             for entry in (
                 ledger.hold(account_id, job_id, price),
                 ledger.settle(account_id, job_id, [node_id], price, price),
@@ -134,6 +139,7 @@ def _fill(
             (ledger_postings, "postings"),
         ):
             connection.execute(sa.insert(table), made[key])
+        settlements.append(Tx(connection, start), [Due(one["attempt_id"], price) for one in made["attempts"]])
     _insert(
         connection,
         tables.node_days,

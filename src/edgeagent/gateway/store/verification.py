@@ -18,7 +18,7 @@ from edgeagent.gateway import ledger
 from edgeagent.gateway.jobs import AttemptState, JobState
 from edgeagent.gateway.ledger import Entry, Kind
 from edgeagent.gateway.store import ledger as books
-from edgeagent.gateway.store import payout_audit
+from edgeagent.gateway.store import payout_audit, settlement_audit
 from edgeagent.gateway.store.ledger import Recorded
 from edgeagent.gateway.store.tables import attempts, jobs, ledger_accounts, ledger_entries, node_days, nodes
 from edgeagent.gateway.store.writer import Tx
@@ -64,6 +64,7 @@ def verify(tx: Tx, most: int = 20) -> Verdict:
     faults += _first(_jobs(tx), most)
     faults += _first(_nodes(tx, walk.earned), most)
     faults += _first(payout_audit.faults(tx), most)
+    faults += _first(settlement_audit.faults(tx), most)
     counted = tx.connection.execute(sa.select(sa.func.count()).select_from(jobs)).scalar_one()
     return Verdict(walk.entries, len(walk.balances), counted, walk.tip, tuple(faults))
 
