@@ -32,7 +32,10 @@ def breaches(tx: Tx, accepted: Collection[str], credited: Mapping[str, set[int]]
     return [
         *_lost(all_jobs, all_attempts, accepted, ended=ended),
         *_ends(all_attempts),
-        *(one.what if one.seq is None else f"entry {one.seq}: {one.what}" for one in verification.verify(tx).wrong),
+        *(
+            one.what if one.seq is None else f"entry {one.seq}: {one.what}"
+            for one in verification.verify(tx, receipts=ended).wrong
+        ),
         *_winners(all_jobs, all_attempts, credited),
     ]
 
