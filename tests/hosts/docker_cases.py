@@ -27,11 +27,14 @@ from beside import Gateway, until
 from docker_compose import Engine
 
 import operator_guide
+from edgeagent.demo.jobs import JOBS
 
 CACHE = Path(os.environ.get("EDGEAGENT_HOSTS_CACHE") or ingredients.PROJECT / ".nox/.cache/hosts").absolute()
 HELD_S = 10
 #: Bytes; what is seen is printed.
 LARGEST_IMAGE = 200e6
+#: The gateway's image, and one of a node that runs all that there is.
+FULL = "edgeagent:full"
 
 
 def free_port() -> int:
@@ -93,7 +96,7 @@ def project() -> Iterator[Project]:
     """Images of node and gateway built, the gateway up."""
     with docker_compose.engine(CACHE) as engine:
         engine.build("edgeagent")
-        engine.build("edgeagent:gateway", "gateway")
+        engine.build(FULL, "gateway,render,inference")
         one = Project(engine, {"GATEWAY_PORT": str(free_port()), "HEALTH_PORT": str(free_port())})
         try:
             one.compose("up", "--detach", "--no-build", "gateway")
@@ -149,7 +152,7 @@ def test_the_quick_start(project: Project, gateway: Gateway, tmp_path: Path) -> 
 
 
 def test_jobs_run_in_tier_b(project: Project, gateway: Gateway) -> None:
-    """All that the image can run, each in namespaces of its own; `doctor` says what a container cannot enforce."""
+    """What the small image can run, each in namespaces of its own; `doctor` says what a container cannot enforce."""
     for job_type, payload in (("echo", {"hello": "docker"}), ("cpu_benchmark", {"limit": 1000})):
         done = gateway.becomes(gateway.submit(job_type, **payload), "COMPLETED")
         sandbox = done["attempts"][-1]["sandbox"]
@@ -235,16 +238,45 @@ def test_stop_drains(project: Project, gateway: Gateway) -> None:
 
 
 def test_a_node_registered_in_its_own_volume(project: Project, gateway: Gateway) -> None:
-    """`run --rm edge register` makes a key that stays in /config; no token is exported."""
+    """`run --rm edge register` makes a key that stays in /config; no token is exported.  The image is another, too."""
     for name in ("NODE_JWT", "GATEWAY_URL"):
-        project.exported.pop(name)
+        project.exported.pop(name, None)
+    project.exported["EDGEAGENT_IMAGE"] = FULL
     register = ("register", "--gateway-url", "http://gateway:8080", "--name", "with-a-key")
     assert "Registered with-a-key" in project.compose("run", "--rm", "-T", "edge", *register)
+    project.compose("run", "--rm", "-T", "edge", "config", "unset", "capabilities.offer")  # all that can run there
     project.compose("up", "--detach", "--no-build")
 
     until(project.linked, "a link")
     done = gateway.becomes(gateway.submit("hold", seconds=0), "COMPLETED")
     assert "with-a-key" == done["attempts"][-1]["node_name"]
+
+
+def test_all_job_types_run_where_the_image_has_their_extras(project: Project, gateway: Gateway) -> None:
+    """Each in tier B, within the container's memory; a picture and the digits come back."""
+    jobs = [(job, gateway.submit(job.job_type, **job.payload)) for job in JOBS]
+    for job, made in jobs:
+        assert "B" == gateway.becomes(made, "COMPLETED")["attempts"][-1]["sandbox"]["tier"]
+        assert job.check(gateway.result(made)) is None
+
+
+def test_no_job_was_lost(gateway: Gateway) -> None:
+    """Whatever was done to gateway and node above, all that was submitted is done."""
+    jobs = json.loads(gateway.edgeagent("job", "list", "--all", "--json"))["jobs"]
+    assert len(jobs) >= 10
+    assert {"COMPLETED"} == {one["status"] for one in jobs}
+
+
+def test_a_revoked_node_is_not_started_in_vain(project: Project) -> None:
+    """Docker heeds no exit code; the node stays, says why in its log, and ends when it is told to."""
+    inside = _in("gateway", project)
+    project.engine.run(*inside, "edgeagent", "gateway", "nodes", "revoke", "with-a-key", "--data", "/config")
+
+    until(lambda: "Refused by the gateway" in project.compose("logs", "edge"), "a refusal")
+    state = project.inspected()
+    assert (True, 0) == (state["State"]["Running"], state["RestartCount"])
+    project.compose("stop", "edge")
+    assert 3 == project.inspected()["State"]["ExitCode"]
 
 
 def test_the_gpu_file_asks_for_all_gpus(project: Project) -> None:
