@@ -91,8 +91,8 @@ async def test_a_peer_that_does_not_speak_tls_is_cut_alone(tmp_path: Path, monke
             with pytest.raises(trio.BrokenResourceError) as refusal:
                 async with await trio.open_ssl_over_tcp_stream(host, int(port), ssl_context=old) as stream:
                     await stream.do_handshake()
-            assert isinstance(refusal.value.__cause__, ssl.SSLError)
-            assert refusal.value.__cause__.reason == "UNEXPECTED_EOF_WHILE_READING"  # the gateway hung up
+            # The gateway hung up, with or without a word.
+            assert isinstance(refusal.value.__cause__, ssl.SSLEOFError | ssl.SSLZeroReturnError)
         async with gateway.http(prefix="") as http:
             assert (await http.get("/health")).status_code == 200
 
