@@ -2,8 +2,9 @@
 
 A thread of the agent refills the pool: when a job that was started in one has ended, or else within a second, and never
 while somebody waits for a cold one.  To wake it sooner would delay the job that is just starting.  It drops those that
-die, and all of them while the machine, or a group of processes that this one is in, is short of memory.  Each is handed
-out once at most: whoever takes a box out of the list, under the lock, owns it.
+die, and all of them while the machine, or a group of processes that this one is in, is short of memory, or when none
+was asked for in a long time.  Each is handed out once at most: whoever takes a box out of the list, under the lock,
+owns it.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ LOOK_EVERY_S = 1.0
 # Shares of the memory that are left, of the machine's or of a group's: below the first the pool is emptied, above the
 # second refilled.
 SHORT, ENOUGH = 0.10, 0.15
+# Seconds without a job after which the boxes are given up: they hold memory, and a cold start costs milliseconds once.
+QUIET_S = 600.0
 
 
 class Pool:
@@ -51,6 +54,7 @@ class Pool:
         self._lock = threading.Lock()
         self._ready: deque[Box] = deque()
         self._waiting = 0  # for a cold box
+        self._asked_at = time.monotonic()
         self._closing = threading.Event()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._thread = threading.Thread(target=self._run, name="edgesandbox-pool", daemon=True)
@@ -64,6 +68,7 @@ class Pool:
         """Start a job in a box that is ready; None where there is none, or none that fits."""
         if spec != self._spec:
             return None
+        self._asked_at = time.monotonic()
         while (box := self._pop()) is not None:
             if box.start():
                 box.on_close = self._nudge
@@ -116,7 +121,7 @@ class Pool:
             rest = self._drop_dead()
             if time.monotonic() >= look_at:  # not for each job: it is a dozen files
                 share, look_at = headroom.share(), time.monotonic() + LOOK_EVERY_S
-            if share < SHORT:
+            if share < SHORT or time.monotonic() > self._asked_at + QUIET_S:
                 self._drop_all()
             elif share >= ENOUGH and not rest:
                 rest = not self._fill()

@@ -319,6 +319,20 @@ def test_the_pool_is_emptied_when_memory_is_short(own, tmp_path, monkeypatch):
     wait_until(lambda: own.ready == SIZE)
 
 
+def test_a_pool_that_nobody_asks_is_emptied_until_somebody_does(own):
+    """The first job after a quiet time starts cold, and those after it do not."""
+    wait_until(lambda: own.ready == SIZE)
+
+    own._pool._asked_at -= pool.QUIET_S
+
+    wait_until(lambda: not own.ready)
+    wait_until(lambda: by_role(own) == (set(), set()))
+    with own.spawn(WARM) as box:
+        box.channel.sendall(b"noop\n")
+        assert "here" == hear(box)
+    wait_until(lambda: own.ready == SIZE)
+
+
 def test_limits_that_the_kernel_refuses_are_said_to_whoever_asks():
     """No box ever waits; the reason is in the report of the one asked for."""
     limits = dataclasses.replace(LIMITS, nofile=1 << 40)

@@ -215,6 +215,6 @@ class Sandbox:
     warm: int | None = option(
         Maybe(Whole(0, 64), "auto"),
         None,
-        "Sandboxes kept ready, so that jobs start at once; each takes some 10 MiB.",
+        "Sandboxes kept ready, until ten minutes after the last job; each takes some 10 MiB.",
         default_said="auto: one for each core that jobs may use, at most 2",
     )
