@@ -28,6 +28,7 @@ UP = "up since"
 #: limits and counts bring about; without arguments, nothing else is run.
 TESTS = (
     "tests/sandbox/test_sandbox_cgroups.py",
+    "tests/sandbox/test_sandbox_cores.py",
     "tests/sandbox/test_sandbox_devices.py",
     *(
         f"tests/sandbox/test_sandbox_gpus.py::test_{name}"
