@@ -65,11 +65,11 @@ def measure(run: Run) -> None:
 def _idle(run: Run, pids: Mapping[str, int]) -> None:
     window_s, windows = (QUICK_S, QUICK_WINDOWS) if run.quick else (WINDOW_S, WINDOWS)
     run.say(f"{len(pids)} agents idle: {windows} windows of {window_s:g} s")
-    time.sleep(QUICK_S if run.quick else SETTLE_S)
+    time.sleep(QUICK_S if run.quick else SETTLE_S)  # what a start leaves to do is not idling
     for _ in range(windows):
         before = {name: tree.cpu_s(pid) for name, pid in pids.items()}
         started = time.monotonic()
-        time.sleep(window_s)
+        time.sleep(window_s)  # what is measured is that nothing happens
         took_s = time.monotonic() - started
         for name, pid in pids.items():
             run.add(PROCESSOR, name, 100 * (tree.cpu_s(pid) - before[name]) / took_s, "% of a core")

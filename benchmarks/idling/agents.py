@@ -50,7 +50,7 @@ def node(home: Path, gateway: tuple[str, int], member: Member) -> Iterator[int]:
         while not _healthy(home):
             if process.poll() is not None or time.monotonic() > end:
                 raise BenchmarkError(f"the node did not start: {(home / 'out').read_text()[-500:]}")
-            time.sleep(0.2)
+            time.sleep(0.2)  # to ask is work for the node, too
         yield process.pid
 
 
@@ -71,8 +71,8 @@ def boinc(folder: Path) -> Iterator[int]:
     folder.mkdir()
     command = [binary, "--dir", str(folder), "--skip_cpu_benchmarks", "--allow_multiple_clients", "--no_info_fetch"]
     with _running(command, folder / "out", os.environ) as process:
-        time.sleep(1.0)
-        if process.poll() is not None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1.0)
             raise AbsentError(f"it does not run here: {(folder / 'out').read_text()[-200:].strip()}")
         yield process.pid
 

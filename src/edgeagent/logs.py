@@ -15,7 +15,7 @@ from edgeagent.errors import UsageError
 # memory for as long as they run: 3 MiB of an idle node.
 _RICH = sys.modules.get("rich")
 sys.modules["rich"] = None  # type: ignore[assignment]  # for the import system: there is none
-import structlog  # noqa: E402
+import structlog  # noqa: E402 -- not before rich is out of the way
 
 del sys.modules["rich"]
 if _RICH is not None:

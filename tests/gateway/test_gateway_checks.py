@@ -94,7 +94,8 @@ class Network:
         return self.do(lambda tx: tx.connection.execute(_JOB, {"id": job_id}).one())
 
     def states(self, job_id: str) -> list[str]:
-        return self.do(lambda tx: list(tx.connection.scalars(_STATES, {"id": job_id})))  # type: ignore[no-any-return]
+        found: list[str] = self.do(lambda tx: list(tx.connection.scalars(_STATES, {"id": job_id})))
+        return found
 
     def names(self, node: int) -> dict[str, Reputation]:
         return {one.job_type: one.reputation for one in self.do(checks.names, self.nodes[node])}

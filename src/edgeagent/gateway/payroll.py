@@ -142,7 +142,7 @@ def make_rail(place: GatewaySettings, name: str, output: Path | None = None) -> 
         return make(rails.RailSettings(data_dir=place.data_dir, output=output))
     except EdgeAgentError:
         raise
-    except Exception as error:
+    except Exception as error:  # a rail is somebody else's code
         raise EdgeAgentError(f"the rail {name!r} cannot be used: {rails.told(error)}") from None
 
 

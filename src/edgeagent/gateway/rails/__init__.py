@@ -108,7 +108,7 @@ def carry_out(rail: Rail, batch: Batch) -> tuple[list[Outcome], str | None]:
             outcomes.append(outcome)
     except EdgeAgentError as error:
         return outcomes, str(error)
-    except Exception as error:
+    except Exception as error:  # somebody else's code: what it has said before counts all the same
         return outcomes, told(error)
     return outcomes, None
 

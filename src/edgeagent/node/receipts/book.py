@@ -61,6 +61,9 @@ CREATE TABLE IF NOT EXISTS statements (
     PRIMARY KEY (node_id, month, size, root, disputed)
 ) STRICT;
 """
+# The columns stand in the order of the fields of Kept, and of Statement and Signed.
+_KEEP = "INSERT OR IGNORE INTO receipts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_REMEMBER = "INSERT OR REPLACE INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 _UNSETTLED = "UPDATE receipts SET credited_ucr = ?, unpaid = ? WHERE node_id = ? AND attempt_id = ? AND place IS NULL"
 _SETTLE = (
     "UPDATE receipts SET month = ?, place = ?, settled_at = ?, signature = ?, key_id = ?,"
@@ -125,13 +128,8 @@ class Book:
         Raises:
             sqlite3.Error: the disk does not take it.
         """
-        marks = ", ".join("?" * (len(_KEPT) + 1))
-        values = (self._node_id, *attrs.astuple(kept))
         with self._database as transaction:
-            transaction.execute(
-                f"INSERT OR IGNORE INTO receipts (node_id, {', '.join(_KEPT)}) VALUES ({marks})",  # noqa: S608 (ours)
-                values,
-            )
+            transaction.execute(_KEEP, (self._node_id, *attrs.astuple(kept)))
             transaction.execute("DELETE FROM receipts WHERE seq <= (SELECT max(seq) FROM receipts) - ?", (self._most,))
 
     def settle(self, attempt_id: str, credited_ucr: int, settled: Settled | None, unpaid: str) -> None:
@@ -152,9 +150,9 @@ class Book:
 
     def receipts(self, month: str) -> list[Kept]:
         """Return the receipts of a month, oldest first."""
-        query = f"SELECT {', '.join(_KEPT)} FROM receipts WHERE node_id = ? AND month = ? ORDER BY seq"  # noqa: S608
+        query = "SELECT * FROM receipts WHERE node_id = ? AND month = ? ORDER BY seq"
         rows = self._database.execute(query, (self._node_id, month))
-        return [Kept(**dict(zip(_KEPT, row, strict=True))) for row in rows]
+        return [Kept(**dict(zip(_KEPT, row[2:], strict=True))) for row in rows]
 
     def learn(self, keys: dict[str, str]) -> None:
         """Remember public keys of the gateway by their ``kid``, for good."""
@@ -178,23 +176,17 @@ class Book:
                     "DELETE FROM statements WHERE node_id = ? AND month = ? AND NOT disputed",
                     (self._node_id, seen.statement.month),
                 )
-            transaction.execute(
-                f"INSERT OR REPLACE INTO statements (node_id, {', '.join(_STATEMENT)}, signature, key_id, disputed)"  # noqa: S608
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (self._node_id, *values, seen.signature, seen.key_id, disputed),
-            )
+            transaction.execute(_REMEMBER, (self._node_id, *values, seen.signature, seen.key_id, disputed))
 
     def statement(self, month: str) -> Signed | None:
         """Return the last statement of a month that was seen, and followed those before it."""
-        query = (
-            f"SELECT {', '.join(_STATEMENT)}, signature, key_id FROM statements"  # noqa: S608 (our own names)
-            " WHERE node_id = ? AND month = ? AND NOT disputed"
-        )
+        query = "SELECT * FROM statements WHERE node_id = ? AND month = ? AND NOT disputed"
         row = self._database.execute(query, (self._node_id, month)).fetchone()
         if row is None:
             return None
-        values = dict(zip(_STATEMENT, row[:-2], strict=True))
-        return Signed(Statement(**{**values, "closed": bool(values["closed"])}), row[-2], row[-1])
+        _, *values, signature, key_id, _ = row
+        fields = dict(zip(_STATEMENT, values, strict=True))
+        return Signed(Statement(**{**fields, "closed": bool(fields["closed"])}), signature, key_id)
 
 
 @contextlib.contextmanager
