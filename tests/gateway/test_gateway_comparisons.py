@@ -78,10 +78,11 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "looking.py").write_text(
         "def alike(one, other):\n    return one.value['score'] // 10 == other.value['score'] // 10\n\nnothing = 1\n"
     )
+    (tmp_path / "leaving.py").write_text("raise SystemExit(3)\n")
     info = tmp_path / "looking-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: looking\nVersion: 1.0\n")
-    points = "alike = looking:alike\nnothing = looking:nothing\ngone = looking:gone\n"
+    points = "alike = looking:alike\nnothing = looking:nothing\ngone = looking:gone\nends = leaving:now\n"
     (info / "entry_points.txt").write_text(f"[{comparisons.GROUP}]\n{points}")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "looking", raising=False)
@@ -101,7 +102,13 @@ def test_an_installed_comparison_that_fails_finds_a_difference(installed: Path) 
 
 
 @pytest.mark.parametrize(
-    ("name", "words"), [("missing", "there are: "), ("nothing", "no function"), ("gone", "cannot be loaded")]
+    ("name", "words"),
+    [
+        ("missing", "there are: "),
+        ("nothing", "no function"),
+        ("gone", "cannot be loaded"),
+        ("ends", "SystemExit: 3"),
+    ],
 )
 def test_a_comparison_that_is_none_is_named(installed: Path, name: str, words: str) -> None:
     """And which there are."""

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import Any, Protocol, TypeGuard
 
 import attrs
 import structlog
 from attrs.validators import ge, le
+
+from edgeagent.gateway import installed
+from edgeagent.gateway.installed import NotInstalledError, UnusableError
 
 log = structlog.get_logger()
 
@@ -98,13 +100,13 @@ def load(name: str) -> Same:
     Raises:
         NoComparisonError: see there.
     """
-    found = {one.name: one for one in entry_points(group=GROUP)}
-    if name not in found:
-        raise NoComparisonError(f"no comparison {name!r} is installed; there are: {', '.join(sorted(found)) or 'none'}")
     try:
-        loaded: Same = found[name].load()
-    except Exception as error:  # whatever a package does when it is imported
-        raise NoComparisonError(f"the comparison {name!r} cannot be loaded: {error!r}") from error
+        loaded: Same = installed.load(GROUP, name)
+    except NotInstalledError as error:
+        there = ", ".join(error.there) or "none"
+        raise NoComparisonError(f"no comparison {name!r} is installed; there are: {there}") from None
+    except UnusableError as error:
+        raise NoComparisonError(f"the comparison {name!r} cannot be loaded: {error}") from error
     if not callable(loaded):
         raise NoComparisonError(f"the comparison {name!r} is no function")
     return loaded

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import attrs
 
 from edgeagent.errors import EdgeAgentError, UsageError
-from edgeagent.gateway import rails
+from edgeagent.gateway import installed, rails
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.data import make_data_dir, owner, reading, writing
 from edgeagent.gateway.payouts import Decision, MonthNotOverError, State
@@ -143,7 +143,7 @@ def make_rail(place: GatewaySettings, name: str, output: Path | None = None) -> 
     except EdgeAgentError:
         raise
     except Exception as error:  # a rail is somebody else's code
-        raise EdgeAgentError(f"the rail {name!r} cannot be used: {rails.told(error)}") from None
+        raise EdgeAgentError(f"the rail {name!r} cannot be used: {installed.told(error)}") from None
 
 
 @contextmanager

@@ -12,13 +12,14 @@ not pay twice what has the same ``payment_id``: money services take such a text 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
 import attrs
 
 from edgeagent.errors import EdgeAgentError, UsageError
+from edgeagent.gateway import installed
+from edgeagent.gateway.installed import NotInstalledError, UnusableError, told
 from edgeagent.gateway.payouts import State
 from edgeagent.gateway.texts import one_line
 
@@ -87,14 +88,13 @@ def load(name: str) -> Callable[[RailSettings], Rail]:
         from edgeagent.gateway.rails.manual import ManualRail
 
         return ManualRail
-    found = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in found:
-        installed = ", ".join(sorted({MANUAL, *found}))
-        raise UsageError(f"there is no rail {name!r}; installed are: {installed}")
     try:
-        made: Callable[[RailSettings], Rail] = found[name].load()
-    except (Exception, SystemExit) as error:  # a plugin's module may do anything while it is imported
-        raise EdgeAgentError(f"the rail {name!r} cannot be loaded: {told(error)}") from None
+        made: Callable[[RailSettings], Rail] = installed.load(GROUP, name)
+    except NotInstalledError as error:
+        there = ", ".join(sorted({MANUAL, *error.there}))
+        raise UsageError(f"there is no rail {name!r}; installed are: {there}") from None
+    except UnusableError as error:
+        raise EdgeAgentError(f"the rail {name!r} cannot be loaded: {error}") from None
     return made
 
 
@@ -111,8 +111,3 @@ def carry_out(rail: Rail, batch: Batch) -> tuple[list[Outcome], str | None]:
     except Exception as error:  # somebody else's code: what it has said before counts all the same
         return outcomes, told(error)
     return outcomes, None
-
-
-def told(error: BaseException) -> str:
-    """Return in one line what was raised by somebody else's code."""
-    return one_line(f"{type(error).__name__}: {error}", 300)
