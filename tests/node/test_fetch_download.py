@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import gc
 import hashlib
 import json
 import os
 import random
 import ssl
+import warnings
 from pathlib import Path
 
 import attrs
@@ -250,3 +253,25 @@ async def test_a_name_is_looked_up_once_for_check_and_connection(bench, server, 
     await bench.fetch(server.url("/f"))
 
     assert 1 == lookups.count("localhost")
+
+
+async def test_a_fetch_that_ends_while_tls_is_set_up_closes_its_connection(bench, nursery):
+    """It is not left to the interpreter, which may come to it late."""
+    asked = trio.Event()
+
+    async def be_silent(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        asked.set()
+        await trio.sleep_forever()
+
+    (listener,) = await nursery.start(functools.partial(trio.serve_tcp, be_silent, 0, host="127.0.0.1"))
+    url = f"https://127.0.0.1:{listener.socket.getsockname()[1]}/f"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", ResourceWarning)
+        async with trio.open_nursery() as fetching:
+            fetching.start_soon(bench.fetch, url)
+            await asked.wait()
+            fetching.cancel_scope.cancel()
+        gc.collect()
+
+    assert [] == [str(each.message) for each in said]
