@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from loopback_gateway import serve
 
 from edgeagent.cli import main
-from edgeagent.node import config, files
+from edgeagent.node import config, control, files
+from edgeagent.node.control import Json
 from edgeagent.node.doctor import home as at_home
 from edgeagent.node.doctor import host, reach, verdicts
 from edgeagent.node.doctor.verdicts import Level, Verdict
@@ -141,6 +142,22 @@ def test_a_port_in_use_fails(home: Path) -> None:
     assert Level.FAIL is verdict.level
     assert "in use" in verdict.text
     assert "HEALTH_PORT" in verdict.remedy
+
+
+async def test_of_a_running_node_its_own_sandbox_counts(home: Path, nursery: trio.Nursery) -> None:
+    """systemd may have given it control groups, which the shell that asks has not."""
+    listener = control.listen(home)
+    assert listener is not None
+
+    async def state(request: Json) -> Json:
+        return {"state": {"sandbox": {"tier": "A", "not_enforced": {"cgroup_devices": "not for this user"}}}}
+
+    nursery.start_soon(control.run, listener, {"state": state})
+    with trio.fail_after(60):
+        verdict = await trio.to_thread.run_sync(host.sandbox, home, Settings())
+
+    said = "the running node's jobs are confined in tier A; not enforced: cgroup_devices: not for this user"
+    assert (Level.PASS, said) == (verdict.level, verdict.text)
 
 
 async def test_a_gateway_that_does_not_answer_fails(home: Path) -> None:

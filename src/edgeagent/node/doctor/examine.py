@@ -17,7 +17,7 @@ def examine(home: Path, environ: Mapping[str, str]) -> Iterator[Verdict]:
     settings, found = at_home.options(home, environ)
     yield from found
     yield from host.resources(home, settings)
-    yield host.sandbox(settings)
+    yield host.sandbox(home, settings)
     yield from host.graphics(settings)
     yield from at_home.secrets(home)
     node, found = at_home.who(home, environ)

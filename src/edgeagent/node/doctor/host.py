@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -33,10 +34,17 @@ def resources(home: Path, settings: Settings) -> Iterator[Verdict]:
     yield verdicts.disk(shutil.disk_usage(place).free, str(place))
 
 
-def sandbox(settings: Settings) -> Verdict:
-    """Build a sandbox, have it attack itself, and say what held; about half a second."""
+def sandbox(home: Path, settings: Settings) -> Verdict:
+    """Say what confines the jobs of the node that runs from ``home``; without one, what would confine them here.
+
+    A shell may have less than the node: no control groups, where systemd gives the node some.  Without a node a sandbox
+    is built and attacks itself, for about half a second.
+    """
     if sys.platform != "linux":
         return failed("sandbox", f"jobs cannot be confined on {sys.platform}", "run the node in Docker")
+    with contextlib.suppress(EdgeAgentError), Controller(home) as node:  # ``port`` says what is wrong there
+        held = node.ask("state")["state"]["sandbox"]
+        return verdicts.sandbox(held["tier"], held["not_enforced"], settings.share.cores, runs=True)
     tier_c = "allow" if settings.sandbox.allow_tier_c else "refuse"
     zygote = Zygote(entry="builtins:print", cores=settings.share.cores, tier_c=tier_c)
     try:

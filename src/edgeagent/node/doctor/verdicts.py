@@ -89,11 +89,19 @@ def disk(free_bytes: int, place: str) -> Verdict:
     )
 
 
-def sandbox(tier: str, not_enforced: Mapping[str, str], lent_cores: float | None = None) -> Verdict:
-    """Judge how jobs are confined; ``lent_cores`` is how many processors they use together, None: all."""
+def sandbox(
+    tier: str, not_enforced: Mapping[str, str], lent_cores: float | None = None, *, runs: bool = False
+) -> Verdict:
+    """Judge how jobs are confined.
+
+    Args:
+        lent_cores: how many processors they use together; None: all.
+        runs: a running node says so of its jobs.
+    """
     held = "by which they may use" if "cores_quota" in not_enforced else "by a control group"
     missing = "; ".join(f"{name}: {reason}" for name, reason in not_enforced.items())
-    text = f"jobs are confined in tier {tier}"
+    text = "the running node's " if runs else ""
+    text += f"jobs are confined in tier {tier}"
     text += "" if lent_cores is None else f", and held to {lent_cores:g} processors {held}"
     text += f"; not enforced: {missing}" if missing else ""
     if tier == "A":
