@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 from scripted import MemoryGateway, NoSocket
+from scripted_node import Closed
 from trio.testing import MockClock
 
 from edgeagent.gateway import relay
@@ -131,6 +132,20 @@ async def test_a_newer_link_closes_the_older_with_4009(
             assert closed.code == CloseCode.REPLACED
             await memory_gateway.submit(account)
             assert isinstance(await newer.hear(JobDispatch), JobDispatch)
+
+
+async def test_a_node_that_yields_replaces_no_link(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
+    """It is closed with 4009 itself, the one that stands notices nothing, and it is welcome once that is gone."""
+    operator = await memory_gateway.enlist()
+    async with memory_gateway.as_node(operator) as standing:
+        await standing.ready()
+        async with memory_gateway.as_node(operator) as other:
+            with pytest.raises(Closed) as closed:
+                await other.ready(yields=True)
+            assert closed.value.code == CloseCode.REPLACED
+        assert (await standing.beat_after(15.0)).state is NodeState.HEALTHY
+    async with memory_gateway.as_node(operator) as other:
+        await other.ready(yields=True)
 
 
 async def test_a_half_open_handshake_does_not_replace_a_link(

@@ -12,7 +12,7 @@ from gateway_peer import Gateway, GatewayEnd
 from structlog.testing import capture_logs
 from trio.testing import MockClock
 
-from edgeagent.errors import EdgeAgentError, RefusedError
+from edgeagent.errors import RefusedError
 from edgeagent.node.backoff import Backoff
 from edgeagent.node.outbox import Outbox
 from edgeagent.node.relay import Relay
@@ -79,7 +79,8 @@ class Bench:
         self.gateway = Gateway()
         self.node = RecordingNode()
         self.outbox = Outbox()
-        self.relay = Relay(self.gateway.connect, Session(self.node, self.outbox), self.node, Backoff(_Largest()))
+        self.session = Session(self.node, self.outbox)
+        self.relay = Relay(self.gateway.connect, self.session, self.node, Backoff(_Largest()))
 
 
 @pytest.fixture
@@ -94,6 +95,14 @@ async def _linked(bench: Bench) -> GatewayEnd:
     end = await bench.gateway.accept()
     await end.welcome()
     return end
+
+
+async def _linked_again(bench: Bench) -> Hello:
+    """Let the node in once more; returns what it said."""
+    hello = await (await bench.gateway.accept()).welcome()
+    assert isinstance(hello, Hello)
+    await trio.testing.wait_all_tasks_blocked()
+    return hello
 
 
 async def test_hello_is_followed_by_a_heartbeat_at_once_and_every_interval(
@@ -313,22 +322,52 @@ async def test_a_draining_node_says_so_on_the_next_link_too(autojump_clock: Mock
     assert Drain(reason="stopping") == await end.get(Drain)
 
 
-@pytest.mark.parametrize(
-    ("code", "kind", "says"),
-    [(4001, RefusedError, "edgeagent register --force"), (4009, EdgeAgentError, "another process")],
-)
-async def test_what_waiting_cannot_cure_ends_the_relay(
-    autojump_clock: MockClock, code: int, kind: type[EdgeAgentError], says: str
-) -> None:
+async def test_what_waiting_cannot_cure_ends_the_relay(autojump_clock: MockClock) -> None:
     """One line that says what to type."""
     bench = Bench()
-    bench.gateway.refusals = [LinkLost(code, "the gateway's reason")]
+    bench.gateway.refusals = [LinkLost(4001, "the gateway's reason")]
 
-    with pytest.raises(kind, match=says) as raised:
+    with pytest.raises(RefusedError, match="edgeagent register --force") as raised:
         await bench.relay.run()
 
     assert "the gateway's reason" in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+async def test_a_replaced_node_stands_by_until_the_other_is_gone(autojump_clock: MockClock, bench: Bench) -> None:
+    """It asks once a minute and half a minute more at most, takes the link from nobody, and says what to type."""
+    end = await bench.gateway.accept()
+    first = await end.welcome()
+    end.close(4009, "a newer link of the same node")
+    asked = []
+    with capture_logs() as logs:
+        for _ in range(100):
+            end = await bench.gateway.accept()
+            asked.append(await end.get(Hello))
+            end.close(4009, "another link of the same node stands")
+            await end.ended.wait()
+    hello = await _linked_again(bench)
+
+    assert (False, {True}, True) == (first.yields, {one.yields for one in asked}, hello.yields)
+    waits = [later - sooner for sooner, later in itertools.pairwise(bench.gateway.connects)]
+    assert 60 <= min(waits) <= max(waits) <= 90
+    assert "edgeagent register --force" in bench.session.lost
+    assert 1 == sum(one["log_level"] == "warning" for one in logs)
+    assert bench.relay.is_up()
+
+
+async def test_a_node_that_stood_by_and_is_welcome_is_as_any_other(autojump_clock: MockClock, bench: Bench) -> None:
+    """After a loss it asks at once, and in the place of its own old link, of whose end the gateway may not know."""
+    (await _linked(bench)).close(4009)
+    end = await bench.gateway.accept()
+    await end.welcome()
+    await trio.testing.wait_all_tasks_blocked()
+    end.close(1006)
+
+    hello = await _linked_again(bench)
+
+    assert not hello.yields
+    assert bench.gateway.connects[-1] - bench.gateway.connects[-2] <= 1
 
 
 async def test_a_close_in_the_middle_of_a_session_ends_it_too(autojump_clock: MockClock, nursery: trio.Nursery) -> None:

@@ -210,6 +210,8 @@ class Session:
                 CloseCode.PROTOCOL_ERROR,
                 f"a node offers at most {MAX_CAPABILITIES} job types, each of 1 to {MAX_CAPABILITY} characters",
             )
+        if hello.yields and self._hub.network.session(self._claims.node_id) is not None:
+            raise Ended(CloseCode.REPLACED, "another link of the same node stands")
         token = self._renewal()
         welcome = await self._hub.greet(self._claims.node_id, hello, self, token)
         await self._line.send(self._link.send(welcome))

@@ -1,7 +1,9 @@
 """Keeps the link to the gateway: connect, hold a session, and after a loss wait and connect again.
 
 A lost link is expected and contained here.  What waiting cannot cure ends the node: a token that the gateway does not
-accept, and another process that runs as the same node.  Called by ``node.service`` in the link ring.
+accept.  A node whose link was replaced by another process that runs as the same one stands by: it asks for a link again
+and again, but never for the other's, so that two of them do not take it from each other for ever.  Called by
+``node.service`` in the link ring.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Protocol
 import structlog
 import trio
 
-from edgeagent.errors import EdgeAgentError, RefusedError, UnreachableError
+from edgeagent.errors import RefusedError, UnreachableError
 from edgeagent.node.backoff import Backoff
 from edgeagent.node.session import Session
 from edgeagent.node.transport import ABNORMAL, Connect, LinkLost, most_telling
@@ -23,6 +25,8 @@ log = structlog.get_logger()
 
 #: Seconds that the gateway's answer to Bye is waited for.
 BYE_S = 3.0
+#: Least seconds until a node asks again whether the process that runs as the same one is gone.
+STAND_BY_S = 60.0
 #: Most seconds that a gateway can send a node away for; beyond it, asking again costs nobody anything.
 MOST_AWAY_S = 600.0
 #: Fresh tokens in a row that may be refused: a gateway that gives them and does not take them is out of order.
@@ -98,7 +102,6 @@ class Relay:
 
         Raises:
             RefusedError: the gateway does not accept the token; says what to type.
-            EdgeAgentError: another process has connected as this node.
         """
         while True:
             lost: LinkLost | None = None
@@ -119,6 +122,8 @@ class Relay:
                 return
             if lost.dated:
                 lost.reason += await self._about_clocks()
+            if lost.code == CloseCode.REPLACED:
+                lost = self._stand_by(lost)
             self._session.lost = lost.reason
             if self._session.welcomed:
                 self._backoff.reset()
@@ -128,12 +133,22 @@ class Relay:
                     lost, await self._about_clocks() if lost.code == CloseCode.AUTHENTICATION_FAILED else ""
                 )
             delay_s = 0.0 if self._woken.is_set() else min(lost.back_s, MOST_AWAY_S) + self._backoff.next_s()
-            event = (
-                "Connection lost, reconnecting..." if self._session.welcomed else "Gateway not reached, trying again"
-            )
+            event = _event(lost, self._session.welcomed)
             log.info(event, code=lost.code, reason=lost.reason, retry_s=round(delay_s, 1))
             with trio.move_on_after(delay_s):
                 await self._woken.wait()
+
+    def _stand_by(self, lost: LinkLost) -> LinkLost:
+        told = LinkLost(
+            lost.code,
+            f"another process has connected as this node (4009: {lost.reason}), and this one stands by until that is "
+            "gone; stop one of them, or register this machine as a node of its own: edgeagent register --force ...",
+            back_s=STAND_BY_S,
+        )
+        if not self._session.yields:
+            log.warning("Replaced by another process that runs as the same node", reason=told.reason)
+        self._session.yields = True
+        return told
 
     async def _about_clocks(self) -> str:
         said = await self._clocks() if self._clocks is not None else ""
@@ -151,6 +166,12 @@ class Relay:
             return True  # the next link will say again that one is needed
 
 
+def _event(lost: LinkLost, welcomed: bool) -> str:
+    if lost.code == CloseCode.REPLACED:
+        return "Standing by"
+    return "Connection lost, reconnecting..." if welcomed else "Gateway not reached, trying again"
+
+
 def _raise_if_final(lost: LinkLost, clocks: str) -> None:
     if lost.code == CloseCode.AUTHENTICATION_FAILED:
         raise RefusedError(
@@ -158,9 +179,4 @@ def _raise_if_final(lost: LinkLost, clocks: str) -> None:
             "the token may have expired or belong to another gateway, or the node was revoked, "
             "which only the gateway's owner can undo; register again with: "
             "edgeagent register --force --gateway-url URL --name NAME"
-        )
-    if lost.code == CloseCode.REPLACED:
-        raise EdgeAgentError(
-            f"another process has connected as this node (4009: {lost.reason}); "
-            "stop one of them, or register this machine as a node of its own: edgeagent register --force ..."
         )

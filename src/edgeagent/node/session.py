@@ -78,6 +78,7 @@ class Session:
     acknowledged: HeartbeatAck | None = None  # the last one
     acknowledged_at: float | None = None  # seconds on trio's clock
     welcomed: bool = False  # Welcome was said on this link, or the last one
+    yields: bool = False  # a newer link of this node has replaced ours: no other one is to be replaced by ours
 
     def drain(self, reason: str) -> None:
         """Tell the gateway, now and on every later link, that no new work is taken."""
@@ -100,7 +101,7 @@ class Session:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._watch, link)
-                await transport.send(link.send(self.node.hello()))
+                await transport.send(link.send(attrs.evolve(self.node.hello(), yields=self.yields)))
                 await self._greet(link, transport)
                 nursery.start_soon(self._write, link, transport)
                 nursery.start_soon(self._beat, link)
@@ -124,6 +125,7 @@ class Session:
                 if isinstance(message, Welcome):
                     log.info("Connected to relay server", heartbeat_s=message.heartbeat_s, lease_s=message.lease_s)
                     self.connected = self.welcomed = True
+                    self.yields = False
                     self.turned_at = trio.current_time()
                     self.outbox.open()
                     self._settle(message)

@@ -102,6 +102,7 @@ class Hello:
     sandbox_tier: str = ""
     fetches: tuple[str, ...] = ()  # kinds of references it can fetch: blob, https, s3
     held: tuple[str, ...] = ()  # attempt ids that run, or whose result is not acknowledged yet
+    yields: bool = False  # to another link of the same node: where one stands, this one is closed with 4009
 
 
 @attrs.frozen(kw_only=True)
