@@ -1,4 +1,8 @@
-"""What anybody may ask of the gateway, by address, by token and by link; each refusal is the documented one."""
+"""What anybody may ask of the gateway, by address, by token and by link; each refusal is the documented one.
+
+Where requests are counted over real sockets the clock stands still (``mock_clock``): on a slow machine so much would be
+allowed anew meanwhile that nothing is refused.
+"""
 
 from __future__ import annotations
 
@@ -95,7 +99,7 @@ async def test_a_node_that_comes_back_all_the_time_is_sent_away(autojump_clock: 
             await node.greet()
 
 
-async def test_an_account_has_its_own_limit(tmp_path: Path) -> None:
+async def test_an_account_has_its_own_limit(mock_clock: MockClock, tmp_path: Path) -> None:
     """429 with Retry-After, for this account alone; a batch counts as twenty."""
     async with on_a_port(tmp_path, ceilings=Ceilings(requests_each=90)) as gateway:  # thirty at once
         await gateway.enlist()
@@ -109,7 +113,7 @@ async def test_an_account_has_its_own_limit(tmp_path: Path) -> None:
             await submit(other, "echo")
 
 
-async def test_a_node_has_its_own_limit_for_rest(tmp_path: Path) -> None:
+async def test_a_node_has_its_own_limit_for_rest(mock_clock: MockClock, tmp_path: Path) -> None:
     """Its heartbeats by REST are counted by node."""
     async with on_a_port(tmp_path, ceilings=Ceilings(requests_each=6)) as gateway:
         operator, other = await gateway.enlist("a"), await gateway.enlist("b")
@@ -132,7 +136,7 @@ VISITS: dict[str, tuple[str, dict[str, str], int]] = {
 
 
 @pytest.mark.parametrize("visit", VISITS)
-async def test_strangers_are_limited_by_address(tmp_path: Path, visit: str) -> None:
+async def test_strangers_are_limited_by_address(mock_clock: MockClock, tmp_path: Path, visit: str) -> None:
     """Whatever they ask for; who shares the address and has a good token is served."""
     path, headers, status = VISITS[visit]
     async with on_a_port(tmp_path, ceilings=Ceilings(visits_each=9)) as gateway:  # three at once

@@ -23,6 +23,8 @@ from edgeagent.wire.messages import Outcome
 #: Real seconds for a thousand connections and a job, on a machine that is busy.
 LIMIT_S = 300.0
 CROWD = 1000
+#: Registrations a minute that the gateway here takes from all addresses together; the slowest machine answers more.
+TOGETHER = 150
 #: Addresses of this machine that a proxy and a crowd call from; the good node and submitter use another.
 PROXY, CROWDED = "127.0.0.2", "127.0.0.3"
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -58,7 +60,8 @@ class Besieged:
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str, int]]:
     """A gateway in a process of its own, for all of these: where its data is, its address, its id."""
     data = tmp_path_factory.mktemp("floods")
-    options = ("--log-level", "ERROR", "--trusted-proxy", PROXY, "--limit", f"links-each={100 * CROWD}")
+    limits = ("--limit", f"links-each={100 * CROWD}", "--limit", f"registrations-together={TOGETHER}")
+    options = ("--log-level", "ERROR", "--trusted-proxy", PROXY, *limits)
     command = [sys.executable, "-m", "edgeagent", "gateway", "run", "--data", str(data), "--port", "0", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
         assert running.stdout is not None
@@ -171,6 +174,7 @@ async def test_ten_thousand_registrations_a_minute_are_answered(here: Besieged) 
         await here.serves()
     elapsed_s = trio.current_time() - began
     assert set(answers) == {201, 429}
-    assert 150 <= answers[201] <= 200 + 10 * elapsed_s + 1
+    at_once = TOGETHER / 3
+    assert at_once - 10 <= answers[201] <= at_once + TOGETHER / 60 * elapsed_s + 1  # less what the fixture used
     assert here.resident_bytes() - before < 32 << 20
     await here.serves()
