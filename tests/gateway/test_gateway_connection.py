@@ -43,7 +43,62 @@ async def test_a_header_that_stops_coming_costs_the_connection(
         await stream.send_all(b"GET /health HT")
         started = trio.current_time()
         assert await answer(stream) == b""
-        assert trio.current_time() - started == pytest.approx(5.0)
+        assert trio.current_time() - started == pytest.approx(asgi.IDLE_S, abs=0.1)
+
+
+async def test_a_connection_is_kept_for_five_seconds_after_each_answer(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """Counted anew from the end of each."""
+    async with trio.open_nursery() as nursery:
+        stream = await serve(memory_gateway, nursery)
+        for _ in range(3):
+            await trio.sleep(4.0)
+            await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        started = trio.current_time()
+        assert (await answer(stream)).count(b"healthy") == 3
+        assert trio.current_time() - started == pytest.approx(asgi.IDLE_S, abs=0.1)
+
+
+async def test_a_connection_that_its_peer_closes_is_over_at_once(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """It is not kept for the rest of the five seconds."""
+    async with trio.open_nursery() as nursery:
+        stream = await serve(memory_gateway, nursery)
+        await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
+        await stream.send_eof()
+        assert b"healthy" in await answer(stream)
+    assert trio.current_time() < 1
+
+
+async def test_a_request_that_a_slow_gateway_has_not_read_is_answered(
+    mock_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """However late the gateway gets round to it: the peer was in time."""
+    async with trio.open_nursery() as nursery:
+        stream = await serve(memory_gateway, nursery)
+        await trio.testing.wait_all_tasks_blocked()
+        await stream.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        mock_clock.jump(60.0)
+        assert b"healthy" in await answer(stream)
+
+
+async def test_a_handshake_is_not_cut_off_by_a_slow_gateway(
+    mock_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """Wherever in it the gateway is held up for longer than an idle connection may last."""
+    operator = await memory_gateway.enlist()
+    for turns in range(12):
+        async with trio.open_nursery() as nursery:
+            ours, theirs = trio.testing.memory_stream_pair()
+            await ours.send_all(SHAKE.format(node=operator.node_id, token=operator.token).encode())
+            nursery.start_soon(memory_gateway.server.serve, theirs, NoSocket())
+            for _ in range(turns):
+                await trio.lowlevel.checkpoint()
+            mock_clock.jump(asgi.IDLE_S + 1)
+            assert (await ours.receive_some()).startswith(b"HTTP/1.1 101 "), turns
+            await ours.aclose()
 
 
 async def test_a_body_that_stops_coming_costs_the_connection(

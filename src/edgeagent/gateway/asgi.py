@@ -17,7 +17,7 @@ import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
@@ -46,6 +46,10 @@ MIN_BYTES_S = 4096
 DRAIN_S = 5.0
 #: Seconds without a piece of it after which it is not waited for.
 PAUSE_S = 0.5
+#: Seconds that a connection may be open with no request, or with one whose header does not end.
+IDLE_S = 5.0
+#: Seconds for a look at what came before those were over; it is there already.
+LATE_S = 0.01
 #: Seconds to tell a connection that it is one too many.
 TURN_AWAY_S = 1.0
 #: What a connection hears that is one too many.
@@ -141,19 +145,45 @@ class _OneAtATime(TCPServer):
     at once on one connection would escape what limits a connection, so it costs the connection.
     """
 
+    _patience: trio.CancelScope | None = None  # while something is read
+    _idle_until = math.inf
+    _late = _ended = False
+
     async def _read_data(self) -> None:
         """Read as hypercorn does, but nothing that comes after the handshake of a WebSocket."""
-        data: bytes | bytearray = b"\0"
-        while data:
-            try:
-                data = await cast(Connection, self.stream).receive_some(MAX_RECV)
-            except (trio.ClosedResourceError, trio.BrokenResourceError):
-                break
+        self._idle(trio.current_time() + IDLE_S)
+        while (data := await self._receive()) is not None:
             await self.protocol.handle(RawData(bytes(data)))
             stream = getattr(self.protocol.protocol, "stream", None)
             if isinstance(stream, WSStream) and stream.app_put is not None and not stream.closed:
                 return  # the application accepts or refuses it, and ends; so does hypercorn
+            if not data:
+                break
+        self._ended = True
+        await self.idle_task.stop()
         await self.protocol.handle(Closed())
+
+    async def _receive(self) -> bytes | bytearray | None:
+        """Return what comes, or nothing at its end; None once the connection is over, or was idle for too long.
+
+        Hypercorn times a task beside the one that reads, and its time also runs out while a busy gateway has not got
+        round to what is there: that cut handshakes in the middle.  So time counts where it is read, and what is there
+        when it is over was in time.
+        """
+        stream = cast(Connection, self.stream)
+        with contextlib.suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            with trio.CancelScope(deadline=self._idle_until) as self._patience:
+                return await stream.receive_some(MAX_RECV)
+            if not self._late:
+                self._late = True  # once: a header that drips is not waited for
+                with trio.move_on_after(LATE_S):
+                    return await stream.receive_some(MAX_RECV)
+        return None
+
+    def _idle(self, until: float) -> None:
+        self._idle_until, self._late = until, False
+        if self._patience is not None:
+            self._patience.deadline = until
 
     async def _close(self) -> None:
         """Close, unless there is a link to come."""
@@ -161,10 +191,14 @@ class _OneAtATime(TCPServer):
             await super()._close()
 
     async def protocol_send(self, event: Event) -> None:
-        """Send, if it is not HTTP/2."""
+        """Send, if it is not HTTP/2, and note when a request begins and ends."""
         if isinstance(self.protocol.protocol, H2Protocol):
             cast(Connection, self.stream).cut()
             return
+        if isinstance(event, Updated):
+            if self._ended:
+                return  # nobody would stop the task that waits for an idle connection's end
+            self._idle(trio.current_time() + IDLE_S if event.idle else math.inf)
         await super().protocol_send(event)
 
 
@@ -191,6 +225,7 @@ class Server:
         self._config.errorlog = logging.getLogger("hypercorn.error")
         self._config.include_server_header = False
         self._config.max_app_queue_size = 2
+        self._config.keep_alive_timeout = cast(int, math.inf)  # see ``_OneAtATime._receive``
         self._config.ssl_handshake_timeout = HANDSHAKE_S
         self._context = WorkerContext(None)
         self._open: set[Connection] = set()
