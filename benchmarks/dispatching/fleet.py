@@ -182,7 +182,11 @@ class Fleet:
         self._wait_for(len(self._nodes))
 
     def _wait_for(self, count: int) -> None:
-        self.loop.run(lambda: len(self.healthy) >= count, _START_S, f"{count} nodes to become healthy")
+        def done() -> bool:
+            self.beat()  # those that are linked must not fall silent meanwhile
+            return len(self.healthy) >= count
+
+        self.loop.run(done, _START_S, f"{count} nodes to become healthy")
 
     def beat(self) -> None:
         """Say the heartbeats of all nodes that are linked, where they are due."""
