@@ -14,7 +14,7 @@ import trio
 from edgeagent.errors import EdgeAgentError
 
 #: Real seconds that a program may take to come up or to stop; one or two, on a machine that has nothing else to do.
-PATIENCE_S = 120.0
+PATIENCE_S = 600.0
 _OURS = ("GATEWAY_URL", "NODE_JWT", "NODE_ID", "HEALTH_PORT", "LOG_LEVEL", "EDGEAGENT_")
 _LOG_TAIL = 8
 
