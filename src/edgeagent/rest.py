@@ -16,6 +16,7 @@ from typing import Any, Self
 
 import httpx2
 
+from edgeagent import connections
 from edgeagent.errors import RefusedError, UnreachableError
 from edgeagent.wire.urls import GatewayUrl
 
@@ -35,7 +36,7 @@ class Rest:
     def __init__(self, gateway: GatewayUrl, token: str | None = None) -> None:
         self.gateway = gateway
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx2.AsyncClient(base_url=gateway.rest, headers=headers, timeout=TIMEOUT_S)
+        self._http = connections.client(base_url=gateway.rest, headers=headers, timeout=TIMEOUT_S)
 
     async def __aenter__(self) -> Self:
         return self

@@ -12,6 +12,7 @@ import time
 import httpx2
 import trio
 
+from edgeagent import connections
 from edgeagent.wire.units import format_duration
 from edgeagent.wire.urls import GatewayUrl
 
@@ -41,7 +42,7 @@ async def compare(gateway: GatewayUrl) -> str:
     date = None
     with trio.move_on_after(ASK_S):
         try:
-            async with httpx2.AsyncClient(verify=False, timeout=ASK_S) as http:
+            async with connections.client(verify=False, timeout=ASK_S) as http:
                 date = (await http.head(gateway.rest)).headers.get("date")
         except (httpx2.HTTPError, UnicodeError):
             return ""

@@ -6,13 +6,13 @@ TLS is set up by the caller with the name, so the server still has to prove that
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Iterable
 from typing import Any
 
 import httpcore2
 import trio
 
+from edgeagent.connections import Closing
 from edgeagent.node.fetch.addresses import is_public
 
 #: Addresses of one name that are tried, and the seconds that each has.
@@ -55,7 +55,7 @@ class Guarded(httpcore2.AsyncNetworkBackend):
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 fault = error
             else:
-                return _Closing(stream)
+                return Closing(stream)
         raise fault or httpcore2.ConnectError(f"{host} has no address")
 
     async def _look_up(self, host: str, port: int) -> list[str]:
@@ -71,32 +71,3 @@ class Guarded(httpcore2.AsyncNetworkBackend):
         if addresses and not usable:
             raise ClosedAddressError(f"{host} leads to {addresses[0]}, which is not on the public internet")
         return usable
-
-
-class _Closing(httpcore2.AsyncNetworkStream):
-    """A stream that is closed when setting up TLS is cancelled; trio's of httpcore2 then leaves it to the collector."""
-
-    def __init__(self, stream: httpcore2.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    async def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore2.AsyncNetworkStream:
-        try:
-            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        except trio.Cancelled:
-            with trio.CancelScope(shield=True):
-                await self.aclose()
-            raise
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
