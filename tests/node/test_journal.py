@@ -5,6 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -103,11 +107,43 @@ def test_logs_are_printed_for_people_and_programs(logger: logging.Logger, tmp_pa
 
 
 def test_no_log_is_no_fault(tmp_path: Path) -> None:
-    """A node that never ran has said nothing."""
-    assert (0, "") == (
-        (done := CliRunner().invoke(main, ["logs"], env={"EDGEAGENT_HOME": str(tmp_path)})).exit_code,
-        done.stdout,
-    )
+    """A node that never ran has said nothing, and no job has run: which is said, where no script reads it."""
+    runner, env = CliRunner(), {"EDGEAGENT_HOME": str(tmp_path)}
+    done = [runner.invoke(main, command, env=env) for command in (["logs"], ["logs", "--job", "x"], ["jobs"])]
+
+    assert [(0, "")] * 3 == [(one.exit_code, one.stdout) for one in done]
+    assert ["Nothing is logged yet.\n", "Nothing is logged about job x.\n", "No job has run here yet.\n"] == [
+        one.stderr for one in done
+    ]
+
+
+def test_following_ends_well_with_ctrl_c(logger: logging.Logger, tmp_path: Path) -> None:
+    """What is added meanwhile has been shown, and nothing is said of the end."""
+    _say(logger, "before")
+    command = [sys.executable, "-m", "edgeagent", "logs", "-f"]
+    env = {**os.environ, "EDGEAGENT_HOME": str(tmp_path)}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
+        assert following.stdout is not None
+        first = following.stdout.readline()
+        _say(logger, "after")
+        second = following.stdout.readline()
+        following.send_signal(signal.SIGINT)
+        rest = following.communicate(timeout=60)
+
+    assert ("before", "after") == (first.split()[-1], second.split()[-1])
+    assert (0, ("", "")) == (following.returncode, rest)
+
+
+def test_a_log_that_is_closed_stays_closed(tmp_path: Path) -> None:
+    """A late line is left out; the library would open the file again for it, and leave it open."""
+    kept = Journal(tmp_path)
+    logger = logging.Logger("node")
+    logger.addHandler(kept)
+    _say(logger, "in time")
+    kept.close()
+    _say(logger, "late")
+
+    assert (None, ["in time"]) == (kept.stream, _events(tmp_path))
 
 
 JOB = JobDispatch(

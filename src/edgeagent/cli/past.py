@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 from datetime import datetime
@@ -48,6 +50,8 @@ def jobs(limit: int, failed: bool, as_json: bool) -> None:
         return
     from edgeagent.wire.units import format_credits, format_duration
 
+    if not running and not done:
+        click.echo("No job has failed here." if failed else "No job has run here yet.", err=True)
     for one in running:
         click.echo(f"{'running':19}  {one['job_type']}  for {format_duration(one['running_s'])}  job {one['job_id']}")
     for each in done:
@@ -81,10 +85,12 @@ def logs(follow: bool, job: str | None, lines: int, as_json: bool) -> None:
     from edgeagent.node import journal
 
     home = _home()
-    for entry in journal.entries(home, job=job, last=lines):
-        click.echo(json.dumps(entry) if as_json else _line(entry))
-    if follow:
-        for entry in journal.follow(home, job=job):
+    past = list(journal.entries(home, job=job, last=lines))
+    coming = journal.follow(home, job=job) if follow else ()  # what comes while the past is printed, too
+    if not past:
+        click.echo(f"Nothing is logged about job {job}." if job else "Nothing is logged yet.", err=True)
+    with contextlib.suppress(KeyboardInterrupt):  # which is how following ends
+        for entry in itertools.chain(past, coming):
             click.echo(json.dumps(entry) if as_json else _line(entry))
 
 

@@ -38,6 +38,17 @@ class Journal(RotatingFileHandler):
     def __init__(self, home: Path, max_bytes: int = MAX_BYTES, *, file: str = FILE) -> None:
         (home / DIRECTORY).mkdir(mode=0o700, parents=True, exist_ok=True)
         super().__init__(home / DIRECTORY / file, maxBytes=max_bytes, backupCount=1, encoding="utf-8")
+        self._over = False
+
+    def close(self) -> None:
+        """Close the file for good."""
+        self._over = True
+        super().close()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line; none after the end, for which the library would open the file again and leave it open."""
+        if not self._over:
+            super().emit(record)
 
     def _open(self) -> TextIO:  # type: ignore[override]  # the library says TextIOWrapper, and needs no more than this
         descriptor = os.open(self.baseFilename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -95,8 +106,11 @@ def entries(home: Path, *, job: str | None = None, last: int | None = None) -> I
 def follow(
     home: Path, *, job: str | None = None, wait: Callable[[], None] = lambda: time.sleep(LOOK_S)
 ) -> Iterator[Json]:
-    """Yield what is logged from now on, across the change of files, without end; ``wait`` is called between looks."""
-    tails = [_Tail(home / DIRECTORY / file) for file in _files(job)]
+    """Yield what is logged from this call on, across the change of files, without end; waits between two looks."""
+    return _followed([_Tail(home / DIRECTORY / file) for file in _files(job)], job, wait)
+
+
+def _followed(tails: list[_Tail], job: str | None, wait: Callable[[], None]) -> Iterator[Json]:
     while True:
         for tail in tails:
             yield from (entry for entry in _parsed(tail.read()) if _about(entry, job))
