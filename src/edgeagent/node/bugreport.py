@@ -65,6 +65,10 @@ def _known(home: Path, environ: Mapping[str, str]) -> Iterator[str]:
             yield value
     with contextlib.suppress(OSError):  # there is none to be given away
         yield (home / files.PRIVATE_KEY).read_text(errors="replace")
+    with contextlib.suppress(EdgeAgentError, OSError):  # nobody set such a file, or it is not there
+        keys = resolve_home(home, environ, {}).settings["fetch.s3_keys"].value
+        if keys is not None:
+            yield Path(keys).read_text(errors="replace")
     try:
         yield str((files.read_config(home) or {}).get("jwt_token", ""))
     except EdgeAgentError:

@@ -15,12 +15,18 @@ _PATTERNS = (
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL),
     re.compile(r"\beyJ[A-Za-z0-9_-]{5,}(\.[A-Za-z0-9_-]*){1,2}"),  # a JWT
     re.compile(r"\bea_[A-Za-z0-9_-]{8,}"),  # a submitter's token
-    re.compile(r"(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"),  # name and password in an address
-    re.compile(
-        r"""(?ix) (?<= [?&"'\s] ) (?: x-amz-signature | x-amz-credential | token | secret | password | signature )
-            ["']? \s* [=:] \s* (?: "[^"]*" | '[^']*' | [^\s"'&,]+ )"""
+    re.compile(r"(?<=://)[^/\s\"']+(?=@)"),  # name and password in an address, or a token in their place
+    re.compile(r"(?i)(?<=://)(?:hooks\.[^\s\"']+|[^/\s\"']+/(?:api/)?webhooks?/[^\s\"']+)"),  # who knows it may call it
+    # Keys of Amazon's, GitHub's and Slack's, by how they begin.
+    re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[a-z]_[A-Za-z0-9]{20,}|\bxox[a-z]-[A-Za-z0-9-]{10,}"),
+    re.compile(  # a named value; words may stand between a colon and what follows, but no value comes after a blank
+        r"""(?ix) (?<![A-Za-z0-9]) (?: [\w-]* [_-] )?
+            (?: token | jwt | secret | passw(?:or)?d | credentials? | signature |
+                api[_-]?key | access[_-]?key(?:[_-]?id)? )
+            (?: \\*["']\s*[=:]\s* | \s*=\s* | :(?=\S) | :\s*(?=\\*["']) )
+            (?: \\*"[^"\\]* | \\*'[^'\\]* | [^\s"'&,(\\]+ )"""  # quotes in JSON in JSON come with backslashes
     ),
-    re.compile(r"(?i)\bbearer\s+[A-Za-z0-9._~+/=-]+"),
+    re.compile(r"(?i)\b(?:bearer|authorization\W+basic)\s+[A-Za-z0-9._~+/=-]+"),
 )
 
 
