@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,20 @@ def test_bash_completes_commands(tmp_path: Path) -> None:
     )
 
     assert "status" == done.stdout.strip()
+
+
+def test_a_new_plugin_can_be_read_by_the_user_that_jobs_run_as(tmp_path: Path) -> None:
+    """Whatever the umask; the home around it stays closed to all others."""
+    home = tmp_path / "home"
+    before = os.umask(0o077)
+    try:
+        CliRunner().invoke(main, ["plugins", "new", "mine"], env={"EDGEAGENT_HOME": str(home)})
+    finally:
+        os.umask(before)
+
+    assert [0o700, 0o755, 0o644] == [
+        path.stat().st_mode & 0o777 for path in (home, home / "plugins", home / "plugins" / "mine.py")
+    ]
 
 
 def test_a_new_plugin_runs_and_its_test_passes(tmp_path: Path) -> None:

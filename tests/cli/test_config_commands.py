@@ -166,6 +166,18 @@ def test_validate_knows_how_many_processors_there_are(run: Run) -> None:
     assert "Error: share.cores is 1024, and there are " in done.stderr
 
 
+def test_a_secret_for_s3_that_others_can_read_is_a_mistake(run: Run, tmp_path: Path) -> None:
+    """The node would not start with it."""
+    keys = tmp_path / "s3.keys"
+    keys.write_text("id\nsecret\n")
+    keys.chmod(0o644)
+    run("set", "fetch.s3_keys", str(keys))
+
+    done = run("validate")
+
+    assert (2, True) == (done.exit_code, f"type: chmod 600 {keys}" in done.stderr)
+
+
 @pytest.mark.parametrize("command", [("set", "health.port", "1"), ("unset", "health.port"), ("show",), ("validate",)])
 @pytest.mark.parametrize("content", ["[health", "health = 1", "\x00"])
 def test_a_broken_file_is_left_alone(run: Run, tmp_path: Path, command: tuple[str, ...], content: str) -> None:

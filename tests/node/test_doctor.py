@@ -15,13 +15,14 @@ from click.testing import CliRunner
 from loopback_gateway import serve
 
 from edgeagent.cli import main
-from edgeagent.node import config, control, files
+from edgeagent.node import config, control, files, hostwatch
 from edgeagent.node.control import Json
 from edgeagent.node.doctor import home as at_home
 from edgeagent.node.doctor import host, reach, verdicts
 from edgeagent.node.doctor.verdicts import Level, Verdict
-from edgeagent.node.options.sections import Health
+from edgeagent.node.options.sections import Health, Pause
 from edgeagent.node.options.settings import Settings
+from edgeagent.node.options.storage import Fetch
 from edgeagent.wire import identity
 from edgeagent.wire.urls import GatewayUrl
 
@@ -88,14 +89,26 @@ def test_a_key_that_others_can_read_fails(home: Path) -> None:
     """With what to type."""
     (home / files.PRIVATE_KEY).chmod(0o644)
 
-    assert f"chmod 600 {home / files.PRIVATE_KEY}" == _only(at_home.secrets(home), Level.FAIL).remedy
+    assert f"chmod 600 {home / files.PRIVATE_KEY}" == _only(at_home.secrets(home, Settings()), Level.FAIL).remedy
+
+
+def test_a_secret_for_s3_that_others_can_read_fails(home: Path) -> None:
+    """The node would not start with it; closed, it passes."""
+    keys = home / "s3.keys"
+    keys.write_text("id\nsecret\n")
+    keys.chmod(0o644)
+    settings = Settings(fetch=Fetch(s3_keys=str(keys)))
+
+    assert f"chmod 600 {keys}" == _only(at_home.secrets(home, settings), Level.FAIL).remedy
+    keys.chmod(0o600)
+    assert f"{keys} is closed to other users" in _levels(at_home.secrets(home, settings))
 
 
 def test_a_key_that_is_none_fails(home: Path) -> None:
     """It is not only there, but usable."""
     (home / files.PRIVATE_KEY).write_text("nonsense")
 
-    assert "not usable" in _only(at_home.secrets(home), Level.FAIL).text
+    assert "not usable" in _only(at_home.secrets(home, Settings()), Level.FAIL).text
 
 
 def test_a_closed_home_passes(home: Path) -> None:
@@ -103,7 +116,7 @@ def test_a_closed_home_passes(home: Path) -> None:
     node, found = at_home.who(home, {})
 
     assert node is not None
-    assert {Level.PASS} == set(_levels(found).values()) == set(_levels(at_home.secrets(home)).values())
+    assert {Level.PASS} == set(_levels(found).values()) == set(_levels(at_home.secrets(home, Settings())).values())
 
 
 def test_options_that_are_wrong_fail_and_the_rest_is_still_looked_at(home: Path) -> None:
@@ -132,6 +145,30 @@ def test_a_plugin_that_cannot_be_imported_is_a_warning(home: Path) -> None:
     for words in ("broken.py: not valid Python", "No module named 'no_such_module'", "no plugin for 'absent'"):
         assert words in warned
     assert any("job types that run here" in text for text in found)
+
+
+@pytest.mark.needs("sandbox", "root")
+def test_plugins_that_jobs_may_not_read_fail(home: Path) -> None:
+    """As the node itself would not start; the remedy is what to type."""
+    plugins = home / "plugins"
+    plugins.mkdir(mode=0o700)
+
+    verdict = host.sandbox(home, Settings())
+    plugins.chmod(0o755)
+
+    assert (Level.FAIL, f"type: chmod -R o+rX {plugins}") == (verdict.level, verdict.remedy)
+    assert Level.FAIL is not host.sandbox(home, Settings()).level
+
+
+def test_a_wish_that_this_machine_cannot_heed_is_a_warning(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the option that is in vain; what nobody asked for is not spoken of."""
+    monkeypatch.setattr(hostwatch, "on_battery", lambda: None)
+
+    (verdict,) = host.pauses(Settings(pause=Pause(battery=True)))
+
+    assert (Level.WARN, "edgeagent config unset pause.battery") == (verdict.level, verdict.remedy)
+    assert verdict.text.startswith("pause.battery has no effect")
+    assert [] == list(host.pauses(Settings()))
 
 
 def test_a_port_in_use_fails(home: Path) -> None:

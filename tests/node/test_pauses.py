@@ -107,13 +107,29 @@ async def test_load_counts_when_it_lasts_and_ends_below_where_it_began(
 async def test_a_host_that_does_not_tell_speaks_against_nothing(
     autojump_clock: MockClock, nursery: trio.Nursery
 ) -> None:
-    """And the owner, who has asked for it, hears once that it has no effect."""
+    """And the owner, who has asked for it, hears once of each that it has no effect."""
     with capture_logs() as logs:
         gate = _watch(nursery, Script())
         await trio.sleep(3600)
 
     assert [] == _codes(gate)
-    assert ["pause.activity has no effect"] == [each["event"].partition(":")[0] for each in logs]
+    assert ["pause.battery has no effect", "pause.activity has no effect"] == [
+        each["event"].partition(":")[0] for each in logs
+    ]
+
+
+async def test_what_comes_to_nothing_is_known_until_the_host_tells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A battery may be put in later."""
+    batteries = [None, False]
+    monkeypatch.setattr(hostwatch, "on_battery", lambda: batteries.pop(0))
+    host = hostwatch.Host(Wishes(battery=True))
+
+    await host.read()
+    before = host.unheeded
+    await host.read()
+
+    assert (1, ()) == (len(before), host.unheeded)
+    assert before[0].startswith("pause.battery has no effect: this machine has no battery")
 
 
 async def test_what_the_owner_does_not_want_is_not_looked_at(autojump_clock: MockClock) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.errors import UsageError
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from edgeagent.node.options.resolve import Setting
 
 
-@click.group()
+@click.group(cls=Group)
 def config() -> None:
     """The node's options: what they are, and where they are set.
 
@@ -56,15 +57,17 @@ def show(key: str | None, origin: bool, as_json: bool) -> None:
 def validate() -> None:
     """Check config.toml, config.json and the environment; exit code 2 where something is wrong."""
     from edgeagent.node import config, machine
+    from edgeagent.node.fetch import s3
     from edgeagent.node.options.resolve import resolve_home
 
     home = config.default_home(os.environ)
     found = resolve_home(home, os.environ, {})
     faults = [*found.faults, *config.resolved(home, os.environ).faults]
-    try:
-        machine.cores(found.settings["share.cores"].value)
-    except UsageError as error:
-        faults.append(str(error))
+    for check, key in ((machine.cores, "share.cores"), (s3.read_keys, "fetch.s3_keys")):
+        try:
+            check(found.settings[key].value)
+        except UsageError as error:
+            faults.append(str(error))
     for fault in faults[:-1]:
         click.echo(f"Error: {fault}", err=True)
     if faults:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgeagent.cli.flags import of_node
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import GatewayParam, as_json, print_json
 from edgeagent.errors import EdgeAgentError, RefusedError, UsageError
 
@@ -99,6 +100,7 @@ def run(flags: dict[str, str]) -> None:
         )
     from edgeagent import logs
     from edgeagent.node import config, machine, proving, service, signals
+    from edgeagent.node.fetch import s3
     from edgeagent.node.options.resolve import load
     from edgeagent.node.systemd import unit
 
@@ -112,7 +114,9 @@ def run(flags: dict[str, str]) -> None:
         return config.load(home, os.environ, flags)
 
     def check() -> None:
-        machine.cores(load(home, os.environ, flags).share.cores)
+        wanted = load(home, os.environ, flags)
+        machine.cores(wanted.share.cores)
+        s3.read_keys(wanted.fetch.s3_keys)
 
     try:
         code = service.main(settings, home, identify, check)
@@ -141,7 +145,7 @@ def _journal(home: Path) -> logging.Handler | None:
         return None
 
 
-@click.group()
+@click.group(cls=Group)
 def keys() -> None:
     """The key that this machine's node is known by."""
 

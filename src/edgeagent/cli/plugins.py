@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import DIRECTORY, as_json, print_json
 from edgeagent.errors import EdgeAgentError, UsageError
 
 if TYPE_CHECKING:
     from edgeagent.plugins.loading import Discovered
 
+#: Jobs that root's node starts run as another user; the node's home around it is closed to all others.
+_READABLE = 0o644
 
-@click.group()
+
+@click.group(cls=Group)
 def plugins() -> None:
     """The kinds of work that this machine knows."""
 
@@ -100,11 +105,16 @@ def new(name: str, directory: Path | None) -> None:
         if path.exists():
             raise EdgeAgentError(f"{path} exists; choose another name, or remove it")
     try:
-        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not place.is_dir():
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            place.mkdir()
+            place.chmod(_READABLE | 0o111)
         for path, text in written.items():
             path.write_text(text)
+            path.chmod(_READABLE)
     except OSError as error:
         raise EdgeAgentError(f"{place} cannot be written: {error.strerror}") from None
     for path in written:
         click.echo(str(path))
-    click.echo(f"Try it: python -m pytest {place / f'_test_{name}.py'}; then start the node again.", err=True)
+    click.echo(f"Try it: {sys.executable} -m pytest {place / f'_test_{name}.py'}", err=True)
+    click.echo("Then start the node again. (pytest is not installed with edgeagent.)", err=True)

@@ -15,7 +15,7 @@ import structlog
 import trio
 
 from edgeagent.node.gate import Gate
-from edgeagent.node.pauses import Pauses, Readings, Times, Wishes
+from edgeagent.node.pauses import Pauses, Readings, Times, Wishes, unheeded
 
 log = structlog.get_logger()
 
@@ -31,20 +31,27 @@ _IDLE_HINT = (
 
 
 class Host:
-    """This machine's readings."""
+    """This machine's readings.
+
+    Attributes:
+        unheeded: lines about wishes that come to nothing here, as of the last look.
+    """
 
     def __init__(self, wishes: Wishes) -> None:
+        self.unheeded: tuple[str, ...] = ()
         self._wishes = wishes
         self._times: Times | None = None
 
     async def read(self) -> Readings:
         """Return what was asked for, as it is now; the first time, nothing is known of others' programs."""
         wishes = self._wishes
-        return Readings(
+        seen = Readings(
             on_battery=on_battery() if wishes.battery else None,
             active=await active() if wishes.activity_s is not None else None,
             others=await self._others() if wishes.load is not None else None,
         )
+        self.unheeded = unheeded(wishes, seen)
+        return seen
 
     async def _others(self) -> float | None:
         before, self._times = self._times, await trio.to_thread.run_sync(times)
@@ -55,12 +62,13 @@ async def run(gate: Gate, wishes: Wishes, read: Callable[[], Awaitable[Readings]
     """Go by the host's readings until cancelled; return at once where the owner wants none."""
     if not wishes.any:
         return
-    pauses, told = Pauses(), False
+    pauses, told = Pauses(), set[str]()
     while True:
         seen = await read()
-        if wishes.activity_s is not None and seen.active is None and not told:
-            told = True
-            log.warning("pause.activity has no effect: systemd-logind does not say whether somebody uses this machine")
+        for line in unheeded(wishes, seen):
+            if line not in told:
+                told.add(line)
+                log.warning(line)
         pauses = pauses.read(wishes, seen, trio.current_time())
         for code, reason in pauses.reasons().items():
             gate.note(code, reason)

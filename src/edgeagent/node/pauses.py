@@ -53,6 +53,23 @@ class Readings:
     others: float | None = None
 
 
+def unheeded(wishes: Wishes, seen: Readings) -> tuple[str, ...]:
+    """Return which of the owner's wishes come to nothing, since the host does not tell, one line each."""
+    lines = (
+        (
+            wishes.battery and seen.on_battery is None,
+            "pause.battery has no effect: this machine has no battery, or does not tell of it; "
+            "edgeagent config unset pause.battery",
+        ),
+        (
+            wishes.activity_s is not None and seen.active is None,
+            "pause.activity has no effect: systemd-logind does not say whether somebody uses this machine; "
+            "edgeagent config unset pause.activity",
+        ),
+    )
+    return tuple(line for vain, line in lines if vain)
+
+
 @attrs.frozen
 class Latch:
     """Something that is so or not, and since when (seconds on the caller's clock) readings say the opposite."""

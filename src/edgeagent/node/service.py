@@ -138,7 +138,7 @@ async def run(
                     grace_s=settings.shutdown.grace_s,
                     not_enforced=dict(not_enforced or {}),
                     cache=lambda: {"used_bytes": cache.used_bytes, "evictable_bytes": cache.evictable_bytes},
-                    warnings=lambda: tuple(filter(None, [disk.warning])),
+                    warnings=lambda: (*filter(None, [disk.warning]), *watched.unheeded),
                     lending=lending,
                 )
                 site.state = owner.state
@@ -147,9 +147,10 @@ async def run(
 
             lending = Lending(lent, identity.home)
             wishes = terms.wishes(settings)
+            watched = hostwatch.Host(wishes)
 
             async def watch(parts: rings.Parts) -> None:
-                await hostwatch.run(parts.gate, wishes, hostwatch.Host(wishes).read)
+                await hostwatch.run(parts.gate, wishes, watched.read)
 
             async def rouse(parts: rings.Parts) -> None:
                 await slumber.run(parts.link.wake)

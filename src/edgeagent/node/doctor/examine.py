@@ -18,8 +18,9 @@ def examine(home: Path, environ: Mapping[str, str]) -> Iterator[Verdict]:
     yield from found
     yield from host.resources(home, settings)
     yield host.sandbox(home, settings)
+    yield from host.pauses(settings)
     yield from host.graphics(settings)
-    yield from at_home.secrets(home)
+    yield from at_home.secrets(home, settings)
     node, found = at_home.who(home, environ)
     yield from found
     named = settings.capabilities.offer

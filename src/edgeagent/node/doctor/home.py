@@ -11,6 +11,7 @@ from edgeagent.node import config, files, renewed
 from edgeagent.node.config import Identity
 from edgeagent.node.doctor import verdicts
 from edgeagent.node.doctor.verdicts import Verdict, failed, passed
+from edgeagent.node.fetch import s3
 from edgeagent.node.options.resolve import resolve_home
 from edgeagent.node.options.settings import Settings, build
 from edgeagent.wire import identity
@@ -41,8 +42,14 @@ def who(home: Path, environ: Mapping[str, str]) -> tuple[Identity | None, list[V
     return node, [*known, verdicts.token(left_s, provable)]
 
 
-def secrets(home: Path) -> Iterator[Verdict]:
-    """Look at the key and at who may open what."""
+def secrets(home: Path, settings: Settings) -> Iterator[Verdict]:
+    """Look at the keys and at who may open what."""
+    try:
+        if s3.read_keys(settings.fetch.s3_keys):
+            yield passed("files", f"{settings.fetch.s3_keys} is closed to other users")
+    except EdgeAgentError as error:
+        text, _, remedy = str(error).partition("; type: ")
+        yield failed("files", text, remedy or "correct fetch.s3_keys, or: edgeagent config unset fetch.s3_keys")
     if not home.is_dir():
         return
     yield verdicts.mode(str(home), home.stat().st_mode, 0o700)

@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import trio
+
 from edgeagent.errors import EdgeAgentError, UnreachableError
-from edgeagent.node import gpus, health, machine
+from edgeagent.node import gpus, health, hostwatch, machine, terms
 from edgeagent.node.controller import Controller
 from edgeagent.node.doctor import verdicts
 from edgeagent.node.doctor.verdicts import Verdict, failed, passed, warned
@@ -38,7 +40,7 @@ def sandbox(home: Path, settings: Settings) -> Verdict:
     """Say what confines the jobs of the node that runs from ``home``; without one, what would confine them here.
 
     A shell may have less than the node: no control groups, where systemd gives the node some.  Without a node a sandbox
-    is built and attacks itself, for about half a second.
+    is built that shows jobs the operator's own plugins, and attacks itself, for about half a second.
     """
     if sys.platform != "linux":
         return failed("sandbox", f"jobs cannot be confined on {sys.platform}", "run the node in Docker")
@@ -46,13 +48,23 @@ def sandbox(home: Path, settings: Settings) -> Verdict:
         held = node.ask("state")["state"]["sandbox"]
         return verdicts.sandbox(held["tier"], held["not_enforced"], settings.share.cores, runs=True)
     tier_c = "allow" if settings.sandbox.allow_tier_c else "refuse"
-    zygote = Zygote(entry="builtins:print", cores=settings.share.cores, tier_c=tier_c)
+    shown = [own] if (own := home / "plugins").is_dir() else []
+    zygote = Zygote(entry="builtins:print", read_only=shown, cores=settings.share.cores, tier_c=tier_c)
     try:
         with zygote:
             return verdicts.sandbox(zygote.tier, zygote.not_enforced, settings.share.cores)
     except SandboxUnavailable as error:
         what, _, remedy = str(error).partition("; ")
         return failed("sandbox", what, remedy or "run the node in Docker, as docs/sandbox-hosts.md has it")
+
+
+def pauses(settings: Settings) -> Iterator[Verdict]:
+    """Say what the owner wants jobs to stop for that this machine does not tell; nothing where all is told."""
+    watched = hostwatch.Host(terms.wishes(settings))
+    trio.run(watched.read)
+    for line in watched.unheeded:
+        text, _, remedy = line.partition("; ")
+        yield warned("pause", text, remedy)
 
 
 def graphics(settings: Settings) -> Iterator[Verdict]:
