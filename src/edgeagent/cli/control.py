@@ -43,7 +43,7 @@ def drain(deadline_s: float | None, wait: bool, as_json: bool) -> None:
             print_json("drain/1", _said(answer))
         else:
             left = format_duration(answer["left_s"])
-            click.echo(f"The node drains: {answer['running']} jobs run, and get {left} at most.")
+            click.echo(f"The node drains: {_running(answer)}, for {left} at most.")
         if wait:
             node.wait()
 
@@ -64,8 +64,8 @@ def pause(for_s: float | None, as_json: bool) -> None:
         print_json("pause/1", _said(answer))
         return
     until = answer["until"]
-    how_long = "until: edgeagent resume" if until is None else f"until {_clock(until)}"
-    click.echo(f"The node is paused {how_long}; {answer['running']} jobs run on.")
+    how_long = "until you type: edgeagent resume" if until is None else f"until {_clock(until)}"
+    click.echo(f"The node is paused {how_long}; {_running(answer)} on.")
 
 
 @click.command()
@@ -87,6 +87,11 @@ def resume(as_json: bool) -> None:
 
 def _said(answer: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in answer.items() if key not in ("v", "ok")}
+
+
+def _running(answer: dict[str, Any]) -> str:
+    count: int = answer["running"]
+    return f"{count or 'no'} {'jobs run' if count > 1 else 'job runs'}"
 
 
 def _clock(moment: float) -> str:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from edgeagent.node.status import offers
+from edgeagent.node.status import offers, until
 from edgeagent.wire.units import format_credits, format_duration, format_size
 
 if TYPE_CHECKING:
@@ -35,7 +34,8 @@ def status_lines(state: Json, earned: Json | None, warnings: Sequence[str]) -> I
 def _facts(state: Json, earned: Json | None) -> Iterator[tuple[str, str]]:
     link, cache, spool = state["link"], state["cache"], state["spool"]
     yield "Node", f"{state['name'] or 'without a name'} ({state['node_id']}), edgeagent {state['version']}"
-    yield "State", f"{link['state'] or 'not known'}{', on probation' if link['probation'] else ''}"
+    heard_last = "" if link["up"] else " when the gateway was last heard"
+    yield "State", f"{link['state'] or 'not known'}{', on probation' if link['probation'] else ''}{heard_last}"
     turned = f"{'up' if link['up'] else 'down'} for {format_duration(link['since_s'])}"
     heard = "never" if link["last_ack_s"] is None else f"{format_duration(link['last_ack_s'])} ago"
     yield "Gateway", f"{state['gateway']}, link {turned}, last heartbeat acknowledged {heard}"
@@ -83,9 +83,8 @@ def _progress(job: Json) -> str:
 
 def reason_line(reason: Reason) -> str:
     """Return what ``edgeagent why`` prints for one reason."""
-    until = "" if reason.until is None else f", until {datetime.fromtimestamp(reason.until):%Y-%m-%d %H:%M}"
     remedy = f"; {reason.remedy}" if reason.remedy else ""
-    return f"{reason.code.value} ({reason.side}): {reason.text}{until}{remedy}"
+    return f"{reason.code.value} ({reason.side}): {reason.text}{until(reason.until)}{remedy}"
 
 
 def earnings_lines(document: Json) -> Iterator[str]:
@@ -101,6 +100,6 @@ def earnings_lines(document: Json) -> Iterator[str]:
             paid = f", {format_credits(row['paid_out_ucr'])} paid out" if row["paid_out_ucr"] else ""
             name = row["name"] or "corrections"
             yield f"  {name:20} {format_credits(row['earned_ucr']):>12}  {row['jobs']} jobs{paid}"
-    yield f"Balance: {format_credits(document['balance_ucr'])}"
+    yield f"Balance: {format_credits(document['balance_ucr'])} credits"
     if "payout_address" in document:  # a gateway that keeps such
         yield f"Paid to: {document['payout_address'] or 'nowhere; edgeagent config payout-address ADDRESS sets it'}"

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from edgeagent.node.why import REMEDIES
 from edgeagent.wire.units import format_duration
 
 Json = dict[str, Any]
@@ -57,8 +58,22 @@ def _kept_away(against: list[Json]) -> str:
     if not against:
         return ""
     ends = [one["until"] for one in against]
-    until = "" if None in ends else f" until {datetime.fromtimestamp(max(ends)):%Y-%m-%d %H:%M}"
-    return f" (not now: {', '.join(one['code'] for one in against)}{until})"
+    end = "" if None in ends else f" until {_moment(max(ends))}"
+    return f" (not now: {', '.join(one['code'] for one in against)}{end})"
+
+
+def _said(reason: Json) -> str:
+    remedy = REMEDIES.get(reason["code"])
+    return f"{reason['text']}{until(reason['until'])}{'' if remedy is None else f'; {remedy}'}"
+
+
+def until(end: float | None) -> str:
+    """Return when something ends, in this machine's time, to follow what that is; nothing where nobody knows."""
+    return "" if end is None else f", until {_moment(end)}"
+
+
+def _moment(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M}"
 
 
 def _of_link(state: Json) -> Iterator[str]:
@@ -78,6 +93,8 @@ def _of_link(state: Json) -> Iterator[str]:
         yield f"no heartbeat was acknowledged for {format_duration(link['last_ack_s'])}; the link may be dead"
     if link["probation"]:
         yield "on probation after failed jobs: one job at a time until one completes; see: edgeagent jobs --failed"
+    elif link["no_work"] and link["state"] == "HEALTHY" and state["free_slots"] and not state["against"]:
+        yield f"the gateway gives this node no work: {link['no_work']}; see: edgeagent why"
 
 
 def _of_work(state: Json) -> Iterator[str]:
@@ -86,7 +103,7 @@ def _of_work(state: Json) -> Iterator[str]:
         yield f"stopping: {state['draining']}" + ("" if left is None else f"; running jobs get {format_duration(left)}")
     for reason in state["against"]:
         if reason["code"] != "stopping":
-            yield f"no new jobs are taken: {reason['text']}"
+            yield f"no new jobs are taken: {_said(reason)}"
     if not state["job_types"]:
         yield "no job type can be run here, so there is nothing to do; see: edgeagent plugins list"
     if state["sandbox"]["tier"] == "C":

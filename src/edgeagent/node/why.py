@@ -17,6 +17,13 @@ from edgeagent.wire.units import format_duration
 
 Json = dict[str, Any]
 
+#: What to type against a reason of the node's own, by its code, where there is something.
+REMEDIES = {
+    "paused": "edgeagent resume",
+    "window": "edgeagent config show schedule.windows",
+    "gpu": "edgeagent gpu resume",
+}
+
 
 class Code(enum.StrEnum):
     """Why there is no work; stable, for scripts."""
@@ -123,32 +130,23 @@ def _node(state: Json) -> Iterator[Reason]:
         return
     general = [(one["code"], one["text"]) for one in state["against"]]
     for one in state["against"]:
-        yield _not_now(one, _remedy(one))
+        yield _not_now(one)
     if general:
         return
     if all(job_type["against"] for job_type in state["job_types"]):
         for job_type in state["job_types"]:
             for one in job_type["against"]:
-                yield _not_now(one, _remedy(one))
+                yield _not_now(one)
 
 
-def _remedy(reason: Json) -> str:
-    commands = {
-        "paused": "edgeagent resume",
-        "window": "edgeagent config show schedule.windows",
-        "gpu": "edgeagent gpu resume",
-    }
-    return commands.get(reason["code"], "")
-
-
-def _not_now(reason: Json, remedy: str) -> Reason:
+def _not_now(reason: Json) -> Reason:
     return Reason(
         code=Code.NOT_NOW,
         side="node",
         text=reason["text"],
         detail=reason["code"],
         until=reason["until"],
-        remedy=remedy,
+        remedy=REMEDIES.get(reason["code"], ""),
     )
 
 
@@ -179,7 +177,7 @@ def _demand(state: Json, standing: Json | None) -> Iterator[Reason]:
             code=code, side="gateway", text=one["text"], detail=one["job_type"], remedy=_REMEDIES.get(code, "")
         )
         if code is Code.CLOSED:
-            yield from (_not_now(reason, _remedy(reason)) for reason in against.get(one["job_type"], ()))
+            yield from (_not_now(reason) for reason in against.get(one["job_type"], ()))
     if not standing["idle"]:
         text = "the gateway does not say; the link has just come up, or it is of another version"
         yield Reason(code=Code.UNKNOWN, side="gateway", text=text)

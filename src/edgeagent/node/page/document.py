@@ -87,8 +87,6 @@ def _section(name: str, title: str, *children: object) -> Markup:
 
 def _warnings(state: Json) -> Iterator[Markup]:
     found = warnings(state)
-    if state["link"]["no_work"]:
-        found.append(f"the gateway gives this node no work: {state['link']['no_work']}")
     if found:
         yield tag("ul", *(tag("li", _strange(one)) for one in found), class_="warnings")
     else:
@@ -96,19 +94,27 @@ def _warnings(state: Json) -> Iterator[Markup]:
 
 
 def _facts(state: Json, books: Books | None) -> Markup:
-    return tag("dl", *(tag("div", tag("dt", name), tag("dd", said)) for name, said in _each_fact(state, books)))
+    short = [tag("div", tag("dt", name), tag("dd", said)) for name, said in _each_fact(state, books)]
+    long = [tag("div", tag("dt", name), tag("dd", said), class_="wide") for name, said in _long_facts(state)]
+    return tag("dl", *short, *long)
+
+
+def _long_facts(state: Json) -> Iterator[tuple[str, object]]:
+    yield "Offers", _strange(offers(state))
+    yield "Gateway", _strange(state["gateway"])
 
 
 def _each_fact(state: Json, books: Books | None) -> Iterator[tuple[str, object]]:
     link, spool, cache = state["link"], state["spool"], state["cache"]
     seen = str(link["state"] or "not known").lower()
-    yield "Seen by the gateway", seen + (", on probation" if link["probation"] else "")
+    last = "" if link["up"] else ", when last heard"
+    yield "Seen by the gateway", seen + (", on probation" if link["probation"] else "") + last
     yield "Link", f"{'up' if link['up'] else 'down'} for {format_duration(link['since_s'])}"
     heard = "never" if link["last_ack_s"] is None else f"{format_duration(link['last_ack_s'])} ago"
     yield "Last heartbeat", heard
     yield "Free slots", f"{state['free_slots']} of {state['slots']}"
-    yield "Completed", f"{state['completed']}, {state['failed']} failed"
-    yield "Spool", f"{spool['undelivered']} results, {format_size(spool['size_bytes'])}"
+    yield "Jobs since start", f"{state['completed']} completed, {state['failed']} failed"
+    yield "Spool", f"{spool['undelivered']} results wait, {format_size(spool['size_bytes'])}"
     if cache is not None:
         yield "Cache", format_size(cache["used_bytes"])
     yield "Sandbox", f"tier {state['sandbox']['tier']}"
@@ -117,8 +123,6 @@ def _each_fact(state: Json, books: Books | None) -> Iterator[tuple[str, object]]
     else:
         yield "Credits today", format_credits(books.today_ucr)
         yield "Credits this month", format_credits(books.month_ucr)
-    yield "Offers", _strange(offers(state))
-    yield "Gateway", _strange(state["gateway"])
 
 
 def _running(state: Json) -> Markup:
@@ -174,8 +178,13 @@ def _earnings(state: Json, books: Books | None) -> Iterator[Markup]:
     if not books.days:
         yield tag("p", f"Nothing yet in {books.today:%B %Y} (UTC).")
         return
-    yield tag("figure", curve.picture(books), tag("figcaption", f"Credits earned in {books.today:%B %Y}, day by day"))
+    yield tag("figure", curve.picture(books), tag("figcaption", _caption(books)))
     yield curve.table(books)
+
+
+def _caption(books: Books) -> str:
+    earned = format_credits(books.month_ucr)
+    return f"Credits earned in {books.today:%B %Y} (UTC), added up to day {books.today.day}: {earned}"
 
 
 def _strange(said: str) -> Markup:
