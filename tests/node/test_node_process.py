@@ -16,6 +16,7 @@ import pytest
 import trio
 from loopback_gateway import Connection, Gateway, serve
 
+from edgeagent.node import journal
 from edgeagent.wire import identity
 from edgeagent.wire.messages import (
     Bye,
@@ -95,7 +96,7 @@ async def _running(gateway: Gateway, sleep_s: float) -> tuple[Connection, JobDis
 
 
 async def test_the_first_signal_drains_and_the_second_stops_at_once(gateway: Gateway, tmp_path: Path) -> None:
-    """Exit code 1, since a job was cut off; its attempt is reported as lost at the next start."""
+    """Exit code 1, since a job was cut off; its attempt is reported as lost at the next start, to the owner, too."""
     with trio.fail_after(300):
         async with _node(gateway, tmp_path) as process:
             link, dispatch = await _running(gateway, 3600)
@@ -112,6 +113,9 @@ async def test_the_first_signal_drains_and_the_second_stops_at_once(gateway: Gat
 
     assert (dispatch.attempt_id,) == hello.held
     assert (dispatch.attempt_id, Outcome.LOST) == (result.attempt_id, result.outcome)
+    assert ["Job lost when the node ended; the gateway is told"] == [
+        entry["event"] for entry in journal.entries(tmp_path, job=dispatch.job_id) if "lost" in entry["event"]
+    ]
 
 
 async def test_nothing_of_a_job_survives_the_agents_kill(gateway: Gateway, tmp_path: Path) -> None:

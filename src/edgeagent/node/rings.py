@@ -35,7 +35,7 @@ from edgeagent.node.slots import NO_GPUS, GpuRules
 from edgeagent.node.spool import Spool
 from edgeagent.node.stopping import Stop
 from edgeagent.node.transport import Connect
-from edgeagent.wire.messages import JobDispatch, JobResult, JobResultAck
+from edgeagent.wire.messages import JobDispatch, JobResult, JobResultAck, Outcome
 
 log = structlog.get_logger()
 
@@ -137,6 +137,9 @@ async def run(
         if keeper is not None:
             keeper.expect(await around.spool.terms())
         for result in unsent:
+            if result.outcome is Outcome.LOST:
+                about = {"job_id": result.job_id, "attempt_id": result.attempt_id}
+                log.warning("Job lost when the node ended; the gateway is told", **about, reason=result.detail)
             sender.deliver(result)
         async with trio.open_nursery() as jobs_ring:
             attempts = Attempts(
