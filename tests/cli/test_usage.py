@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
@@ -118,3 +120,18 @@ def test_a_token_is_printed_once_and_as_json(run, tmp_path: Path) -> None:
     assert document["schema"] == "edgeagent.token/1"
     assert document["token"] not in ("", plain)
     assert document["granted_ucr"] == 1_000_000_000
+
+
+def _groups(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if isinstance(command, click.Group):
+            yield from _groups(command, (*path, name))
+
+
+@pytest.mark.parametrize("group", list(_groups()), ids=" ".join)
+def test_no_command_is_described_in_half_a_sentence(run, group: tuple[str, ...]) -> None:
+    """What does not fit on the line goes on on the next one."""
+    assert "..." not in run(*group, "--help").stdout.partition("Commands:")[2]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.errors import EdgeAgentError, UsageError
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 _month = click.option("--month", metavar="YYYY-MM", help="A month in UTC.  [default: the present one]")
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=Group, invoke_without_command=True)
 @_month
 @as_json
 @click.pass_context

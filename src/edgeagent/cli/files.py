@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.submitter import as_submitter, call, download_one, upload_one
 
@@ -30,7 +31,7 @@ class RefParam(click.ParamType[str]):
         return match[1].lower()
 
 
-@click.group()
+@click.group(cls=Group)
 @as_submitter
 def files() -> None:
     """Keep files on the gateway, for jobs to use.

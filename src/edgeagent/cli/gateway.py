@@ -14,6 +14,7 @@ from edgeagent.cli.gateway_nodes import nodes
 from edgeagent.cli.gateway_payouts import payout_minimum, payouts
 from edgeagent.cli.gateway_tokens import audit, token
 from edgeagent.cli.gateway_trust import trust
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import DurationParam, SizeParam, as_json, print_json
 from edgeagent.cli.place import at_gateway, database_of, of_gateway
 from edgeagent.errors import EdgeAgentError, UsageError
@@ -43,7 +44,7 @@ class NetworkParam(click.ParamType["Network"]):
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Group)
 def gateway() -> None:
     """Run a gateway and look after it."""
     if find_spec("litestar") is None:  # stands for the whole extra; importing it would cost half of a short command

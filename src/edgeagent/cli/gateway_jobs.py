@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.place import at_gateway
 
@@ -23,7 +24,7 @@ _limit = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group)
 def jobs() -> None:
     """Look after everybody's jobs: see them, see what failed, queue it again.
 

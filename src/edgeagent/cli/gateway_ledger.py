@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.place import at_gateway
 from edgeagent.errors import EdgeAgentError
@@ -44,7 +45,7 @@ _reference = click.option(
 _memo = click.option("--memo", default="", metavar="TEXT", help="Why; kept in the books.")
 
 
-@click.group()
+@click.group(cls=Group)
 def ledger() -> None:
     """Look into the books, check them, hand them out, correct them.
 
@@ -157,7 +158,7 @@ def refund(place: GatewaySettings, job_id: str, from_node: bool, memo: str, as_j
     _said("refunded", bookkeeping.refund(place, job_id, memo, from_node=from_node), job_id, as_json)
 
 
-@click.group()
+@click.group(cls=Group)
 def prices() -> None:
     """What job types cost.  A job's price is frozen when it is submitted."""
 

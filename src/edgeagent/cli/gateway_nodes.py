@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.place import at_gateway
 
@@ -35,7 +36,7 @@ class Duration(click.ParamType[float]):
         return float(int(match[1]) * _UNITS_S[match[2]])
 
 
-@click.group()
+@click.group(cls=Group)
 def nodes() -> None:
     """Look after the nodes: see them, approve, revoke, drain.
 

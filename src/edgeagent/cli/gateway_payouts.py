@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgeagent.cli.gateway_ledger import CreditsParam
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.place import at_gateway
 from edgeagent.errors import EdgeAgentError
@@ -55,7 +56,7 @@ def payout_minimum(name: str = "--payout-minimum") -> Callable[[F], F]:
     )
 
 
-@click.group()
+@click.group(cls=Group)
 def payouts() -> None:
     """Pay the nodes' operators what they have earned, once for each node and month.
 

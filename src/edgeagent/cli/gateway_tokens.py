@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.place import at_gateway
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from edgeagent.gateway.config import GatewaySettings
 
 
-@click.group()
+@click.group(cls=Group)
 def token() -> None:
     """Tokens of submitters."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 from edgeagent.cli.place import at_gateway
 
@@ -18,7 +19,7 @@ Json = dict[str, Any]
 _SHARE = click.FloatRange(0, 1)
 
 
-@click.group()
+@click.group(cls=Group)
 def trust() -> None:
     """Check results: run jobs again on other operators' nodes, compare, pay only for what agrees.
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import as_json, print_json
 
 
-@click.group()
+@click.group(cls=Group)
 def gpu() -> None:
     """The GPUs that the running node lends.
 

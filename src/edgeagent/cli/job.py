@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from edgeagent.cli.groups import Group
 from edgeagent.cli.options import DIRECTORY, SizeParam, as_json, print_json
 from edgeagent.cli.submitter import as_submitter, call, upload_each
 from edgeagent.errors import EdgeAgentError
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 
 
-@click.group()
+@click.group(cls=Group)
 @as_submitter
 def job() -> None:
     """Submit jobs and look at them.

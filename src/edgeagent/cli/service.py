@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from edgeagent.cli.groups import Group
+
 if TYPE_CHECKING:
     from edgeagent.node.systemd.install import Scope
 
 
-@click.group()
+@click.group(cls=Group)
 def service() -> None:
     """Have systemd run the node: from boot on, and again when it falls.
 
