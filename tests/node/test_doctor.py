@@ -37,6 +37,7 @@ from edgeagent.wire.urls import GatewayUrl
         (verdicts.memory(2 << 30), Level.WARN, "4 GB are asked for"),
         (verdicts.disk(21 * 10**9, "/x"), Level.PASS, "free in /x"),
         (verdicts.disk(19 * 10**9, "/x"), Level.WARN, "20 GB are asked for"),
+        (verdicts.disk(21 << 30, "/x", 22 << 30), Level.WARN, "less than the 22 GiB that stay free: no jobs are taken"),
         (verdicts.sandbox("A", {}), Level.PASS, "tier A"),
         (verdicts.sandbox("B", {"cgroup_memory": "not delegated"}), Level.WARN, "cgroup_memory: not delegated"),
         (verdicts.sandbox("C", {}), Level.WARN, "tier C"),

@@ -83,6 +83,15 @@ def test_no_work_from_the_gateway_is_a_warning_where_the_node_could_take_some(
     assert warned == any("gives this node no work: its owner drains it" in one for one in warnings(document))
 
 
+def test_what_keeps_jobs_away_is_not_warned_of_twice() -> None:
+    """The disk says so to its owner at once, and is a reason to take no jobs."""
+    full = Reason(code=Code.DISK, text="the disk is full")
+
+    (warning,) = warnings(state(against=(full,), warnings=("the disk is full",)))
+
+    assert "no new jobs are taken: the disk is full" == warning
+
+
 def test_a_type_that_is_kept_away_says_why_and_until_when() -> None:
     """A window that closes render alone leaves echo as it is; where one reason has no end, none is said."""
     window = Reason(code=Code.WINDOW, text="no window", until=datetime(2030, 1, 2, 18, 30).timestamp())

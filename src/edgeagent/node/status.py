@@ -46,7 +46,8 @@ def health(state: Json) -> Health:
 
 def warnings(state: Json) -> list[str]:
     """Return what the owner should know, the most pressing first; nothing where all is well."""
-    return [*_of_link(state), *_of_work(state), *state["warnings"]]
+    said = {reason["text"] for reason in state["against"]}  # a full disk is both: why there are no jobs, and a warning
+    return [*_of_link(state), *_of_work(state), *(one for one in state["warnings"] if one not in said)]
 
 
 def offers(state: Json) -> str:

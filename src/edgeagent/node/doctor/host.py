@@ -33,7 +33,8 @@ def resources(home: Path, settings: Settings) -> Iterator[Verdict]:
         yield verdicts.cores(len(os.sched_getaffinity(0)), settings.share.cores)
     yield verdicts.memory(machine.memory_bytes())
     place = next(one for one in (home, *home.absolute().parents) if one.exists())
-    yield verdicts.disk(shutil.disk_usage(place).free, str(place))
+    usage = shutil.disk_usage(place)
+    yield verdicts.disk(usage.free, str(place), settings.disk.rules.floor(usage.total))
 
 
 def sandbox(home: Path, settings: Settings) -> Verdict:

@@ -77,9 +77,15 @@ def memory(size_bytes: int) -> Verdict:
     )
 
 
-def disk(free_bytes: int, place: str) -> Verdict:
-    """Judge the free disk space where the node keeps its files."""
+def disk(free_bytes: int, place: str, floor_bytes: int = 0) -> Verdict:
+    """Judge the free disk space where the node keeps its files; ``floor_bytes`` of it are never used."""
     text = f"{format_size(free_bytes)} free in {place}"
+    if free_bytes < floor_bytes:
+        return warned(
+            "disk",
+            f"{text}, less than the {format_size(floor_bytes)} that stay free: no jobs are taken",
+            "make room, or: edgeagent config set disk.floor SIZE",
+        )
     if free_bytes >= DISK_BYTES:
         return passed("disk", text)
     return warned(
