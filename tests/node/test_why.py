@@ -74,6 +74,17 @@ def test_what_comes_after_the_first_reason_is_told_too() -> None:
     assert (("paused", 2e9, "edgeagent resume")) == (found[1].detail, found[1].until, found[1].remedy)
 
 
+def test_a_closed_window_is_told_behind_a_pause() -> None:
+    """Each reason once: what speaks against every job speaks against each type, too."""
+    closed = TypeState(job_type="echo", against=(PAUSED, WINDOW))
+    paused = TypeState(job_type="render", against=(PAUSED,))
+
+    both = explain(state(against=(PAUSED,), job_types=(closed,)), None)
+    one_open = explain(state(against=(PAUSED,), job_types=(closed, paused)), None)
+
+    assert [["paused", "window"], ["paused"]] == [[one.detail for one in found] for found in (both, one_open)]
+
+
 def test_one_open_job_type_is_enough() -> None:
     """A window that is closed for echo alone does not explain why no render comes."""
     types = (TypeState(job_type="echo", against=(WINDOW,)), TypeState(job_type="render"))

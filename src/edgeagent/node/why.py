@@ -128,15 +128,11 @@ def _node(state: Json) -> Iterator[Reason]:
         text = "no job type can be run here"
         yield Reason(code=Code.NOTHING_OFFERED, side="node", text=text, remedy="edgeagent plugins list")
         return
-    general = [(one["code"], one["text"]) for one in state["against"]]
-    for one in state["against"]:
-        yield _not_now(one)
-    if general:
-        return
-    if all(job_type["against"] for job_type in state["job_types"]):
-        for job_type in state["job_types"]:
-            for one in job_type["against"]:
-                yield _not_now(one)
+    general = {one["code"] for one in state["against"]}
+    yield from (_not_now(one) for one in state["against"])
+    own = [[one for one in job_type["against"] if one["code"] not in general] for job_type in state["job_types"]]
+    if all(own):  # no type is left
+        yield from (_not_now(one) for reasons in own for one in reasons)
 
 
 def _not_now(reason: Json) -> Reason:
