@@ -124,6 +124,10 @@ class Backlog:
         """Return what waiting jobs need, each need once, in no order that matters."""
         return list(dict.fromkeys(need for account in self._accounts.values() for need in account.lanes))
 
+    def has_next(self, can: Callable[[Need], bool]) -> bool:
+        """Return whether ``next`` would give anything, as far as is known here."""
+        return any(self._top(need) is not None and can(need) for need in list(self._heaps))
+
     def add(self, job: Waiting) -> None:
         """A job was queued and may start at once."""
         self._lane(job.account_id, job.need).add(job)

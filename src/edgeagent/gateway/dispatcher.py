@@ -2,22 +2,27 @@
 
 ``backlog`` says which job is next, ``dispatch`` on which node, ``store.queue`` makes it so; here they meet.  A round is
 bounded, and what it could not store is given back to the queue, where it still is on disk.
+
+A job that comes while none waits for a free slot needs no queue: ``at_once`` finds its node, and the transaction that
+stores the job starts the attempt too.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import trio
 
 from edgeagent import chance
 from edgeagent.gateway.backlog import WINDOW, Unread
+from edgeagent.gateway.needs import Need
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import Store, queue
 from edgeagent.gateway.store.flights import Flight
 from edgeagent.gateway.store.queue import Started
+from edgeagent.gateway.store.submissions import New
 
 #: Most jobs dispatched in one transaction.  Fewer than one look into the store brings: that also brings those which the
 #: round has taken already, and the store does not know of yet.
@@ -46,6 +51,18 @@ class Dispatcher:
         """Another process may have queued jobs: look for them in the next round."""
         self._told += 1
 
+    def at_once(self, new: New) -> Flight | None:
+        """Take a node for a job that is about to be stored; None where it has to queue.
+
+        Only where the queue has nothing that could be started, so that it overtakes nobody's.  The caller stores the
+        attempt with the job, or lets the flight land.
+        """
+        backlog, pool = self._network.backlog, self._network.pool
+        unknown = self._told != self._heeded or self._looked_at == -math.inf
+        if unknown or backlog.has_next(pool.can) or not pool.can(new.need):
+            return None
+        return self._fly(new.job_id, new.account_id, new.need)
+
     async def round(self) -> list[tuple[Flight, Started]]:
         """Start what can be started, at most ``MAX_ROUND`` jobs, and return it; the nodes have not been told yet."""
         await self._look()
@@ -71,18 +88,16 @@ class Dispatcher:
                 backlog.fill(job, read, {flight.job_id for flight in flights})
                 continue
             avoid = job.avoid | self._network.doubted if job.need.apart else job.avoid
-            node_id = pool.take(job.need, avoid)
-            assert node_id is not None  # backlog.next has asked
-            flight = Flight(
-                attempt_id=chance.new_id(),
-                job_id=job.job_id,
-                node_id=node_id,
-                account_id=job.account_id,
-                need=job.need,
-            )
-            self._network.fly(flight, trio.current_time())
-            return flight
+            return self._fly(job.job_id, job.account_id, job.need, avoid)
         return None
+
+    def _fly(self, job_id: str, account_id: str, need: Need, avoid: Collection[str] = ()) -> Flight:
+        """Have an attempt in flight to a node that has room, which there is."""
+        node_id = self._network.pool.take(need, avoid)
+        assert node_id is not None  # the caller has asked
+        flight = Flight(attempt_id=chance.new_id(), job_id=job_id, node_id=node_id, account_id=account_id, need=need)
+        self._network.fly(flight, trio.current_time())
+        return flight
 
     async def _look(self) -> None:
         now, backlog = trio.current_time(), self._network.backlog

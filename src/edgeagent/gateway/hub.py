@@ -105,12 +105,30 @@ class Hub:
         unknown = sum(not backlog.has(account_id, need) for need in new_needs)
         if unknown and backlog.lanes(account_id) + unknown > MAX_LANES:
             raise TooManyNeedsError
+        done = None
+        with trio.CancelScope(shield=True):  # what reached the store must reach memory too
+            flight = self._dispatcher.at_once(batch[0]) if len(batch) == 1 else None
+            started = None
+            try:
+                done = await self._store_jobs(account_id, batch, key, flight)
+                started = done.started
+            finally:
+                if flight is not None and started is None:  # it was refused, or had been submitted before
+                    self.network.land(flight.attempt_id, flight.node_id)
+                    self.wake.now()
+            self._queued(done.submitted, started)
+            if flight is not None and started is not None:
+                await self._hand_out(flight, started)
+        assert done is not None  # nobody cancels that scope
+        return done.found, done.submitted.replayed
+
+    async def _store_jobs(
+        self, account_id: str, batch: Sequence[New], key: Key | None, flight: Flight | None
+    ) -> _Stored:
         try:
-            found, submitted = await self.store.write(_submit, account_id, batch, self.steady(), key)
+            return await self.store.write(_submit, account_id, batch, self.steady(), key, flight)
         except submissions.KeyRacedError:
-            found, submitted = await self.store.write(_submit, account_id, batch, self.steady(), key)
-        self._queued(submitted)
-        return found, submitted.replayed
+            return await self.store.write(_submit, account_id, batch, self.steady(), key, flight)
 
     async def requeue(self, job_id: str, account_id: str | None = None) -> tuple[str, bool]:
         """Submit a dead letter again; return the new job's id, and whether that had been done before.
@@ -246,25 +264,30 @@ class Hub:
         """Give waiting jobs to free slots; return whether there may be more of both."""
         started = await self._dispatcher.round()
         for flight, job in started:
-            self.feeds.changed(flight.job_id)
-            if job.waited_s is not None:
-                self.dispatch_latency.observe(job.waited_s)
-            if self.network.flight(flight.attempt_id) is None:
-                continue  # cancelled since
-            self.network.priced(flight.attempt_id, job.price_ucr)
-            session = self.network.session(flight.node_id)
-            if session is None:
-                await self._after.forgotten(flight)
-            else:
-                session.send(_dispatch(flight, job))
+            await self._hand_out(flight, job)
         return bool(started)
 
     # What follows
 
-    def _queued(self, submitted: Submitted) -> None:
-        for job in submitted.waiting:
+    async def _hand_out(self, flight: Flight, job: Started) -> None:
+        """An attempt is stored: send it to its node."""
+        self.feeds.changed(flight.job_id)
+        if job.waited_s is not None:
+            self.dispatch_latency.observe(job.waited_s)
+        if self.network.flight(flight.attempt_id) is None:
+            return  # cancelled since
+        self.network.priced(flight.attempt_id, job.price_ucr)
+        session = self.network.session(flight.node_id)
+        if session is None:
+            await self._after.forgotten(flight)
+        else:
+            session.send(_dispatch(flight, job))
+
+    def _queued(self, submitted: Submitted, started: Started | None = None) -> None:
+        waiting = [job for job in submitted.waiting if started is None or job.job_id != started.job_id]
+        for job in waiting:
             self.network.backlog.add(job)
-        if submitted.waiting:
+        if waiting:
             self.wake.now()
 
     async def _accept(self, node_id: str, attempt_ids: Sequence[str]) -> list[str]:
@@ -299,17 +322,28 @@ def _greet(tx: Tx, node_id: str, capabilities: Sequence[str]) -> str:
     return nodes.public_key(tx, node_id) or ""
 
 
+@attrs.frozen
+class _Stored:
+    """What a submission led to: the jobs as they are shown, and the one of them that was started at once."""
+
+    found: list[JobView]
+    submitted: Submitted
+    started: Started | None = None
+
+
 def _submit(
-    tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key: Key | None
-) -> tuple[list[JobView], Submitted]:
+    tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key: Key | None, flight: Flight | None
+) -> _Stored:
     submitted = submissions.submit(tx, account_id, batch, steady_now, key)
     if submitted.replayed:
-        return views.show_all(tx, account_id, submitted.job_ids), submitted
+        return _Stored(views.show_all(tx, account_id, submitted.job_ids), submitted)
     if submitted.known_due:
         asked = known.slip_in(tx, submitted.known_due, steady_now)
         submitted = attrs.evolve(submitted, waiting=submitted.waiting + asked)
     prices_ucr = zip(batch, submitted.prices_ucr, strict=True)
-    return [views.fresh(new, price_ucr, tx.now) for new, price_ucr in prices_ucr], submitted
+    found = [views.fresh(new, price_ucr, tx.now) for new, price_ucr in prices_ucr]
+    started = {} if flight is None else queue.start(tx, [flight])
+    return _Stored(found, submitted, None if flight is None else started.get(flight.attempt_id))
 
 
 def _requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None) -> Submitted:
