@@ -122,6 +122,11 @@ class Box:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
+    @property
+    def closed(self) -> bool:
+        """Whether everything was given back."""
+        return self._closed
+
     def close(self) -> None:
         """Kill what still runs and give everything back; a second call does nothing."""
         if self._closed:

@@ -63,15 +63,18 @@ async def test_what_ran_is_reported_lost_at_the_next_start(tmp_path: Path) -> No
 
 
 async def test_only_what_the_gateway_cannot_give_again_waits_for_the_disk(tmp_path: Path) -> None:
-    """A result is synchronized (SQLite's FULL, 2); that an attempt has begun is not (NORMAL, 1), nor left to luck."""
-    dispatch = _dispatch()
+    """A result is synchronized (SQLite's FULL, 2), and its end where it has files; the rest is not (NORMAL, 1)."""
+    dispatch, filed = _dispatch(), _dispatch()
     async with open_spool(tmp_path, NODE) as spool:
         await spool.begin(dispatch)
         assert spool._database.execute("PRAGMA synchronous").fetchone() == (1,)
         await spool.finish(_result(dispatch))
         assert spool._database.execute("PRAGMA synchronous").fetchone() == (2,)
-        await spool.begin(_dispatch())
         await spool.drop(dispatch.attempt_id)
+        assert spool._database.execute("PRAGMA synchronous").fetchone() == (1,)
+        await spool.begin(filed)
+        (spool.outputs(filed.attempt_id) / "0").write_bytes(b"png")
+        await spool.drop(filed.attempt_id)
         assert spool._database.execute("PRAGMA synchronous").fetchone() == (2,)
 
 

@@ -108,11 +108,17 @@ class Spool:
         await self._do(write)
 
     async def drop(self, attempt_id: str) -> None:
-        """Forget an attempt: the gateway has its result."""
+        """Forget an attempt: the gateway has its result.
+
+        A power cut may bring a result without files back, which the gateway then acknowledges once more; waiting for
+        the disk would hold up the next job.  One with files is gone for good before they are.
+        """
 
         def write() -> None:
-            self._execute("DELETE FROM attempts WHERE attempt_id = ?", attempt_id, synced=True)
-            shutil.rmtree(self.outputs(attempt_id), ignore_errors=True)
+            directory = self.outputs(attempt_id)
+            has_files = directory.is_dir() and any(directory.iterdir())
+            self._execute("DELETE FROM attempts WHERE attempt_id = ?", attempt_id, synced=has_files)
+            shutil.rmtree(directory, ignore_errors=True)
 
         await self._do(write)
 
