@@ -78,6 +78,12 @@ def node_systemd(session: nox.Session) -> None:
     _on_host(session, "systemd_cases.py")
 
 
+@nox.session(name="node-v2")
+def node_v2(session: nox.Session) -> None:
+    """Install the node as a service on an emulated machine that has nothing but cgroup v2 (as root; Debian)."""
+    _on_host(session, "guest_cases.py")
+
+
 @nox.session(name="node-docker")
 def node_docker(session: nox.Session) -> None:
     """Build the image, run the node by docker-compose.edge.yml beside a gateway, and disturb both (as root; Debian)."""

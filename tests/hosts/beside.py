@@ -104,10 +104,11 @@ class Gateway:
 
 
 @contextlib.contextmanager
-def gateway(port: int = 0) -> Iterator[Gateway]:
-    """Yield a gateway of this run's own, on loopback."""
+def gateway(port: int = 0, heartbeat_s: int = 1) -> Iterator[Gateway]:
+    """Yield a gateway of this run's own, on loopback; it gives up a node that is silent for three heartbeats."""
     with tempfile.TemporaryDirectory(prefix="gateway-") as data:
-        run = ["nice", COMMAND, "gateway", "run", "--data", data, "--port", str(port), "--heartbeat", "1"]
+        run = ["nice", COMMAND, "gateway", "run", "--data", data, "--port", str(port)]
+        run += ["--heartbeat", str(heartbeat_s)]
         with Path(data, "log").open("wb") as log:
             process = subprocess.Popen(run, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
