@@ -56,11 +56,11 @@ class Closing(httpcore2.AsyncNetworkStream):
     async def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore2.AsyncNetworkStream:
-        """Return the same, encrypted; a proxy that is asked by https has TLS set up over that once more."""
+        """Return the same, encrypted."""
         try:
-            return Closing(await self._stream.start_tls(ssl_context, server_hostname, timeout))
+            return await self._stream.start_tls(ssl_context, server_hostname, timeout)
         except trio.Cancelled:
-            with trio.CancelScope(shield=True):  # trio closes a socket, or TLS that is not set up yet, without waiting
+            with trio.CancelScope(shield=True):  # a socket is closed without waiting
                 await self.aclose()
             raise
 
