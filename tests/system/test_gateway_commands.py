@@ -41,7 +41,9 @@ async def test_the_owner_lets_nodes_in_and_puts_them_out(tmp_path: Path) -> None
             assert "has to approve" in registered.stderr
             assert [one["status"] for one in (await owner(data, "nodes", "list"))["nodes"]] == ["PENDING"]
             assert (await owner(data, "nodes", "approve", "one"))["changed"]
-            made = await owner(data, "nodes", "join-token", "create", "--uses", "1", "--expires", "24h")
+            made = await owner(
+                data, "nodes", "join-token", "create", "--uses", "1", "--expires", "24h", "--operator", "farm"
+            )
             assert made["token"] not in (data / "gateway.db").read_bytes().decode("latin-1")
             second = await edgeagent(
                 "register", "--gateway-url", address, "--name", "Two",
@@ -51,7 +53,9 @@ async def test_the_owner_lets_nodes_in_and_puts_them_out(tmp_path: Path) -> None
             statuses = {one["name"]: one["status"] for one in (await owner(data, "nodes", "list"))["nodes"]}
             assert statuses == {"One": "REGISTERED", "Two": "REGISTERED"}
             (token,) = (await owner(data, "nodes", "join-token", "list"))["tokens"]
-            assert token["uses_left"] == 0
+            assert (token["uses_left"], token["operator"]) == (0, "farm")
+            shown = await edgeagent("gateway", "nodes", "list", "--data", str(data))
+            assert [line.endswith("  operator farm") for line in shown.stdout.splitlines()] == [False, True]
             await owner(data, "nodes", "join-token", "revoke", token["name"])
             assert (await owner(data, "nodes", "drain", "two", "--reason", "new disk"))["node"]["drained"]
 

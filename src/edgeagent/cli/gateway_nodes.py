@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgeagent.cli.gateway_join_tokens import join_token
 from edgeagent.cli.groups import Group
-from edgeagent.cli.options import as_json, print_json
+from edgeagent.cli.options import OperatorLabel, as_json, print_json
 from edgeagent.cli.place import at_gateway
 
 if TYPE_CHECKING:
@@ -18,22 +18,8 @@ if TYPE_CHECKING:
     from edgeagent.gateway.store.orders import Kind, Member
 
 Json = dict[str, Any]
-_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _STATES = ("REGISTERED", "HEALTHY", "UNHEALTHY", "OFFLINE", "PENDING", "REVOKED")
 _reason = click.option("--reason", default="", help="Why; stored, and told to the node.")
-
-
-class Duration(click.ParamType[float]):
-    """A time span, in seconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the seconds that ``90s``, ``30m``, ``24h`` or ``7d`` stand for."""
-        match = re.fullmatch(r"([0-9]{1,9})([smhd])", str(value))
-        if match is None or int(match[1]) == 0:
-            self.fail(f"{value!r} is not a duration; write for example 90s, 30m, 24h or 7d", param, ctx)
-        return float(int(match[1]) * _UNITS_S[match[2]])
 
 
 @click.group(cls=Group)
@@ -59,8 +45,11 @@ def list_(place: GatewaySettings, status: str | None, as_json: bool) -> None:
         print_json("nodes/1", {"nodes": [_document(one) for one in found]})
         return
     for one in found:
+        operator = f"  operator {one.operator}" if one.operator else ""
         drained = "  drained" if one.drained else ""
-        click.echo(f"{one.node_id}  {one.state.value:<10}  {one.name}  ({', '.join(one.capabilities)}){drained}")
+        click.echo(
+            f"{one.node_id}  {one.state.value:<10}  {one.name}  ({', '.join(one.capabilities)}){operator}{drained}"
+        )
 
 
 @nodes.command()
@@ -145,7 +134,7 @@ def drain(place: GatewaySettings, node: str, reason: str, resume: bool, as_json:
 @nodes.command()
 @at_gateway
 @click.argument("node")
-@click.argument("label", default="")
+@click.argument("label", type=OperatorLabel(), default="")
 @as_json
 def operator(place: GatewaySettings, node: str, label: str, as_json: bool) -> None:
     """Say that NODE belongs to the operator LABEL; without one it stands for itself.
@@ -153,72 +142,11 @@ def operator(place: GatewaySettings, node: str, label: str, as_json: bool) -> No
     Nodes with the same label never check each other's results; see: edgeagent gateway trust --help
     """
     from edgeagent.gateway.store.orders import Kind
-    from edgeagent.gateway.trust import check_label
 
-    try:
-        wanted = check_label(label) if label else ""
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from None
-    _order(place, Kind.OPERATOR, node, wanted, as_json)
+    _order(place, Kind.OPERATOR, node, label, as_json)
 
 
-@nodes.group(name="join-token")
-def join_token() -> None:
-    """Tokens that let a node register where the gateway runs with --registration token or approval."""
-
-
-@join_token.command()
-@at_gateway
-@click.option("--uses", type=click.IntRange(min=1), help="For so many nodes.  [default: any number]")
-@click.option("--expires", "life_s", type=Duration(), help="For so long: 90s, 30m, 24h, 7d.  [default: for ever]")
-@as_json
-def create(place: GatewaySettings, uses: int | None, life_s: float | None, as_json: bool) -> None:
-    """Make a join token and print it, this once."""
-    from edgeagent.gateway import ownership
-
-    token = ownership.create_join_token(place, uses, life_s)
-    if as_json:
-        print_json("join-token/1", {"token": token, "uses": uses, "expires_in_s": life_s})
-        return
-    click.echo(token)
-    click.echo("Keep it: it is stored hashed and not shown again.", err=True)
-
-
-@join_token.command(name="list")
-@at_gateway
-@as_json
-def list_tokens(place: GatewaySettings, as_json: bool) -> None:
-    """List the join tokens by the start of their hash."""
-    from edgeagent.gateway import ownership
-
-    documents = [
-        {
-            "name": one.name,
-            "uses_left": one.uses_left,
-            "created_at": _time(one.created_at),
-            "expires_at": None if one.expires_at is None else _time(one.expires_at),
-        }
-        for one in ownership.list_join_tokens(place)
-    ]
-    if as_json:
-        print_json("join-tokens/1", {"tokens": documents})
-        return
-    for one in documents:
-        uses = "any number of" if one["uses_left"] is None else one["uses_left"]
-        click.echo(f"{one['name']}  {uses} uses left  until {one['expires_at'] or 'revoked'}")
-
-
-@join_token.command(name="revoke")
-@at_gateway
-@click.argument("name")
-@as_json
-def revoke_token(place: GatewaySettings, name: str, as_json: bool) -> None:
-    """Make a join token void; NAME is what the list calls it."""
-    from edgeagent.gateway import ownership
-
-    ownership.revoke_join_token(place, name)
-    if as_json:
-        print_json("join-token-revoked/1", {"name": name})
+nodes.add_command(join_token)
 
 
 def _order(place: GatewaySettings, kind: Kind, node: str, reason: str, as_json: bool) -> None:

@@ -63,6 +63,23 @@ class DurationParam(click.ParamType[float]):
             self.fail(str(error), param, ctx)
 
 
+class OperatorLabel(click.ParamType[str]):
+    """Who answers for nodes, as the owner calls them; empty: each node stands for itself."""
+
+    name = "label"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the label, or fail with a line that says how to write one."""
+        if not value:
+            return ""
+        from edgeagent.gateway.trust import check_label
+
+        try:
+            return check_label(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 

@@ -49,6 +49,7 @@ class Admitted:
     epoch: int
     state: NodeState
     fresh: bool = False
+    operator: str = ""  # a new one's label, see gateway.trust
 
 
 @attrs.define(eq=False)
@@ -85,6 +86,7 @@ class Members:
         """
         admitted = await self.store.write(_register, applicant, join_token, self.settings.registration)
         self.network.registry.add(admitted.node_id, trio.current_time(), admitted.state)
+        self.network.operated(admitted.node_id, admitted.operator)
         return admitted
 
     async def prove(self, public_key: str, proof: Proof, applicant: Applicant | None = None) -> Admitted | None:
@@ -216,7 +218,8 @@ class Members:
 
 
 def _register(tx: Tx, applicant: Applicant, join_token: str | None, mode: Registration) -> Admitted:
-    invited = join_token is not None and admission.use_join_token(tx, auth.token_sha256(join_token))
+    operator = None if join_token is None else admission.use_join_token(tx, auth.token_sha256(join_token))
+    invited = operator is not None
     if mode is Registration.TOKEN and not invited:
         what = (
             "a join token is needed to register here" if join_token is None else "the join token is not good (any more)"
@@ -226,10 +229,12 @@ def _register(tx: Tx, applicant: Applicant, join_token: str | None, mode: Regist
         state, cause = NodeState.PENDING, "registered; waits for approval"
     else:
         state, cause = NodeState.REGISTERED, "registered"
-    node_id = nodes.register(tx, applicant, state, cause)
+    label = operator or ""
+    node_id = nodes.register(tx, applicant, state, cause, label)
     ticket = f", join token {auth.token_sha256(join_token)[:12]}" if invited and join_token is not None else ""
+    ticket += f", operator {label}" if label else ""
     audit.record(tx, f"node {node_id}", "node.register", node_id, f"as {applicant.name}, {state.value}{ticket}")
-    return Admitted(node_id, 0, state, fresh=True)
+    return Admitted(node_id, 0, state, fresh=True, operator=label)
 
 
 def _replace(tx: Tx, node_id: str, proven_key: str, applicant: Applicant) -> int | None:

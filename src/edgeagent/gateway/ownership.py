@@ -60,12 +60,17 @@ def list_nodes(place: GatewaySettings, state: NodeState | None) -> list[Member]:
         return orders.list_members(tx, state)
 
 
-def create_join_token(place: GatewaySettings, uses: int | None, life_s: float | None) -> str:
-    """Make a token that lets so many nodes join within so many seconds, and return it; only its hash is kept."""
+def create_join_token(place: GatewaySettings, uses: int | None, life_s: float | None, operator: str = "") -> str:
+    """Make a token that lets so many nodes join within so many seconds, and return it; only its hash is kept.
+
+    Args:
+        operator: the label of whoever gets it; the nodes belong together then. Empty: each stands for itself.
+    """
     token = auth.new_join_token()
     with transaction(place) as tx:
-        admission.add_join_token(tx, auth.token_sha256(token), uses, life_s)
-        audit.record(tx, owner(), "join-token.create", auth.token_sha256(token)[:12])
+        admission.add_join_token(tx, auth.token_sha256(token), uses, life_s, operator)
+        whose = f"operator {operator}" if operator else ""
+        audit.record(tx, owner(), "join-token.create", auth.token_sha256(token)[:12], whose)
     return token
 
 

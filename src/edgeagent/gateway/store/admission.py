@@ -17,33 +17,39 @@ class JoinToken:
     uses_left: int | None
     created_at: float
     expires_at: float | None
+    operator: str  # of nodes that register with it; empty: each stands for itself
 
 
-def add_join_token(tx: Tx, token_sha256: str, uses: int | None, life_s: float | None) -> None:
-    """Store a join token: for so many nodes, and for so many seconds; None sets no bound."""
+def add_join_token(tx: Tx, token_sha256: str, uses: int | None, life_s: float | None, operator: str = "") -> None:
+    """Store a join token: for so many nodes, all of this operator, and for so many seconds; None sets no bound."""
     expires_at = None if life_s is None else tx.now + life_s
     tx.connection.execute(
         sa.insert(join_tokens).values(
-            token_sha256=token_sha256, uses_left=uses, created_at=tx.now, expires_at=expires_at
+            token_sha256=token_sha256, uses_left=uses, created_at=tx.now, expires_at=expires_at, operator=operator
         )
     )
 
 
-def use_join_token(tx: Tx, token_sha256: str) -> bool:
-    """Count a use of a join token; False where it is none, has ended, or is used up."""
+def use_join_token(tx: Tx, token_sha256: str) -> str | None:
+    """Count a use of a join token and return its operator; None where it is none, has ended, or is used up."""
+    this = join_tokens.c.token_sha256 == token_sha256
     good = (
-        join_tokens.c.token_sha256 == token_sha256,
+        this,
         sa.or_(join_tokens.c.expires_at.is_(None), join_tokens.c.expires_at > tx.now),
         sa.or_(join_tokens.c.uses_left.is_(None), join_tokens.c.uses_left > 0),
     )
     used = sa.update(join_tokens).where(*good).values(uses_left=join_tokens.c.uses_left - 1)
-    return tx.connection.execute(used).rowcount == 1
+    if tx.connection.execute(used).rowcount != 1:
+        return None
+    return str(tx.connection.execute(sa.select(join_tokens.c.operator).where(this)).scalar_one())
 
 
 def all_join_tokens(tx: Tx) -> list[JoinToken]:
     """Return every join token, oldest first."""
     rows = tx.connection.execute(sa.select(join_tokens).order_by(join_tokens.c.seq))
-    return [JoinToken(row.token_sha256[:12], row.uses_left, row.created_at, row.expires_at) for row in rows]
+    return [
+        JoinToken(row.token_sha256[:12], row.uses_left, row.created_at, row.expires_at, row.operator) for row in rows
+    ]
 
 
 def remove_join_token(tx: Tx, name: str) -> int:

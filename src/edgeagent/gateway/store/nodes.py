@@ -74,8 +74,14 @@ class Known:
     token_epoch: int
 
 
-def register(tx: Tx, applicant: Applicant, state: NodeState = NodeState.REGISTERED, cause: str = "registered") -> str:
-    """Store a new node and return its id.
+def register(
+    tx: Tx,
+    applicant: Applicant,
+    state: NodeState = NodeState.REGISTERED,
+    cause: str = "registered",
+    operator: str = "",
+) -> str:
+    """Store a new node, of the operator with this label, and return its id.
 
     Raises:
         TakenError: the name or the key is another node's.
@@ -92,7 +98,7 @@ def register(tx: Tx, applicant: Applicant, state: NodeState = NodeState.REGISTER
             token_epoch=0,
             drained=False,
             listed=True,
-            operator="",
+            operator=operator,
             healthy_s=0.0,
             known_s=0.0,
             created_at=tx.now,

@@ -134,6 +134,7 @@ join_tokens = Table(
     Column("uses_left", Integer),  # null: any number
     Column("created_at", Double, nullable=False),
     Column("expires_at", Double),  # null: never
+    Column("operator", String(40), nullable=False),  # of nodes that register with it; empty: each for itself
 )
 
 #: Challenges that were signed, while they would still be good: each is good once.

@@ -97,6 +97,7 @@ def upgrade() -> None:
         sa.Column("uses_left", sa.Integer(), nullable=True),
         sa.Column("created_at", sa.Double(), nullable=False),
         sa.Column("expires_at", sa.Double(), nullable=True),
+        sa.Column("operator", sa.String(length=40), nullable=False),
         sa.PrimaryKeyConstraint("seq", name=op.f("pk_join_tokens")),
         sa.UniqueConstraint("token_sha256", name=op.f("uq_join_tokens_token_sha256")),
     )
