@@ -29,7 +29,7 @@ from edgeagent.gateway.connection import Connection, Stream
 from edgeagent.gateway.foreign import ForeignSession
 from edgeagent.gateway.gate import Gate
 from edgeagent.gateway.hub import Hub
-from edgeagent.gateway.proxies import client_of
+from edgeagent.gateway.proxies import client_of, scheme_of
 from edgeagent.gateway.relay import Opening, relay
 from edgeagent.gateway.texts import one_line
 from edgeagent.gateway.tls import HANDSHAKE_S, SecureConnection
@@ -69,8 +69,10 @@ def application(hub: Hub, rest: App) -> App:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if trusted and scope.get("client"):
             peer, port = scope["client"]
-            named = [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == b"x-forwarded-for"]
-            scope["client"] = (client_of(peer, named, trusted), port)
+            scope["client"] = (client_of(peer, _values(scope, b"x-forwarded-for"), trusted), port)
+            if scope["type"] == "http":
+                said = _values(scope, b"x-forwarded-proto")
+                scope["scheme"] = scheme_of(peer, said, trusted, scope["scheme"])
         if scope["type"] == "http":
             request = _Request(receive, send)
             await rest(scope, request.receive, request.send)
@@ -80,6 +82,11 @@ def application(hub: Hub, rest: App) -> App:
             await send({"type": "websocket.close"})
 
     return app
+
+
+def _values(scope: Scope, header: bytes) -> list[str]:
+    """Return a header's values, in order."""
+    return [value.decode("latin-1") for name, value in scope["headers"] if name.lower() == header]
 
 
 async def _hand_over(hub: Hub, scope: Scope, send: Send) -> None:

@@ -47,7 +47,7 @@ class GatewaySettings:
     port: int = 8080  # 0 takes a free one
     #: Files of the certificate and its key, for TLS without a proxy; both or none.
     tls: tuple[Path, Path] | None = None
-    #: Networks of proxies whose ``X-Forwarded-For`` is believed.
+    #: Networks of proxies whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` are believed.
     trusted_proxies: tuple[Network, ...] = ()
     heartbeat_s: float = attrs.field(default=15.0, validator=gt(0))
     lease_s: float = attrs.field(default=60.0, validator=gt(0))

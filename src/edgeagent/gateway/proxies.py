@@ -1,4 +1,4 @@
-"""Who a request comes from when proxies stand in front.  Pure.
+"""Who a request comes from when proxies stand in front, and whether it came to them over TLS.  Pure.
 
 Each proxy appends the address that it was called from to ``X-Forwarded-For``, so the list is true from the right, as
 far as those who wrote it are trusted: the client is the right-most address that is no trusted proxy's.  What stands
@@ -37,6 +37,22 @@ def client_of(peer: str, forwarded_for: Sequence[str], trusted: Sequence[Network
             break
         nearest = further
     return str(nearest)
+
+
+def scheme_of(peer: str, forwarded_proto: Sequence[str], trusted: Sequence[Network], own: str) -> str:
+    """Return the scheme of the address that the client asked: ``http`` or ``https``.
+
+    Args:
+        peer: the address that the connection comes from.
+        forwarded_proto: the values of all ``X-Forwarded-Proto`` headers, in order; the first is of the proxy that the
+            client spoke to. It replaces what the client sent, as proxies do that write this header at all.
+        trusted: the networks of the proxies whose word counts.
+        own: the scheme of the connection itself, where no trusted proxy says another.
+    """
+    if not is_trusted(peer, trusted):
+        return own
+    said = ",".join(forwarded_proto).split(",")[0].strip().lower()
+    return said if said in {"http", "https"} else own
 
 
 def is_trusted(address: str, trusted: Sequence[Network]) -> bool:

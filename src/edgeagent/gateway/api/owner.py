@@ -120,7 +120,7 @@ async def _form(request: _Request, hub: Hub) -> tuple[Session, dict[str, str]]:
     _own_site(request)
     session = await _session(request, hub)
     if session is None:
-        raise refuse(401, "log in again: /owner")
+        raise refuse(401, "the session has ended; log in again: /owner")
     form = {name: value for name, value in (await request.form()).items() if isinstance(value, str)}
     if not sessions.is_own_form(session, form.get("word", "")):
         raise refuse(403, "this form is not of a page of yours; load /owner again")
@@ -156,6 +156,7 @@ async def _glance(hub: Hub, session: Session, said: str = "", status_code: int =
         said=said,
         now=hub.store.clock(),
         most_attempts=oversight.LAST_ATTEMPTS,
+        max_letters=MAX_LETTERS,
         most_entries=oversight.LAST_ENTRIES,
     )
 
