@@ -38,3 +38,20 @@ def test_a_curve_goes_from_the_bottom_to_the_top() -> None:
     assert curves.points([0, None, 5], 5) == "0.0,120.0 600.0,0.0"
     assert curves.points([None, None, 5], 10) == "600.0,60.0 600.0,60.0"
     assert curves.points([0, 0], 0) == "0.0,120.0 600.0,120.0"
+
+
+def test_a_drawing_says_its_numbers_as_people_read_them() -> None:
+    """Large ones whole, small ones exact, what was taken back with its sign; and nothing at all in a word."""
+    large = curves.draw("Credits", [0.0, 1_234_567.5])
+    assert (large.range, large.top) == ("0 to 1,234,567.5 a day", "1,234,567.5")
+    uptime = curves.draw("Uptime", [None, 50.0], " %", top=100.0)
+    assert (uptime.range, uptime.top) == ("50 % to 50 % a day", "100 %")
+    idle = curves.draw("Jobs", [0.0, 0.0])
+    assert (idle.range, idle.top) == ("none", "")
+    assert curves.draw("Credits", [0.0, -2.5]).range == "-2.5 to 0 a day"
+
+
+def test_the_area_lies_between_the_line_and_the_axis() -> None:
+    """It begins and ends below the line's ends, also where the first days have no value."""
+    assert curves.draw("x", [None, 5.0, 10.0]).area == "300.0,120.0 300.0,60.0 600.0,0.0 600.0,120.0"
+    assert curves.draw("x", [None]).area == ""

@@ -10,8 +10,10 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 import trio
+from click.testing import CliRunner
 from scripted import PortGateway, submit
 
+from edgeagent.cli import main
 from edgeagent.gateway.accounts import create_token
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.data import transaction
@@ -55,6 +57,18 @@ async def test_an_admin_token_opens_it_and_the_cookie_is_kept_from_others(port_g
     assert "script-src" not in page.headers["content-security-policy"]
     assert "unsafe" not in page.headers["content-security-policy"]
     assert out.status_code == 303
+
+
+async def test_the_page_says_how_to_come_by_a_token(port_gateway: PortGateway) -> None:
+    """What the command that stands there prints opens the page."""
+    async with port_gateway.http(prefix="") as http:
+        found = re.search(r"<code>edgeagent (gateway token create [^<]*)</code>", (await http.get("/owner")).text)
+        assert found is not None
+        command = [*found[1].split(), "--data", str(port_gateway.data_dir)]
+        made = await trio.to_thread.run_sync(partial(CliRunner().invoke, main, command))
+        answer = await http.post("/owner/login", data={"token": made.stdout.strip()})
+
+    assert (made.exit_code, answer.status_code) == (0, 303), made.output
 
 
 @pytest.mark.parametrize("token", ["", "ea_nonsense", Scope.READ, Scope.SUBMIT])
@@ -135,8 +149,8 @@ async def test_it_shows_the_network_as_it_is(port_gateway: PortGateway, submitte
 
     assert "Healthy 1" in seen
     assert "Queued 1 render 1" in seen
-    assert "rejected 1" in seen
-    assert "Credits in circulation 1000" in seen
+    assert "Rejected 1" in seen
+    assert "Credits in circulation 1,000 " in seen
     assert "The balances sum to zero" in seen
     assert "entry 2: its hash does not follow" in broken
     assert "all balances together are 3 micro-credits, not 0" in broken

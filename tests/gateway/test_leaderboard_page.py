@@ -187,7 +187,8 @@ async def test_axe_finds_nothing(
     ids = add(gateway, *(f"node {number}" for number in range(3)), *HOSTILE)
 
     def look(page: Page) -> None:
-        for path in (f"/nodes/{ids[-1]}", "/nodes/nobody", "/?q=nobody", "/?sort=uptime30&refresh=off", "/"):
+        nowhere = ("/nodes/nobody", "/nothing", "/?q=nobody")
+        for path in (f"/nodes/{ids[-1]}", *nowhere, "/?sort=uptime30&refresh=off", "/"):
             page.goto(gateway.url + path)
             assert browsing.faults(page) == [], path
             assert not browsing.overflows(page), path

@@ -63,6 +63,32 @@ def days(
     return tuple(found)
 
 
+@attrs.frozen(kw_only=True)
+class Curve:
+    """A drawing: the points of its line and of the area below, as SVG has them, and what stands beside it."""
+
+    title: str
+    points: str
+    area: str
+    range: str  # the least and the most of a day
+    top: str  # the value at the upper edge; empty where there is none
+
+
+def draw(title: str, values: Sequence[float | None], unit: str = "", top: float | None = None) -> Curve:
+    """Return the curve of values by day, None where there is none; from 0 to ``top``, or else to the highest."""
+    known = [one for one in values if one is not None]
+    highest, least = max(known, default=0.0), min(known, default=0.0)
+    edge = highest if top is None else top
+    drawn = points(values, edge)
+    return Curve(
+        title=title,
+        points=drawn,
+        area=_area(drawn),
+        range=f"{_number(least)}{unit} to {_number(highest)}{unit} a day" if highest > 0 or least < 0 else "none",
+        top=f"{_number(edge)}{unit}" if edge > 0 else "",
+    )
+
+
 def points(values: Sequence[float | None], top: float) -> str:
     """Return an SVG polyline's points for values from 0 to ``top``; days without a value are left out."""
     step = WIDTH / max(1, len(values) - 1)
@@ -71,3 +97,16 @@ def points(values: Sequence[float | None], top: float) -> str:
     if len(drawn) == 1:
         drawn *= 2  # a line from a point to itself is drawn as a dot, a point alone is not
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in drawn)
+
+
+def _area(line: str) -> str:
+    """Return the polygon between a line and the axis."""
+    if not line:
+        return ""
+    first, last = (point.partition(",")[0] for point in (line.split(maxsplit=1)[0], line.rsplit(maxsplit=1)[-1]))
+    return f"{first},{HEIGHT:.1f} {line} {last},{HEIGHT:.1f}"
+
+
+def _number(value: float) -> str:
+    """A number as a person reads it, exact to a micro-credit."""
+    return f"{value:,.6f}".rstrip("0").rstrip(".")

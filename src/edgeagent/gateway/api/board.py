@@ -99,31 +99,21 @@ async def node_page(node_id: FromPath[str], hub: TheHub, boards: TheBoards) -> R
     spells = [(one.state, one.since, one.until) for one in past.spells]
     days = curves.days(spells, past.days, hub.store.clock(), RECENT_DAYS)
     drawn = [
-        _curve("Jobs completed", [float(one.jobs) for one in days], ""),
-        _curve("Uptime", [one.uptime_percent for one in days], " %", top=100.0),
-        _curve("Credits earned", [_credits(one.earned_ucr) for one in days], ""),
+        curves.draw("Jobs completed", [float(one.jobs) for one in days]),
+        curves.draw("Uptime", [one.uptime_percent for one in days], " %", top=100.0),
+        curves.draw("Credits earned", [_credits(one.earned_ucr) for one in days]),
     ]
     return _html(
         "node.html",
         board=seen,
         node=place,
         state=past.state.value,
+        since=past.spells[-1].since,
         capabilities=[names.shown(one, names.MAX_NAME) for one in past.capabilities],
         days=days,
         curves=drawn,
         size=(curves.WIDTH, curves.HEIGHT),
     )
-
-
-def _curve(title: str, values: list[float | None], unit: str, top: float | None = None) -> dict[str, object]:
-    known = [one for one in values if one is not None]
-    highest = max(known, default=0.0)
-    return {
-        "title": title,
-        "points": curves.points(values, highest if top is None else top),
-        "best": f"{highest:g}{unit}",
-        "least": f"{min(known, default=0.0):g}{unit}",
-    }
 
 
 def _html(template: str, status_code: int = 200, **values: object) -> Response[str]:

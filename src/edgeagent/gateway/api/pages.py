@@ -6,6 +6,7 @@ import importlib.resources
 from datetime import UTC, datetime
 
 import jinja2
+from markupsafe import Markup, escape
 
 from edgeagent.gateway import names
 from edgeagent.wire.units import format_credits
@@ -21,8 +22,8 @@ def _headers(*allowed: str) -> dict[str, str]:
     }
 
 
-#: Nothing but our own stylesheet: a node's name cannot become a script, whatever it holds.
-PAGE_HEADERS = _headers("form-action 'none'")
+#: Nothing but our own stylesheet and the icon: a node's name cannot become a script, whatever it holds.
+PAGE_HEADERS = _headers("img-src 'self'", "form-action 'none'")
 #: The same with our own script, which asks for the page again, the icon, and a form to search with.
 BOARD_HEADERS = _headers("script-src 'self'", "connect-src 'self'", "img-src 'self'", "form-action 'self'")
 
@@ -36,6 +37,21 @@ def _utc(at: datetime | float) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
+def _credits(ucr: int) -> str:
+    """Micro-credits as an exact number of credits that a person reads at a glance: ``1,250,000.5``."""
+    whole, point, part = format_credits(abs(ucr)).partition(".")
+    return f"{'-' if ucr < 0 else ''}{int(whole):,}{point}{part}"
+
+
+def _prose(text: str) -> Markup:
+    """A docstring's text; what stands in it between double backquotes is code."""
+    pieces = (
+        Markup("<code>{}</code>").format(piece) if number % 2 else escape(piece)
+        for number, piece in enumerate(text.split("``"))
+    )
+    return Markup("").join(pieces)
+
+
 templates = jinja2.Environment(
     loader=jinja2.PackageLoader("edgeagent.gateway"),
     autoescape=True,
@@ -43,9 +59,8 @@ templates = jinja2.Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-templates.filters["credits"] = format_credits
-
-
+templates.filters["credits"] = _credits
+templates.filters["prose"] = _prose
 templates.filters["shown"] = names.shown
 templates.filters["utc"] = _utc
 

@@ -109,7 +109,7 @@ def _bounds(schema: Json) -> Iterator[str]:
     }
     for key, words in names.items():
         if key in schema:
-            yield f"{words} {schema[key]:,}"
+            yield f"{words} {schema[key]:,}".removesuffix(".0")
 
 
 def _call(document: Json, method: str, path: str, operation: Json) -> Call:

@@ -17,7 +17,6 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
-from edgeagent.gateway.api.bodies import Problem
 from edgeagent.gateway.api.errors import AnyRequest, http_error
 from edgeagent.gateway.ceilings import Ceilings
 from edgeagent.gateway.limits import Limiter, Rate, source_of
@@ -69,7 +68,7 @@ def caller(connection: _Connection, handler: BaseRouteHandler, who: str) -> None
     _pass(_of(connection).calling, who, handler.opt.get("cost", 1))
 
 
-def nowhere(request: AnyRequest, error: HTTPException) -> Response[Problem]:
+def nowhere(request: AnyRequest, error: HTTPException) -> Response[Any]:
     """Answer a request that no route takes: it counts like any other."""
     try:
         stranger(request)

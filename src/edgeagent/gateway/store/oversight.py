@@ -10,10 +10,11 @@ import sqlalchemy as sa
 
 from edgeagent.gateway import ledger
 from edgeagent.gateway.earnings import DAY_S
-from edgeagent.gateway.jobs import OPEN_JOBS
+from edgeagent.gateway.jobs import OPEN_JOBS, JobState
 from edgeagent.gateway.store.ledger import balances, newest
 from edgeagent.gateway.store.tables import attempts, jobs, ledger_accounts, node_days, nodes
 from edgeagent.gateway.store.writer import Tx
+from edgeagent.wire.messages import NodeState
 
 #: Ended attempts, and entries of the books, that a glance looks at.
 LAST_ATTEMPTS, LAST_ENTRIES = 1000, 1000
@@ -59,13 +60,14 @@ class Glance:
 
 def glance(tx: Tx) -> Glance:
     """Return the network as it is now."""
-    waiting: dict[str, Counter[str]] = {state.value: Counter() for state in sorted(OPEN_JOBS)}
+    waiting: dict[str, Counter[str]] = {state.value: Counter() for state in JobState if state in OPEN_JOBS}
     for state, job_type, count in tx.connection.execute(_OPEN):
         waiting[state][job_type] = count
+    members = {row[0]: int(row[1]) for row in tx.connection.execute(_NODES)}
     today = int(tx.now // DAY_S)
     counted = {row[0]: (int(row[1]), int(row[2])) for row in tx.connection.execute(_DONE, {"after": today - DAYS})}
     return Glance(
-        nodes=dict(sorted((state, count) for state, count in tx.connection.execute(_NODES))),
+        nodes={state.value: members[state.value] for state in NodeState if state.value in members},
         open_jobs=waiting,
         done={day: counted.get(day, (0, 0)) for day in range(today, today - DAYS, -1)},
         outcomes=dict(sorted((outcome, count) for outcome, count in tx.connection.execute(_OUTCOMES))),
