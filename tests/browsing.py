@@ -39,6 +39,7 @@ class Browser:
         size: tuple[int, int] = DESKTOP,
         dark: bool = False,
         expected: tuple[str, ...] = (),
+        scripts: bool = True,
     ) -> T:
         """Open ``url`` and return what ``look`` makes of the page; blocks.
 
@@ -48,16 +49,25 @@ class Browser:
             size: of the window, in CSS pixels.
             dark: whether the person prefers dark pages.
             expected: parts of what the console may say.
+            scripts: whether the person lets pages run scripts; without, ``Page.evaluate`` does not work either.
         """
-        return self._thread.submit(self._visit, url, look, size, dark, expected).result()
+        return self._thread.submit(self._visit, url, look, size, dark, expected, scripts).result()
 
     def _visit(
-        self, url: str, look: Callable[[Page], T], size: tuple[int, int], dark: bool, expected: tuple[str, ...]
+        self,
+        url: str,
+        look: Callable[[Page], T],
+        size: tuple[int, int],
+        dark: bool,
+        expected: tuple[str, ...],
+        scripts: bool,
     ) -> T:
         said: list[str] = []
         asked: list[str] = []
         context = self._chromium.new_context(
-            viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme="dark" if dark else "light",
+            java_script_enabled=scripts,
         )
         try:
             page = context.new_page()
