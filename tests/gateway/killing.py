@@ -1,45 +1,51 @@
-"""Whoever writes to a database dies at a given statement, or just before a commit."""
+"""Whoever writes to a database is killed at a given statement, or just before a commit."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+import signal
+import traceback
+from collections.abc import Callable
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import event
 
 
-class Killed(BaseException):
-    """The process is gone."""
+def killed_at(engine: sa.Engine, number: int, work: Callable[[], object]) -> bool:
+    """Do ``work`` in a process of its own; False if it came to its end.
 
+    It kills itself by SIGKILL before its statement or commit of this number, counted from 1, on whichever engine: it is
+    in the middle of a transaction, and nothing unwinds.  What it did to objects in memory is gone with it.
 
-@contextmanager
-def killed_at(engine: sa.Engine, number: int) -> Iterator[Callable[[], bool]]:
-    """Run the block until its statement or commit of this number, counted from 1; gives a way to ask whether it came.
-
-    The connection is closed in the middle of its transaction, which is all that a database sees of a killed process.
+    Args:
+        engine: this process's, whose connections a forked process must not share; it makes new ones.
     """
+    engine.dispose()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            _die_at(number)
+            work()
+            code = 0
+        except BaseException:  # nothing may go up into the test run that this process is a copy of
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL), code
+    return code != 0
+
+
+def _die_at(number: int) -> None:
     seen = 0
 
-    def step(connection: sa.Connection, *_: Any) -> None:
+    def step(*_: Any) -> None:
         nonlocal seen
         seen += 1
         if seen == number:
-            raw = connection.connection.dbapi_connection
-            assert raw is not None
-            raw.close()
-            raise Killed
+            os.kill(os.getpid(), signal.SIGKILL)
 
-    hooks = ("before_cursor_execute", "commit")
-    for hook in hooks:
-        event.listen(engine, hook, step)
-    try:
-        # What unwinds finds a closed connection.
-        with contextlib.suppress(Killed, sa.exc.DBAPIError):
-            yield lambda: seen >= number
-    finally:
-        for hook in hooks:
-            event.remove(engine, hook, step)
-        engine.dispose()  # the pool would hand out the closed connection again
+    for hook in ("before_cursor_execute", "commit"):
+        event.listen(sa.Engine, hook, step)
