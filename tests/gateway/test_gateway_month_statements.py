@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx2
 import pytest
 import trio
@@ -15,6 +17,8 @@ from edgeagent.gateway.config import GatewaySettings
 from edgeagent.gateway.store import settlements
 from edgeagent.wire import identity, merkle, receipts
 from edgeagent.wire.messages import JobResultAck
+
+LEAF = "00" * 32
 
 
 async def work(gateway: PortGateway, submitter: httpx2.AsyncClient, count: int) -> tuple[Operator, list[bytes]]:
@@ -42,18 +46,22 @@ async def test_a_statement_is_signed_and_its_proofs_hold(
     statement = receipts.Statement(
         **{name: shown[name] for name in ("month", "size", "root", "credited_ucr", "issued_at", "closed")}
     )
-    proofs = (await anyone.get(f"/statements/{month}/inclusion", params={"index": [0, 1, 2], "size": 3})).json()[
-        "inclusions"
-    ]
+    wanted = {"leaf": [one.hex() for one in [leaves[2], b"\0" * 32, *leaves]], "size": 3}
+    found = (await anyone.get(f"/statements/{month}/inclusion", params=wanted)).json()["inclusions"]
+    proofs = {one["leaf"]: one for one in found}
+    earlier_proofs = (await anyone.get(f"/statements/{month}/inclusion", params={**wanted, "size": 2})).json()
     between = (await anyone.get(f"/statements/{month}/consistency", params={"first": 2, "second": 3})).json()["proof"]
 
     assert identity.verify(identity.from_jwk(keys[0]), statement.document(), shown["signature"])
     assert shown["key_id"] == keys[0]["kid"]
     assert (statement.size, statement.credited_ucr, statement.closed) == (3, 30_000_000, False)
     root = bytes.fromhex(statement.root)
-    for index, (leaf, one) in enumerate(zip(leaves, proofs, strict=True)):
+    assert {one.hex() for one in leaves} == proofs.keys()
+    for index, leaf in enumerate(leaves):
+        one = proofs[leaf.hex()]
         assert merkle.includes(leaf, one["index"], 3, [bytes.fromhex(each) for each in one["proof"]], root)
         assert index == one["index"]
+    assert {one.hex() for one in leaves[:2]} == {one["leaf"] for one in earlier_proofs["inclusions"]}
     earlier = merkle.root(merkle.over(leaves[:2]), 2)
     assert merkle.follows(2, earlier, 3, root, [bytes.fromhex(one) for one in between])
 
@@ -91,16 +99,17 @@ async def test_what_is_not_there_is_said(port_gateway: PortGateway, anyone: http
     assert (await anyone.get("/statements")).json() == {"statements": []}
     refused(await anyone.get("/statements/2026-10"), 404, "nothing was settled")
     refused(await anyone.get("/statements/october"), 404, "nothing was settled")
-    refused(await anyone.get("/statements/2026-10/inclusion", params={"index": 0, "size": 1}), 422, "0 leaves, not 1")
+    refused(await anyone.get("/statements/2026-10/inclusion", params={"leaf": LEAF, "size": 1}), 422, "0 leaves, not 1")
     refused(await anyone.get("/statements/2026-10/consistency", params={"first": 1, "second": 2}), 422, "0 leaves")
 
 
 @pytest.mark.parametrize(
     ("path", "params", "said"),
     [
-        ("inclusion", {"index": 1, "size": 1}, "has no leaf 1"),
-        ("inclusion", {"index": [0] * 101, "size": 1}, "index"),
-        ("inclusion", {"size": 1}, "index"),
+        ("inclusion", {"leaf": LEAF, "size": 2}, "1 leaves, not 2"),
+        ("inclusion", {"leaf": [LEAF] * 51, "size": 1}, "leaf"),
+        ("inclusion", {"leaf": "0", "size": 1}, "leaf"),
+        ("inclusion", {"size": 1}, "leaf"),
         ("consistency", {"first": 2, "second": 1}, "does not follow"),
     ],
 )
@@ -109,7 +118,7 @@ async def test_a_proof_that_cannot_be_is_refused(
     submitter: httpx2.AsyncClient,
     anyone: httpx2.AsyncClient,
     path: str,
-    params: dict[str, int],
+    params: dict[str, Any],
     said: str,
 ) -> None:
     """With a line that says why."""

@@ -16,10 +16,10 @@ from edgeagent.errors import RefusedError
 from edgeagent.node.receipts import audit
 from edgeagent.node.receipts.audit import Correction, Verdict
 from edgeagent.node.receipts.book import Book, Kept, Signed
-from edgeagent.node.receipts.check import Kind
+from edgeagent.node.receipts.check import Kind, Proof
 from edgeagent.wire import identity, merkle, receipts
 from edgeagent.wire.identity import Signer
-from edgeagent.wire.messages import JobResult, Outcome
+from edgeagent.wire.messages import JobResult, JobVerdict, Outcome, Settled
 from edgeagent.wire.receipts import Settlement, Statement
 
 MONTH, PRICE = "2026-10", 10
@@ -43,6 +43,8 @@ class Gateway:
     earned: int | None = None
     forget: bool = False
     ours: set[str] = attrs.Factory(set)  # digests of receipts
+    decided: dict[str, JobVerdict] = attrs.Factory(dict)  # of results that were held
+    shifted: int = 0  # by so much the places are wrong that it names with its proofs
     jobs: int = 0  # so many, of which some may have been made to disappear
 
     def settle(self, number: int) -> Kept:
@@ -92,11 +94,18 @@ class Gateway:
         )
         return Signed(made, self.signer.sign(made.document()), self.signer.key_id)
 
-    async def inclusion(self, month: str, indices: Sequence[int], size: int) -> list[list[bytes]]:
-        try:
-            return [merkle.inclusion(self._read(), one, size) for one in indices]
-        except ValueError as error:
-            raise RefusedError(str(error)) from None
+    async def verdicts(self, attempt_ids: Sequence[str]) -> list[JobVerdict]:
+        return [self.decided[one] for one in attempt_ids if one in self.decided]
+
+    async def inclusion(self, month: str, leaves: Sequence[bytes], size: int) -> dict[bytes, Proof]:
+        if not size:
+            raise RefusedError("the tree has no leaves")
+        places = {one.leaf: index for index, one in enumerate(self.leaves) if index < size}
+        return {
+            one: Proof(places[one] + self.shifted, merkle.inclusion(self._read(), places[one], size))
+            for one in leaves
+            if one in places
+        }
 
     async def consistency(self, month: str, first: int, second: int) -> list[bytes]:
         try:
@@ -311,3 +320,42 @@ def test_a_late_result_is_shown_and_is_no_fault() -> None:
 
     assert verdict.faults == ()
     assert ["it came too late"] == [one.unpaid for one in verdict.unpaid]
+
+
+def test_a_verdict_that_was_not_heard_is_asked_for() -> None:
+    """A result was held, and decided while the node had no link: the receipt is settled before it is checked."""
+    with a_book() as book:
+        gateway = Gateway()
+        kept = gateway.settle(0)
+        assert kept.place is not None
+        assert kept.settled_at is not None
+        book.keep(attrs.evolve(kept, credited_ucr=0, place=None, settled_at=None, unpaid="it waits", held=True))
+        assert (0, ("it waits",)) == _paid(audit.offline(book, MONTH))
+        how = Settled(
+            month=MONTH,
+            index=kept.place,
+            settled_at=kept.settled_at,
+            signature=kept.signature,
+            key_id=kept.key_id,
+            node_signature=kept.node_signature,
+        )
+        gateway.decided = {kept.attempt_id: JobVerdict(attempt_id=kept.attempt_id, credited_ucr=PRICE, settled=how)}
+
+        verdict = look(book, gateway)
+
+        assert verdict.faults == ()
+        assert (PRICE, ()) == _paid(verdict)
+        assert book.receipts(MONTH) == [kept]
+
+
+def _paid(verdict: Verdict) -> tuple[int, tuple[str, ...]]:
+    return verdict.settled_ucr, tuple(one.unpaid for one in verdict.unpaid)
+
+
+def test_a_proof_is_for_the_place_that_was_signed() -> None:
+    """A gateway that names another place than it signed proves nothing, whatever its hashes are."""
+    with a_book() as book:
+        gateway = Gateway(shifted=1)
+        grow(gateway, book, 3)
+
+        assert ["try 0", "try 2"] == [one.attempt_id for one in look(book, gateway).faults]

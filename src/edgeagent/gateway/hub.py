@@ -26,7 +26,7 @@ from edgeagent.gateway.members import Members
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.notary import Notary
-from edgeagent.gateway.store import Store, Tx, audit, checks, jobs, known, nodes, queue, submissions, views
+from edgeagent.gateway.store import Store, Tx, audit, checks, jobs, known, nodes, queue, submissions, verdicts, views
 from edgeagent.gateway.store.flights import Applied, Flight, Progress, Start, Told
 from edgeagent.gateway.store.queue import Started
 from edgeagent.gateway.store.submissions import Key, New, Submitted
@@ -45,6 +45,7 @@ from edgeagent.wire.messages import (
     JobDispatch,
     JobProgress,
     JobResult,
+    JobVerdict,
     Welcome,
 )
 
@@ -243,6 +244,11 @@ class Hub:
                 await self._after.applied(answer.applied)
                 await self._after.judge(node_id, answer.applied)
         self.wake.now()
+
+    async def verdicts(self, node_id: str, attempt_ids: Sequence[str]) -> list[JobVerdict]:
+        """A node asks what became of results that were held: it may have had no link when that was said."""
+        found = await self.store.read(verdicts.of_node, node_id, attempt_ids)
+        return [self._notary.tell(news) for news in found]
 
     def _progress(self, message: JobResult) -> Progress:
         said = self.network.progress.get(message.attempt_id, Progress())

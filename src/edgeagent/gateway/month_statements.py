@@ -17,8 +17,8 @@ from edgeagent.wire import merkle
 from edgeagent.wire.identity import Signer
 from edgeagent.wire.receipts import Statement, month_bounds
 
-#: Most receipts that one question is about: an answer of some 200 KiB in a month of a million.
-MAX_TOGETHER = 100
+#: Most receipts that one question is about: an address of 3.5 KiB, an answer of 80 KiB in a month of a million.
+MAX_TOGETHER = 50
 #: Entries that change what a node has earned and are no settlements.
 CORRECTIONS = (Kind.REFUND, Kind.ADJUSTMENT)
 
@@ -30,6 +30,14 @@ class Signed:
     statement: Statement
     signature: str
     key_id: str
+
+
+@attrs.frozen
+class Proof:
+    """Where a leaf stands in a month's tree, and the proof of that as RFC 9162 has it."""
+
+    index: int
+    hashes: list[bytes]
 
 
 @attrs.frozen(kw_only=True)
@@ -55,15 +63,18 @@ def statements(tx: Tx, signer: Signer) -> list[Signed]:
     return [_signed(tx, one, signer) for one in settlements.all_months(tx)]
 
 
-def inclusion(tx: Tx, month: str, indices: Sequence[int], size: int) -> list[list[bytes]]:
-    """Return the proofs that these leaves are in the month's tree of the first ``size``, each as RFC 9162 has it.
+def inclusion(tx: Tx, month: str, leaves: Sequence[bytes], size: int) -> dict[bytes, Proof]:
+    """Return the proofs that leaves with these hashes are in the month's tree of the first ``size``, of those that are.
+
+    Who asks knows the receipt, and need not believe where it is said to stand: so it is looked up by its hash, as in
+    Certificate Transparency.
 
     Raises:
-        ValueError: the month's tree has not, or had never, that size, or such a leaf; says which.
+        ValueError: the month's tree has not, or had never, that size.
     """
     _grown_to(tx, month, size)
-    read = settlements.hashes(tx, month)
-    return [merkle.inclusion(read, index, size) for index in indices]
+    read, places = settlements.hashes(tx, month), settlements.places(tx, month, leaves)
+    return {leaf: Proof(index, merkle.inclusion(read, index, size)) for leaf, index in places.items() if index < size}
 
 
 def consistency(tx: Tx, month: str, first: int, second: int) -> list[bytes]:

@@ -1,14 +1,15 @@
-"""The node's calls to the gateway's REST API: register, and hand over a job's outputs."""
+"""The node's calls to the gateway's REST API: register, hand over a job's outputs, ask what was paid for it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from urllib.parse import quote
 
+import attrs
 import httpx2
 
 from edgeagent.errors import UnreachableError
@@ -16,7 +17,8 @@ from edgeagent.node import uploads
 from edgeagent.node.throttle import FREE, Throttle
 from edgeagent.rest import Json, Rest
 from edgeagent.wire import identity, payout_address
-from edgeagent.wire.messages import Output
+from edgeagent.wire.codec import structure
+from edgeagent.wire.messages import JobVerdict, Output
 from edgeagent.wire.urls import GatewayUrl
 
 _CHALLENGE = re.compile(r"[0-9a-f]{64}")
@@ -119,6 +121,16 @@ class Api:
         """
         return keys_of(await self._rest.call("GET", f"{self._gateway}/.well-known/jwks.json"), self._gateway)
 
+    async def verdicts(self, token: str, attempt_ids: Sequence[str]) -> list[JobVerdict]:
+        """Return what became of the node's results of these attempts, as far as that is decided; 100 at most.
+
+        Raises:
+            RefusedError: the gateway does not accept the token, or does not say.
+            UnreachableError: no gateway answered, or with something else than verdicts.
+        """
+        headers = {"Authorization": f"Bearer {token}"}
+        return await verdicts(self._rest, attempt_ids, headers=headers)
+
     def _odd(self) -> UnreachableError:
         return UnreachableError(f"{self._gateway} does not answer as an edgeagent gateway does; check the address")
 
@@ -154,6 +166,20 @@ class Api:
             OSError: the file cannot be read.
         """
         await uploads.put(self._rest, token, attempt_id, output, path, self._throttle)
+
+
+@attrs.frozen
+class _Verdicts:
+    verdicts: tuple[JobVerdict, ...]
+
+
+async def verdicts(rest: Rest, attempt_ids: Sequence[str], **request: Any) -> list[JobVerdict]:
+    """Ask a gateway as ``Api.verdicts``, with what else the request needs."""
+    document = await rest.call("GET", "/nodes/me/verdicts", params={"attempt": list(attempt_ids)}, **request)
+    try:
+        return list(structure(document, _Verdicts).verdicts)
+    except ValueError as error:
+        raise UnreachableError(f"{rest.gateway} answers with what makes no sense: {error}") from None
 
 
 def keys_of(jwks: Json, gateway: GatewayUrl) -> dict[str, str]:

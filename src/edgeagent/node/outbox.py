@@ -25,6 +25,7 @@ class Outbox:
 
     def __init__(self) -> None:
         self.opened = trio.Event()  # replaced at each loss of the link
+        self.lost = trio.Event()  # replaced at each Welcome
         self._wake = trio.Event()
         self._control: deque[Message] = deque()
         self._results: deque[JobResult] = deque()
@@ -32,6 +33,7 @@ class Outbox:
 
     def open(self) -> None:
         """The gateway has said Welcome: what is said from now on goes out."""
+        self.lost = trio.Event()
         self.opened.set()
 
     def close(self) -> None:
@@ -41,6 +43,7 @@ class Outbox:
         """
         if self.is_open:
             self.opened = trio.Event()
+            self.lost.set()
         self._control.clear()
         self._results.clear()
 

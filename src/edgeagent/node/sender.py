@@ -108,10 +108,13 @@ class Sender:
             credited_ucr=verdict.credited_ucr,
             reason=verdict.reason,
         )
-        self.credited_ucr += verdict.credited_ucr
-        self._credited(JobResultAck(attempt_id=verdict.attempt_id, credited_ucr=verdict.credited_ucr))
-        if self._receipts is not None:
-            self._nursery.start_soon(self._receipts.judged, verdict)
+        self._nursery.start_soon(self.judge, verdict)
+
+    async def judge(self, verdict: JobVerdict) -> None:
+        """The same, and return once it is noted; what was heard before counts no second time."""
+        if self._receipts is None or await self._receipts.judged(verdict):
+            self.credited_ucr += verdict.credited_ucr
+            self._credited(JobResultAck(attempt_id=verdict.attempt_id, credited_ucr=verdict.credited_ucr))
 
     def link_lost(self) -> None:
         """What was said on the last link may not have arrived."""

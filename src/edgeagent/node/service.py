@@ -52,6 +52,7 @@ from edgeagent.node.options.settings import Settings
 from edgeagent.node.owner import Owner
 from edgeagent.node.page.earned import Earned
 from edgeagent.node.page.site import Site
+from edgeagent.node.receipts import recall
 from edgeagent.node.receipts.book import open_book
 from edgeagent.node.receipts.keeper import Keeper, own_key
 from edgeagent.node.sandboxed import SandboxExecutor, zygote_for
@@ -182,6 +183,7 @@ async def run(
                         rouse,
                         history.run,
                         functools.partial(keeper.run, api.gateway_keys),
+                        _recall(keeper, lambda attempt_ids: api.verdicts(credentials.token, attempt_ids)),
                         functools.partial(liveness.run, notifier),
                     ),
                 ),
@@ -195,6 +197,13 @@ async def run(
                 gate=Gate(attrs.evolve(terms.circumstances(settings), short=lending.short()), home=identity.home),
                 task_status=task_status,
             )
+
+
+def _recall(keeper: Keeper, ask: recall.Ask) -> Callable[[rings.Parts], Awaitable[None]]:
+    async def run(parts: rings.Parts) -> None:
+        await recall.run(parts.session.outbox, keeper.held, ask, parts.sender.judge)
+
+    return run
 
 
 def _s3(fetch: storage.Fetch) -> S3:

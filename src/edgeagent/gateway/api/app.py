@@ -68,6 +68,7 @@ def application(hub: Hub) -> App:
             jobs.account,
             own.standing_of,
             own.earnings_of,
+            own.verdicts_of,
             payout.change_payout_address,
             payout.payout_address_of,
             month_statements.corrections_of,

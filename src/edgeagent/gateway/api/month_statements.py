@@ -10,7 +10,7 @@ from typing import Annotated
 
 from litestar import get
 from litestar.params import FromPath, QueryParameter
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from edgeagent.gateway import month_statements
 from edgeagent.gateway.api.describe import NODE
@@ -20,6 +20,7 @@ from edgeagent.gateway.month_statements import MAX_TOGETHER, Signed
 from edgeagent.wire.receipts import month_bounds, month_of
 
 _MONTH = "^[0-9]{4}-[0-9]{2}$"
+_HASH = "^[0-9a-f]{64}$"
 #: Leaves of the largest tree that is asked about; the database counts in 64 bits.
 _MOST = (1 << 53) - 1
 
@@ -47,14 +48,18 @@ class MonthStatements(Struct):
 
 
 class Inclusion(Struct):
-    """The proof that leaf ``index`` is in the tree: hashes in hex, from the leaf's sibling upwards."""
+    """The proof that ``leaf`` is number ``index`` of the tree: hashes in hex, from the leaf's sibling upwards."""
 
+    leaf: str
     index: int
     proof: list[str]
 
 
 class Inclusions(Struct):
-    """Proofs that leaves are in the tree of the month's first ``size`` leaves (RFC 9162, section 2.1.3)."""
+    """Proofs that leaves are in the tree of the month's first ``size`` leaves (RFC 9162, section 2.1.3).
+
+    A leaf that is not in it has none.
+    """
 
     month: str
     size: int
@@ -108,18 +113,19 @@ async def statement_of(month: FromPath[str], hub: TheHub) -> MonthStatement:
 async def inclusion_of(
     month: FromPath[str],
     hub: TheHub,
-    index: Annotated[
-        list[Annotated[int, QueryParameter(ge=0, le=_MOST)]],
-        QueryParameter(min_items=1, max_items=MAX_TOGETHER, description="Places of receipts in the month, from 0"),
+    leaf: Annotated[
+        list[Annotated[str, Meta(pattern=_HASH)]],
+        QueryParameter(min_items=1, max_items=MAX_TOGETHER, description="Hashes of leaves, in hex"),
     ],
     size: Annotated[int, QueryParameter(ge=1, le=_MOST, description="Of the statement that is proved against")],
 ) -> Inclusions:
     """Prove that the tree of a statement holds receipts."""
+    leaves = [bytes.fromhex(one) for one in leaf]
     try:
-        proofs = await hub.store.read(month_statements.inclusion, month, index, size)
+        proofs = await hub.store.read(month_statements.inclusion, month, leaves, size)
     except ValueError as error:
         raise refuse(422, str(error)) from None
-    made = [Inclusion(one, [each.hex() for each in proof]) for one, proof in zip(index, proofs, strict=True)]
+    made = [Inclusion(one.hex(), proof.index, [each.hex() for each in proof.hashes]) for one, proof in proofs.items()]
     return Inclusions(month, size, made)
 
 

@@ -108,6 +108,32 @@ class NodeEarnings(Struct):
     payout_address: str | None
 
 
+class SettledBody(Struct):
+    """What the node lacks to make the settlement of its receipt, and the gateway's signature of it, as on the link."""
+
+    month: str
+    index: int
+    settled_at: int
+    signature: str
+    key_id: str
+    node_signature: str | None
+
+
+class NodeVerdict(Struct):
+    """What became of a result that was held: what was credited for it, and why; ``settled`` where it was paid."""
+
+    attempt_id: str
+    credited_ucr: int
+    reason: str
+    settled: SettledBody | None
+
+
+class NodeVerdicts(Struct):
+    """Verdicts on those of the attempts that are the node's and are decided."""
+
+    verdicts: list[NodeVerdict]
+
+
 class Visibility(enum.StrEnum):
     """Whether the leaderboard shows a node.  Words, because a body's ``0`` would pass for false."""
 

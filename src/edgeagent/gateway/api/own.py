@@ -1,4 +1,4 @@
-"""REST for a node that asks after itself: why it has no work, and what it has earned."""
+"""REST for a node that asks after itself: why it has no work, what it has earned, and what became of held results."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from edgeagent.gateway.api.node_bodies import (
     NodeEarnings,
     NodeFailure,
     NodeStanding,
+    NodeVerdict,
+    NodeVerdicts,
     Seat,
     Waiting,
     WithoutWork,
@@ -29,6 +31,9 @@ from edgeagent.gateway.store import earnings as stored_earnings
 from edgeagent.gateway.store import standing as stored_standing
 from edgeagent.wire.payout_address import masked
 from edgeagent.wire.receipts import month_bounds
+
+#: Most attempts that one question is about.
+MAX_VERDICTS = 100
 
 
 @get("/nodes/me/standing", guards=[nodes_only], security=[{NODE: []}], tags=["nodes"])
@@ -79,6 +84,20 @@ async def earnings_of(
         balance_ucr=balance_ucr,
         payout_address=None if paid_to is None else masked(paid_to[0]),
     )
+
+
+@get("/nodes/me/verdicts", guards=[nodes_only], security=[{NODE: []}], tags=["nodes"])
+async def verdicts_of(
+    node: Node,
+    hub: TheHub,
+    attempt: Annotated[
+        list[Annotated[str, msgspec.Meta(min_length=1, max_length=100)]],
+        QueryParameter(min_items=1, max_items=MAX_VERDICTS, description="Attempts whose results were held"),
+    ],
+) -> NodeVerdicts:
+    """Show a node what became of results that were held, which it may not have heard."""
+    found = await hub.verdicts(node.node_id, attempt)
+    return NodeVerdicts([msgspec.convert(one, NodeVerdict, from_attributes=True) for one in found])
 
 
 def _earned(tx: Tx, node_id: str) -> tuple[list[Earned], int, tuple[str, float] | None]:

@@ -38,6 +38,9 @@ _HASHES = sa.select(month_hashes.c.hash).where(
     month_hashes.c.place >= sa.bindparam("first"),
     month_hashes.c.place < sa.bindparam("after"),
 )
+_PLACES = sa.select(settlements.c.leaf, settlements.c.place).where(
+    settlements.c.month == sa.bindparam("name"), settlements.c.leaf.in_(sa.bindparam("hashes", expanding=True))
+)
 _SIGNED = Among(
     sa.select(attempts.c.attempt_id, attempts.c.receipt_sha256, attempts.c.signature).where(
         attempts.c.attempt_id.in_(sa.bindparam("ids", expanding=True))
@@ -130,6 +133,12 @@ def of_attempts(tx: Tx, attempt_ids: Sequence[str]) -> dict[str, Settlement]:
         )
         for row in _OF.rows(tx, attempt_ids)
     }
+
+
+def places(tx: Tx, name: str, hashes: Sequence[bytes]) -> dict[bytes, int]:
+    """Return where those of these leaf hashes stand in a month that are in it."""
+    rows = tx.connection.execute(_PLACES, {"name": name, "hashes": list(hashes)})
+    return {bytes(row.leaf): row.place for row in rows}
 
 
 def month(tx: Tx, name: str) -> Month | None:

@@ -304,7 +304,7 @@ settlements = Table(
     Column("attempt_id", ForeignKey("attempts.attempt_id"), nullable=False, unique=True),
     Column("credited_ucr", _Big, nullable=False),
     Column("settled_at", _Big, nullable=False),
-    Column("leaf", sa.LargeBinary, nullable=False),  # its hash
+    Column("leaf", sa.LargeBinary, nullable=False, index=True),  # its hash, by which proofs are asked for
 )
 
 #: Hashes of complete subtrees, at the levels that store.settlements keeps.

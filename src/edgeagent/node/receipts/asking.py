@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 import attrs
 
 from edgeagent.errors import RefusedError, UnreachableError
-from edgeagent.node.api import keys_of
+from edgeagent.node.api import keys_of, verdicts
 from edgeagent.node.receipts.audit import Correction
 from edgeagent.node.receipts.book import Signed
+from edgeagent.node.receipts.check import Proof
 from edgeagent.rest import Json, Rest
 from edgeagent.wire.codec import structure
 from edgeagent.wire.merkle import HASH_BYTES
+from edgeagent.wire.messages import JobVerdict
 from edgeagent.wire.receipts import Statement
 
 T = TypeVar("T")
@@ -29,6 +31,7 @@ class _Proof:
 
 @attrs.frozen
 class _Inclusion:
+    leaf: str
     index: int
     proof: tuple[str, ...]
 
@@ -70,6 +73,10 @@ class Asking:
         gateway = self._rest.gateway
         return keys_of(await self._rest.call("GET", f"{gateway}/.well-known/jwks.json"), gateway)
 
+    async def verdicts(self, attempt_ids: Sequence[str]) -> list[JobVerdict]:
+        """Return what became of results that it had held, as far as that is decided."""
+        return await verdicts(self._rest, attempt_ids)
+
     async def statement(self, month: str) -> Signed | None:
         """Return a month's statement; None where it says that there is none."""
         async with self._rest.stream("GET", f"/statements/{month}", taken=(404,)) as answer:
@@ -83,12 +90,16 @@ class Asking:
         signed = self._taken(document, _Signature)
         return Signed(self._taken(document, Statement), signed.signature, signed.key_id)
 
-    async def inclusion(self, month: str, indices: Sequence[int], size: int) -> list[list[bytes]]:
-        """Return a proof for each of these leaves; an empty one where the answer has none for it."""
-        params: dict[str, Any] = {"index": list(indices), "size": size}
+    async def inclusion(self, month: str, leaves: Sequence[bytes], size: int) -> dict[bytes, Proof]:
+        """Return proofs for those of these leaf hashes that the answer has one for."""
+        params: dict[str, Any] = {"leaf": [one.hex() for one in leaves], "size": size}
         document = await self._rest.call("GET", f"/statements/{month}/inclusion", params=params)
-        found = {one.index: self._hashes(one.proof) for one in self._taken(document, _Inclusions).inclusions}
-        return [found.get(index, []) for index in indices]
+        found = {one.leaf: one for one in self._taken(document, _Inclusions).inclusions}
+        return {
+            leaf: Proof(said.index, self._hashes(said.proof))
+            for leaf in leaves
+            if (said := found.get(leaf.hex())) is not None
+        }
 
     async def consistency(self, month: str, first: int, second: int) -> list[bytes]:
         """Return the proof between two sizes."""

@@ -6,18 +6,22 @@ kept, and so is one that contradicts an earlier one: both carry the gateway's si
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import attrs
+import trio
 
 from edgeagent.errors import RefusedError
 from edgeagent.node.receipts import check
 from edgeagent.node.receipts.book import Book, Kept, Signed
-from edgeagent.node.receipts.check import Fault, Kind
+from edgeagent.node.receipts.check import Fault, Kind, Proof
+from edgeagent.node.receipts.recall import recall
+from edgeagent.wire.messages import JobVerdict
 
 #: Proofs that are asked for at a time; the gateway gives no more.
-TOGETHER = 100
+TOGETHER = 50
 
 
 @attrs.frozen(kw_only=True)
@@ -38,12 +42,16 @@ class Source(Protocol):
         """Return its public keys by their ``kid``."""
         ...
 
+    async def verdicts(self, attempt_ids: Sequence[str]) -> list[JobVerdict]:
+        """Return what became of results that it had held, as far as that is decided."""
+        ...
+
     async def statement(self, month: str) -> Signed | None:
         """Return a month's statement; None where it says that there is none."""
         ...
 
-    async def inclusion(self, month: str, indices: Sequence[int], size: int) -> list[list[bytes]]:
-        """Return a proof for each of these leaves."""
+    async def inclusion(self, month: str, leaves: Sequence[bytes], size: int) -> dict[bytes, Proof]:
+        """Return the proofs that leaves with these hashes are in the tree of that size, of those that are."""
         ...
 
     async def consistency(self, month: str, first: int, second: int) -> list[bytes]:
@@ -97,6 +105,7 @@ async def audit(book: Book, source: Source, month: str) -> Verdict:
         UnreachableError: the gateway does not answer.
     """
     book.learn(await source.keys())
+    await _hear(book, source)
     keys, kept, seen = book.keys(), book.receipts(month), book.statement(month)
     faults = check.receipts(kept, keys)
     now = await source.statement(month)
@@ -114,6 +123,21 @@ async def audit(book: Book, source: Source, month: str) -> Verdict:
         earned_ucr=earned_ucr,
         faults=tuple(faults),
     )
+
+
+async def _hear(book: Book, source: Source) -> None:
+    """Have the verdicts noted that the node has not heard yet, of whichever month."""
+
+    async def held(after: int, most: int) -> list[tuple[int, str]]:
+        await trio.lowlevel.checkpoint()
+        return book.held(after, most)
+
+    async def note(verdict: JobVerdict) -> None:
+        await trio.lowlevel.checkpoint()
+        with contextlib.suppress(ValueError):  # a settlement that cannot be one is none
+            book.settle(verdict)
+
+    await recall(held, source.verdicts, note)
 
 
 async def _statement(
@@ -145,18 +169,10 @@ async def _inclusion(source: Source, kept: Sequence[Kept], now: Signed | None) -
         return [
             Fault(Kind.MISSING, "the gateway publishes no statement of the month", one.attempt_id) for one in settled
         ]
-    faults: list[Fault] = []
-    there = [one for one in settled if (one.place or 0) < now.statement.size]
-    for start in range(0, len(there), TOGETHER):
-        some = there[start : start + TOGETHER]
-        proofs: list[list[bytes]] | list[None]
-        try:
-            proofs = await source.inclusion(now.statement.month, [one.place or 0 for one in some], now.statement.size)
-        except RefusedError:
-            proofs = [None] * len(some)
-        for one, proof in zip(some, proofs, strict=True):
-            faults += check.inclusion(one, now, proof)
-    for one in settled:
-        if (one.place or 0) >= now.statement.size:
-            faults += check.inclusion(one, now, None)
-    return faults
+    held = [(one, how.leaf) for one in settled if (how := one.settlement(check.digest(one))) is not None]
+    leaves = [leaf for _, leaf in held]
+    proofs: dict[bytes, Proof] = {}
+    for start in range(0, len(leaves), TOGETHER):
+        with contextlib.suppress(RefusedError):  # no proof proves nothing
+            proofs |= await source.inclusion(now.statement.month, leaves[start : start + TOGETHER], now.statement.size)
+    return [fault for one, leaf in held for fault in check.inclusion(one, now, proofs.get(leaf))]

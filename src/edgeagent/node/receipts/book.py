@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from edgeagent.errors import EdgeAgentError
 from edgeagent.node import files
-from edgeagent.wire.messages import Settled
+from edgeagent.wire.messages import JobVerdict
 from edgeagent.wire.receipts import Settlement, Statement, month_bounds
 
 FILE = "receipts.db"
@@ -38,9 +39,11 @@ CREATE TABLE IF NOT EXISTS receipts (
     settled_at INTEGER,
     signature TEXT NOT NULL,        -- the gateway's, of the settlement
     key_id TEXT NOT NULL,
-    unpaid TEXT NOT NULL            -- why nothing was paid, as the gateway says
+    unpaid TEXT NOT NULL,           -- why nothing was paid, as the gateway says
+    held INTEGER NOT NULL           -- the gateway has not said yet what it pays
 ) STRICT;
 CREATE INDEX IF NOT EXISTS receipts_month ON receipts (node_id, month);
+CREATE INDEX IF NOT EXISTS receipts_held ON receipts (node_id, seq) WHERE held;
 CREATE TABLE IF NOT EXISTS gateway_keys (
     node_id TEXT NOT NULL,
     key_id TEXT NOT NULL,
@@ -62,13 +65,20 @@ CREATE TABLE IF NOT EXISTS statements (
 ) STRICT;
 """
 # The columns stand in the order of the fields of Kept, and of Statement and Signed.
-_KEEP = "INSERT OR IGNORE INTO receipts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_REMEMBER = "INSERT OR REPLACE INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_UNSETTLED = "UPDATE receipts SET credited_ucr = ?, unpaid = ? WHERE node_id = ? AND attempt_id = ? AND place IS NULL"
-_SETTLE = (
-    "UPDATE receipts SET month = ?, place = ?, settled_at = ?, signature = ?, key_id = ?,"
-    " node_signature = coalesce(?, node_signature) WHERE node_id = ? AND attempt_id = ? AND place IS NULL"
+_KEEP = (
+    "INSERT INTO receipts VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (attempt_id) DO UPDATE SET"
+    " month = excluded.month, node_signature = excluded.node_signature, credited_ucr = excluded.credited_ucr,"
+    " place = excluded.place, settled_at = excluded.settled_at, signature = excluded.signature,"
+    " key_id = excluded.key_id, unpaid = excluded.unpaid, held = excluded.held WHERE held AND NOT excluded.held"
 )
+_REMEMBER = "INSERT OR REPLACE INTO statements VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_SETTLE = (
+    "UPDATE receipts SET held = 0, credited_ucr = ?, unpaid = ?, month = coalesce(?, month), place = ?,"
+    " settled_at = ?, signature = coalesce(?, signature), key_id = coalesce(?, key_id),"
+    " node_signature = coalesce(?, node_signature) WHERE node_id = ? AND attempt_id = ? AND held"
+)
+#: What a verdict without a settlement has in place of its fields.
+_NONE: tuple[str | int | None, ...] = (None,) * 6
 _STATEMENT = tuple(field.name for field in attrs.fields(Statement))
 
 
@@ -87,6 +97,7 @@ class Kept:
     signature: str = ""
     key_id: str = ""
     unpaid: str = ""
+    held: bool = False
 
     def settlement(self, receipt_sha256: str) -> Settlement | None:
         """Return what the gateway has signed; None where it gave no settlement."""
@@ -123,7 +134,9 @@ class Book:
         database.executescript(_SCHEMA)
 
     def keep(self, kept: Kept) -> None:
-        """Put a receipt safely on disk; one that is there already stays as it is.
+        """Put a receipt safely on disk; one that is there already stays as it is, but for one that was held.
+
+        A result that was held is told again where its acknowledgement was lost, and may be decided by then.
 
         Raises:
             sqlite3.Error: the disk does not take it.
@@ -132,27 +145,36 @@ class Book:
             transaction.execute(_KEEP, (self._node_id, *attrs.astuple(kept)))
             transaction.execute("DELETE FROM receipts WHERE seq <= (SELECT max(seq) FROM receipts) - ?", (self._most,))
 
-    def settle(self, attempt_id: str, credited_ucr: int, settled: Settled | None, unpaid: str) -> None:
-        """Note what became of a result that the gateway had held; what was settled before stays as it is.
+    def settle(self, verdict: JobVerdict) -> bool:
+        """Note what became of a result that the gateway had held; False where no receipt waits for that.
 
         Raises:
             sqlite3.Error: the disk does not take it.
             ValueError: the settlement's month is none.
         """
-        if settled is not None:
-            month_bounds(settled.month)
-        whose = (self._node_id, attempt_id)
+        how, unpaid = _NONE, "" if verdict.credited_ucr else verdict.reason
+        if (said := verdict.settled) is not None:
+            month_bounds(said.month)
+            how = (said.month, said.index, said.settled_at, said.signature, said.key_id, said.node_signature)
+        values = (verdict.credited_ucr, unpaid, *how, self._node_id, verdict.attempt_id)
         with self._database as transaction:
-            transaction.execute(_UNSETTLED, (credited_ucr, unpaid, *whose))
-            if settled is not None:
-                values = (settled.month, settled.index, settled.settled_at, settled.signature, settled.key_id)
-                transaction.execute(_SETTLE, (*values, settled.node_signature, *whose))
+            return transaction.execute(_SETTLE, values).rowcount > 0
+
+    def held(self, after: int, most: int) -> list[tuple[int, str]]:
+        """Return receipts of which the gateway has not said what it pays: their numbers, and their attempts' ids.
+
+        Args:
+            after: the number of the last one that was seen; 0 to begin with.
+            most: how many at most.
+        """
+        query = "SELECT seq, attempt_id FROM receipts WHERE node_id = ? AND held AND seq > ? ORDER BY seq LIMIT ?"
+        return self._database.execute(query, (self._node_id, after, most)).fetchall()
 
     def receipts(self, month: str) -> list[Kept]:
         """Return the receipts of a month, oldest first."""
         query = "SELECT * FROM receipts WHERE node_id = ? AND month = ? ORDER BY seq"
         rows = self._database.execute(query, (self._node_id, month))
-        return [Kept(**dict(zip(_KEPT, row[2:], strict=True))) for row in rows]
+        return [_kept(row[2:]) for row in rows]
 
     def learn(self, keys: dict[str, str]) -> None:
         """Remember public keys of the gateway by their ``kid``, for good."""
@@ -187,6 +209,11 @@ class Book:
         _, *values, signature, key_id, _ = row
         fields = dict(zip(_STATEMENT, values, strict=True))
         return Signed(Statement(**{**fields, "closed": bool(fields["closed"])}), signature, key_id)
+
+
+def _kept(row: Sequence[Any]) -> Kept:
+    fields = dict(zip(_KEPT, row, strict=True))
+    return Kept(**{**fields, "held": bool(fields["held"])})
 
 
 @contextlib.contextmanager

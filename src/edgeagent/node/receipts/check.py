@@ -38,6 +38,14 @@ class Fault:
     attempt_id: str = ""
 
 
+@attrs.frozen
+class Proof:
+    """Where a leaf stands in a month's tree, as a gateway says, and the hashes that are to prove it."""
+
+    index: int
+    hashes: Sequence[bytes]
+
+
 def receipts(kept: Iterable[Kept], keys: Mapping[str, str]) -> list[Fault]:
     """Return what is wrong with receipts by themselves.
 
@@ -85,15 +93,17 @@ def succession(seen: Signed, now: Signed, proof: Sequence[bytes]) -> list[Fault]
     return []
 
 
-def inclusion(kept: Kept, now: Signed, proof: Sequence[bytes] | None) -> list[Fault]:
-    """Return why a statement does not hold a receipt that was settled.
+def inclusion(kept: Kept, now: Signed, proof: Proof | None) -> list[Fault]:
+    """Return why a statement does not hold a receipt that was settled, in the place that the gateway has signed.
 
     Args:
         proof: the gateway's proof of inclusion; None where it gave none.
     """
     how = kept.settlement(digest(kept))
+    if how is None:
+        return []
     size, root = now.statement.size, bytes.fromhex(now.statement.root)
-    if how is None or (proof is not None and includes(how.leaf, how.index, size, proof, root)):
+    if proof is not None and proof.index == how.index and includes(how.leaf, how.index, size, proof.hashes, root):
         return []
     return [
         Fault(Kind.MISSING, f"the statement of {size} receipts does not hold it as number {how.index}", kept.attempt_id)

@@ -6,11 +6,11 @@ gateway signs with are fetched when they are first met, so that one that is put 
 
 from __future__ import annotations
 
-import functools
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import structlog
@@ -21,9 +21,12 @@ from edgeagent.node import files
 from edgeagent.node.receipts.book import Book, Kept
 from edgeagent.wire import identity, receipts
 from edgeagent.wire.identity import InvalidKeyError
-from edgeagent.wire.messages import JobDispatch, JobResult, JobResultAck, JobVerdict, Outcome
+from edgeagent.wire.messages import JobDispatch, JobResult, JobResultAck, JobVerdict, Outcome, Settled
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: Seconds between two tries to fetch the gateway's keys.
 FETCH_S = 60.0
@@ -82,7 +85,8 @@ class Keeper:
     ) -> None:
         self._node_id, self._book, self._sign, self._inline, self._now = node_id, book, sign, inline, now
         self._terms: dict[str, Terms] = {}
-        self._one_at_a_time = trio.CapacityLimiter(1)
+        self._early: dict[str, JobVerdict] = {}  # on results whose receipts are not on disk yet
+        self._alone = trio.Lock()
         self._known = set(book.keys())
         self._unknown = trio.Event()
 
@@ -105,26 +109,41 @@ class Keeper:
         Raises:
             sqlite3.Error: the disk does not take it.
         """
-        receipt = self._receipt(result)
-        if receipt is not None and receipt.price_ucr and result.outcome is Outcome.COMPLETED:
-            await self._do(functools.partial(self._book.keep, self._kept(receipt, result, ack)))
-            if ack.settled is not None and ack.settled.key_id not in self._known:
-                self._unknown.set()
+        attempt_id, receipt = result.attempt_id, self._receipt(result)
+        async with self._alone:
+            if receipt is not None and receipt.price_ucr and result.outcome is Outcome.COMPLETED:
+                await self._do(self._book.keep, self._kept(receipt, result, ack))
+                self._met(ack.settled)
+                if attempt_id in self._early:
+                    await self._settle(self._early[attempt_id])
+            self._early.pop(attempt_id, None)
+            self._terms.pop(attempt_id, None)
         if ack.unpaid:
-            log.warning("Completed and not paid", attempt_id=ack.attempt_id, reason=ack.unpaid)
-        self._terms.pop(result.attempt_id, None)
+            log.warning("Completed and not paid", attempt_id=attempt_id, reason=ack.unpaid)
 
-    async def judged(self, verdict: JobVerdict) -> None:
-        """Note what became of a result that the gateway had held."""
-        unpaid = "" if verdict.credited_ucr else verdict.reason
-        try:
-            await self._do(
-                functools.partial(self._book.settle, verdict.attempt_id, verdict.credited_ucr, verdict.settled, unpaid)
-            )
-        except (OSError, sqlite3.Error, ValueError) as error:
-            log.warning("Receipt not settled", attempt_id=verdict.attempt_id, reason=str(error))
-        if verdict.settled is not None and verdict.settled.key_id not in self._known:
-            self._unknown.set()
+    async def judged(self, verdict: JobVerdict) -> bool:
+        """Note what became of a result that the gateway had held; False where that is no news, or cannot be noted."""
+        attempt_id = verdict.attempt_id
+        async with self._alone:
+            try:
+                news = await self._settle(verdict)
+            except (OSError, sqlite3.Error) as error:
+                log.warning("Receipt not settled", attempt_id=attempt_id, reason=str(error))
+                return False
+            if not news and attempt_id in self._terms and attempt_id not in self._early:
+                # The verdict came right behind the acknowledgement, which is still on its way to the disk.
+                self._early[attempt_id] = verdict
+                news = True
+        return news
+
+    async def held(self, after: int, most: int) -> list[tuple[int, str]]:
+        """Return receipts of results of which the gateway has not said what it pays, as ``Book.held``.
+
+        Raises:
+            sqlite3.Error: the disk does not give it.
+        """
+        async with self._alone:
+            return await self._do(self._book.held, after, most)
 
     async def run(self, fetch: Callable[[], Awaitable[dict[str, str]]], _: object = None) -> None:
         """Fetch the gateway's public keys whenever it has signed with one that is not known, until cancelled.
@@ -137,7 +156,8 @@ class Keeper:
             self._unknown = trio.Event()
             try:
                 keys = await fetch()
-                await self._do(functools.partial(self._book.learn, keys))
+                async with self._alone:
+                    await self._do(self._book.learn, keys)
                 self._known |= keys.keys()
             except (EdgeAgentError, OSError, sqlite3.Error) as error:
                 log.warning("The gateway's keys are not known yet", reason=str(error))
@@ -162,6 +182,7 @@ class Keeper:
             node_signature=result.signature,
             credited_ucr=ack.credited_ucr,
             unpaid=HELD if ack.held else ack.unpaid,
+            held=ack.held,
         )
         if settled is None or ack.settled is None:
             return kept
@@ -175,9 +196,22 @@ class Keeper:
             key_id=ack.settled.key_id,
         )
 
-    async def _do(self, work: Callable[[], None]) -> None:
+    async def _settle(self, verdict: JobVerdict) -> bool:
+        try:
+            news = await self._do(self._book.settle, verdict)
+        except ValueError as error:  # a settlement that cannot be one is none
+            log.warning("Receipt not settled", attempt_id=verdict.attempt_id, reason=str(error))
+            return False
+        self._met(verdict.settled)
+        return news
+
+    def _met(self, settled: Settled | None) -> None:
+        """Have the gateway's keys fetched where it has signed with one that is not known."""
+        if settled is not None and settled.key_id not in self._known:
+            self._unknown.set()
+
+    async def _do(self, work: Callable[[Unpack[Ts]], T], *values: *Ts) -> T:
         if self._inline:
             await trio.lowlevel.checkpoint()
-            work()
-        else:
-            await trio.to_thread.run_sync(work, limiter=self._one_at_a_time)
+            return work(*values)
+        return await trio.to_thread.run_sync(work, *values)

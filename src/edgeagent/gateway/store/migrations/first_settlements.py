@@ -37,6 +37,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("month", "place", name=op.f("pk_settlements")),
         sa.UniqueConstraint("attempt_id", name=op.f("uq_settlements_attempt_id")),
     )
+    op.create_index(op.f("ix_settlements_leaf"), "settlements", ["leaf"], unique=False)
     op.create_table(
         "month_hashes",
         sa.Column("month", sa.String(length=7), nullable=False),
@@ -51,6 +52,7 @@ def upgrade() -> None:
 def downgrade() -> None:
     """Drop the tables."""
     op.drop_table("month_hashes")
+    op.drop_index(op.f("ix_settlements_leaf"), table_name="settlements")
     op.drop_table("settlements")
     op.drop_table("months")
     op.drop_index(op.f("ix_node_keys_node_id"), table_name="node_keys")
