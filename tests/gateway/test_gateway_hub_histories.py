@@ -15,7 +15,7 @@ import pytest
 import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from test_gateway_job_histories import Snapshot, check_attempts, check_books, check_earnings, check_jobs
+from job_laws import Snapshot, check_attempts, check_books, check_earnings, check_jobs
 
 from edgeagent import chance
 from edgeagent.gateway import auth, keyring
