@@ -9,9 +9,11 @@ memory.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import importlib
 import os
+import signal
 import socket
 import struct
 import sys
@@ -117,7 +119,7 @@ def start(entry: Entry | Waiting | str, ends: Ends) -> NoReturn:
     """Be confined, wait until the job is to start, and end with it."""
     gate = Gate(ends)
     channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, ends.channel)
-    code = 1
+    code, too_large = 1, False
     try:
         if isinstance(entry, Waiting):
             code = _exit_code(functools.partial(entry.function, channel, gate))
@@ -131,9 +133,14 @@ def start(entry: Entry | Waiting | str, ends: Ends) -> NoReturn:
             os.write(ends.words, f"{type(problem).__name__} before the start: {problem}".encode()[:1000])
         elif isinstance(problem, MemoryError):
             os.write(ends.words, OUT_OF_MEMORY)
+        else:
+            too_large = isinstance(problem, OSError) and problem.errno == errno.EFBIG
         traceback.print_exc()
     finally:
         _flush()
+        if too_large:  # as it would have ended if Python did not ignore the signal
+            signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGXFSZ)
         os._exit(code)
 
 

@@ -47,6 +47,12 @@ GOOD = Done(success=True, value=1)
             None,
             (Outcome.EXITED, "the process exited with code 3 after giving its result"),
         ),
+        (
+            Report(outcome=Ended.EXITED, exit_code=1),
+            Done(success=False, error="OSError: [Errno 28] No space left on device"),
+            None,
+            (Outcome.FAILED, "OSError: [Errno 28] No space left on device"),
+        ),
         (Report(outcome=Ended.TIMEOUT), GOOD, None, (Outcome.TIMEOUT, "killed after 300 s (wall-clock limit)")),
         (
             Report(outcome=Ended.CPU_LIMIT),

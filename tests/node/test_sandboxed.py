@@ -66,6 +66,17 @@ class Misbehave(BaseWorkerPlugin):
         os.write(1, b"bad \\xff byte\\n\\x1b[31mred\\n" + b"y" * 5000 + b"\\nno newline")
         return WorkerResult(success=True)
 
+    def takes_memory(self, payload):
+        kept = []
+        while True:
+            kept.append(b"x" * (1 << 20))
+
+    def fills_its_disk(self, payload):
+        for number in range(payload["files"]):
+            with open(f"large {number}", "wb", buffering=0) as file:
+                for _ in range(payload["mebibytes"]):
+                    file.write(b"x" * (1 << 20))
+
     def leaves_files(self, payload):
         for name in payload["names"]:
             (current_job().output_dir / name).write_bytes(name.encode() * 1000)
@@ -179,6 +190,43 @@ async def test_the_wall_clock_limit_kills(bench: Bench) -> None:
     assert "killed after 1 s (wall-clock limit)" == finished.detail
     assert (0.5, "half way") == (bench.shown[0].fraction, bench.shown[0].text)
     assert 0.9 < finished.usage.wall_s < 10
+
+
+@pytest.mark.parametrize(
+    ("payload", "limits", "outcome", "detail", "printed"),
+    [
+        (
+            {"how": "takes_memory"},
+            {"memory_bytes": 200 << 20},
+            Outcome.MEMORY_LIMIT,
+            "ended at 200 MiB of memory (memory limit)",
+            "MemoryError",
+        ),
+        (
+            {"how": "fills_its_disk", "files": 3, "mebibytes": 4},
+            {"scratch_bytes": 8 << 20},
+            Outcome.DISK_LIMIT,
+            "ended at 8.0 MiB of files (disk limit)",
+            "No space left on device",
+        ),
+        (
+            {"how": "fills_its_disk", "files": 1, "mebibytes": 9},
+            {"scratch_bytes": 8 << 20},
+            Outcome.DISK_LIMIT,
+            "ended at 8.0 MiB of files (disk limit)",
+            "File too large",
+        ),
+    ],
+    ids=["memory", "disk", "file"],
+)
+async def test_a_plugin_that_meets_a_limit_has_not_failed_by_itself(
+    bench: Bench, payload: dict[str, Any], limits: dict[str, int], outcome: Outcome, detail: str, printed: str
+) -> None:
+    """To the plugin it is an exception like others; the submitter has to know that it was the limit."""
+    finished = await bench.run("misbehave", payload, **limits)
+
+    assert (outcome, detail) == (finished.outcome, finished.detail)
+    assert any(printed in line for line in bench.lines)
 
 
 async def test_a_stopped_job_ends_as_cancelled(bench: Bench, nursery: trio.Nursery) -> None:

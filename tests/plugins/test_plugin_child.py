@@ -113,7 +113,6 @@ def test_the_documented_examples_work_as_they_are(scratch: Path, plugin_dir: Pat
         ("raise ValueError('no such\\n  scene')", "ValueError: no such scene"),
         ("raise KeyError", "KeyError"),
         ("1 / 0", "ZeroDivisionError: division by zero"),
-        ("raise MemoryError", "MemoryError"),
         ("raise KeyboardInterrupt", "KeyboardInterrupt"),
         ("sys.exit(3)", "the plugin ended the process with sys.exit(3)"),
         ("sys.exit('giving up')", "the plugin ended the process with sys.exit(giving up)"),
@@ -151,6 +150,27 @@ def test_a_failure_is_one_line_and_may_be_tried_elsewhere(mine: Any, body: str, 
 
     assert Done(success=False, error=error, retryable=True) == ran.done
     assert 0 == ran.status
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        ("raise MemoryError", "MemoryError"),
+        ("raise OSError(28, 'No space left on device')", "OSError: [Errno 28] No space left on device"),
+        (
+            "async def fill(): raise MemoryError\n"
+            "async with trio.open_nursery() as nursery:\n    nursery.start_soon(fill)",
+            "MemoryError",
+        ),
+    ],
+)
+def test_who_meets_a_limit_ends_as_a_program_would(mine: Any, body: str, error: str) -> None:
+    """The agent hears why, and the process ends with its traceback, by which the sandbox knows the limit."""
+    ran = mine(body)
+
+    assert Done(success=False, error=error, retryable=True) == ran.done
+    assert 1 == ran.status
+    assert 1 == ran.printed.count("Traceback")
 
 
 @pytest.mark.parametrize(

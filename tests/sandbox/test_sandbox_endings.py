@@ -125,11 +125,12 @@ def test_disks_are_capped(run, path, size_bytes):
 
 
 def test_one_file_is_capped(run):
-    """RLIMIT_FSIZE holds where there is room on the disk."""
+    """RLIMIT_FSIZE holds where there is room on the disk, and the report says that it was that."""
     ended = run("gluttons:fill", "/scratch/large", fsize_bytes=1 << 20)
 
     assert 1 << 20 == ended.answer
     assert b"File too large" in ended.output
+    assert "disk_limit" == ended.report.outcome
 
 
 def test_inodes_are_capped(run):

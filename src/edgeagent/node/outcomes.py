@@ -24,7 +24,7 @@ def judge(report: Report, done: Done | None, channel_fault: str | None, limits: 
         return Outcome.FAILED, f"the job's process said something that is not a result: {channel_fault}"
     if report.outcome is not Ended.EXITED:
         return Outcome(report.outcome.value), _killed(report, limits)
-    if done is None or report.exit_code != 0:
+    if done is None or (done.success and report.exit_code != 0):
         when = "before giving a result" if done is None else "after giving its result"
         return Outcome.EXITED, f"the process exited with code {report.exit_code} {when}"
     if done.success:

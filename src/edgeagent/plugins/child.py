@@ -12,6 +12,7 @@ Nothing of a job, the plugin's imports included, happens before the gate is pass
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import sys
 import threading
@@ -49,13 +50,14 @@ def main(channel: socket.socket, gate: Gate | None = None) -> None:
 
     Output files go to ``output`` in the working directory.
     """
-    sender = _Sender(channel)
+    sender, limit = _Sender(channel), None
     try:
         done = trio.run(_live, channel, gate, sender)
     except BaseException as error:  # the plugin may break even what runs it
         if gate is not None and gate.fd >= 0:
             raise  # there was no plugin yet
-        done = _answer(_failure(error))
+        cause = _cause(error)
+        done, limit = _answer(_failure(cause)), cause if _is_limit(cause) else None
     if done is None:
         return  # the agent is gone: nobody wants this job
     for stream in (sys.stdout, sys.stderr):
@@ -64,6 +66,8 @@ def main(channel: socket.socket, gate: Gate | None = None) -> None:
         except (OSError, ValueError):
             continue  # closed by the plugin, or nobody reads it any more
     sender.finish(done)
+    if limit is not None:
+        raise limit  # a program that ends so has met its limit, says the sandbox
 
 
 async def _live(channel: socket.socket, gate: Gate | None, sender: _Sender) -> bytes | None:
@@ -118,7 +122,10 @@ async def _execute(start: Start, sender: _Sender) -> object:
     except trio.Cancelled:  # what runs the plugin is broken, and will say so
         raise
     except BaseException as error:  # the plugin may raise anything, SystemExit included
-        return _failure(error)
+        cause = _cause(error)
+        if _is_limit(cause):
+            raise cause from None
+        return _failure(cause)
 
 
 def _inputs(directory: str | None) -> dict[str, Path]:
@@ -131,9 +138,19 @@ def _plugin_class(job_type: str) -> type[BaseWorkerPlugin]:
     return load(job_type, _discovered.plugins[job_type])
 
 
-def _failure(error: BaseException) -> WorkerResult:
+def _cause(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]  # a nursery wraps what its tasks raise
+    return error
+
+
+def _is_limit(error: BaseException) -> bool:
+    """Say whether this is how a limit of the sandbox on memory or disk looks from inside."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return full or isinstance(error, MemoryError)
+
+
+def _failure(error: BaseException) -> WorkerResult:
     try:
         text = one_line(str(error))
     except Exception:  # the exception is the plugin's, and so is its __str__
@@ -142,8 +159,9 @@ def _failure(error: BaseException) -> WorkerResult:
         return WorkerResult(success=False, error=text, retryable=False)
     if isinstance(error, SystemExit):
         return WorkerResult(success=False, error=f"the plugin ended the process with sys.exit({text})")
-    with contextlib.suppress(Exception):  # stderr may be closed; the reason itself goes over the channel
-        traceback.print_exception(error)
+    if not _is_limit(error):  # whose end of the process prints it
+        with contextlib.suppress(Exception):  # stderr may be closed; the reason itself goes over the channel
+            traceback.print_exception(error)
     name = type(error).__name__
     return WorkerResult(success=False, error=f"{name}: {text}" if text else name)
 
