@@ -35,7 +35,7 @@ async def test_a_submission_is_answered_with_what_is_stored(database: Database) 
 
     await store.write(prices.change, "echo", 7, "owner")
 
-    answered, _ = await store.write(hub._submit, account_id, [plain, full], 0.0, None)
+    answered = (await store.write(hub._submit, account_id, [plain, full], 0.0, None, None)).found
 
     assert answered == await store.read(views.show_all, account_id, ["1", "2"])
     assert [7, 10_000_000] == [view.price_ucr for view in answered]

@@ -120,7 +120,8 @@ def test_no_log_is_no_fault(tmp_path: Path) -> None:
 def test_following_ends_well_with_ctrl_c(logger: logging.Logger, tmp_path: Path) -> None:
     """What is added meanwhile has been shown, and nothing is said of the end."""
     _say(logger, "before")
-    command = [sys.executable, "-m", "edgeagent", "logs", "-f"]
+    # Tests that are run in the background of a shell ignore Ctrl-C, and what they start would too.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "edgeagent", "logs", "-f"]
     env = {**os.environ, "EDGEAGENT_HOME": str(tmp_path)}
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as following:
         assert following.stdout is not None
