@@ -68,10 +68,9 @@ class Gateway:
             json.loads(self.edgeagent("job", "submit", job_type, "--payload", json.dumps(payload), "--json"))["job_id"]
         )
 
-    def submit_limited(self, limits: dict[str, int], job_type: str, **payload: Any) -> str:
-        """Submit a job with limits of its own, which the command has no words for; returns its id."""
-        body = {"job_type": job_type, "payload": payload, "limits": limits}
-        return str(self._asked("", json.dumps(body).encode())["job_id"])
+    def submit_in_full(self, job_type: str, payload: dict[str, Any], **more: Any) -> str:
+        """Submit a job with whatever REST has a word for, as ``limits``; returns its id."""
+        return str(self._asked("", json.dumps({"job_type": job_type, "payload": payload, **more}).encode())["job_id"])
 
     def job(self, job: str) -> dict[str, Any]:
         """Return a job as the gateway shows it; over REST, since a program takes seconds to start on a busy machine."""
