@@ -25,6 +25,8 @@ from edgesandbox.spec import Spec
 from edgesandbox.streams import Streams
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: Milliseconds after which a wait begins anew: Python acts on a signal that came right before one only after it.
+_LOOK_MS = 500
 EXIT_TIMEOUT, EXIT_BROKEN, EXIT_CANCELLED, EXIT_LIMIT = 124, 125, 130, 137
 
 
@@ -108,7 +110,7 @@ class _Runner:
         poll = select.poll()
         poll.register(box.control, select.POLLIN)
         poll.register(1, 0)  # tells of POLLERR: the last reader is gone
-        while box.control.fileno() not in (ready := [fd for fd, _event in poll.poll()]):
+        while box.control.fileno() not in (ready := [fd for fd, _event in poll.poll(_LOOK_MS)]):
             if 1 in ready:
                 poll.unregister(1)
                 streams.unread = True

@@ -9,6 +9,8 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +18,7 @@ from edgesandbox import Zygote, landlock, protections
 from edgesandbox.__main__ import main
 from edgesandbox.order import parse_size
 from edgesandbox.report import Outcome, Report
-from edgesandbox.runner import exit_code
+from edgesandbox.runner import _Runner, exit_code
 
 
 def command(*arguments: str) -> list[str]:
@@ -217,6 +219,26 @@ def test_a_reader_that_has_stopped_does_not_keep_us_from_ending():
 
         running.terminate()
         assert 130 == running.wait(60)
+
+
+@pytest.mark.needs("sandbox")
+def test_a_signal_that_interrupts_no_wait_cancels_all_the_same(monkeypatch, capfd):
+    """As one does that comes right before the wait begins, or to another thread: Python acts on it after the wait."""
+    watch, waiting = _Runner._watch, Path(f"/proc/self/task/{threading.main_thread().native_id}/syscall")
+
+    def signal_here():
+        while waiting.read_text().split()[0] not in {"7", "73"}:  # poll of x86-64, ppoll of aarch64
+            pass
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+
+    def watched(*given):
+        threading.Thread(target=signal_here, daemon=True).start()
+        watch(*given)
+
+    monkeypatch.setattr(_Runner, "_watch", staticmethod(watched))
+
+    assert 130 == main(["run", "--json", "--time", "60", "--", "sleep", "100"])
+    assert "cancelled" == json.loads(capfd.readouterr().err)["outcome"]
 
 
 @pytest.mark.needs("sandbox")
