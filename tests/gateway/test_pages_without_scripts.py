@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +19,9 @@ from edgeagent.gateway.leaderboard import PAGE_ROWS
 pytestmark = pytest.mark.needs("chromium")
 
 
-async def visit(browser: browsing.Browser, url: str, look: object) -> None:
+async def visit(browser: browsing.Browser, url: str, look: Callable[[Page], None]) -> None:
     """Look at a page without scripts."""
-    await trio.to_thread.run_sync(partial(browser.visit, url, look, scripts=False))  # type: ignore[arg-type]
+    await trio.to_thread.run_sync(partial(browser.visit, url, look, scripts=False))
 
 
 async def test_the_leaderboard_sorts_searches_and_has_pages(tmp_path: Path, browser: browsing.Browser) -> None:

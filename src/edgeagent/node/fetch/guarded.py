@@ -7,12 +7,11 @@ TLS is set up by the caller with the name, so the server still has to prove that
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import httpcore2
 import trio
 
-from edgeagent.connections import Closing
+from edgeagent.connections import Connecting
 from edgeagent.node.fetch.addresses import is_public
 
 #: Addresses of one name that are tried, and the seconds that each has.
@@ -24,12 +23,12 @@ class ClosedAddressError(Exception):
     """A name leads to nothing but addresses that references must not lead to."""
 
 
-class Guarded(httpcore2.AsyncNetworkBackend):
+class Guarded(Connecting):
     """Connects to public addresses only, unless the operator allows others."""
 
     def __init__(self, *, allow_private: bool = False) -> None:
+        super().__init__()
         self._allow_private = allow_private
-        self._backend: Any = httpcore2.TrioBackend()  # what it is where trio is missing confuses type checkers
 
     async def connect_tcp(
         self,
@@ -49,13 +48,9 @@ class Guarded(httpcore2.AsyncNetworkBackend):
         fault: httpcore2.ConnectError | httpcore2.ConnectTimeout | None = None
         for address in addresses[:_TRIES]:
             try:
-                stream: httpcore2.AsyncNetworkStream = await self._backend.connect_tcp(
-                    address, port, timeout=CONNECT_S, local_address=local_address, socket_options=socket_options
-                )
+                return await super().connect_tcp(address, port, CONNECT_S, local_address, socket_options)
             except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as error:
                 fault = error
-            else:
-                return Closing(stream)
         raise fault or httpcore2.ConnectError(f"{host} has no address")
 
     async def _look_up(self, host: str, port: int) -> list[str]:
