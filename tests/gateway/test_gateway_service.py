@@ -19,6 +19,7 @@ from scripted_node import Operator
 from edgeagent.errors import EdgeAgentError
 from edgeagent.gateway import connection, service
 from edgeagent.gateway.accounts import create_token
+from edgeagent.gateway.ceilings import Ceilings
 from edgeagent.gateway.config import GatewaySettings
 from edgeagent.wire.link import CloseCode
 from edgeagent.wire.messages import Bye, JobCancel, JobDispatch, Outcome, Output
@@ -55,6 +56,22 @@ async def test_a_second_gateway_in_the_same_directory_is_refused(tmp_path: Path)
     async with on_a_port(tmp_path):
         with pytest.raises(EdgeAgentError, match="another gateway runs in"):
             await service.run(GatewaySettings(data_dir=tmp_path, port=0))
+
+
+async def test_two_gateways_of_one_process_have_nothing_in_common(tmp_path: Path) -> None:
+    """But the application, which is put together once: not accounts, not how often was asked, not what is shown."""
+    few = Ceilings(visits_each=3)
+    async with on_a_port(tmp_path / "one") as one, on_a_port(tmp_path / "two", ceilings=few) as two:
+        token = await one.account()
+        await one.enlist("node")
+        async with one.http(token) as of_one, two.http(token) as of_two:
+            boards = [await http.get("/community/leaderboard") for http in (of_two, of_one)]
+            assert [[row["nodeName"] for row in board.json()["leaderboard"]] for board in boards] == [[], ["node"]]
+            assert [(await of_two.get("/community/leaderboard")).status_code for _ in range(3)][-1] == 429
+            assert (await of_one.get("/community/leaderboard")).status_code == 200
+            assert (await of_one.get("/account")).status_code == 200
+        async with one.http(await two.account("other")) as of_neither:
+            assert (await of_neither.get("/account")).status_code == 401
 
 
 async def test_a_directory_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:

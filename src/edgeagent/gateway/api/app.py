@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import cast
 
 import trio
@@ -37,6 +38,8 @@ from edgeagent.gateway.api import (
     uploading,
     uploads,
 )
+from edgeagent.gateway.api.figures import JobCounts
+from edgeagent.gateway.api.shared import Shared, give
 from edgeagent.gateway.api.throttles import Throttles
 from edgeagent.gateway.asgi import App, Receive, Scope, Send
 from edgeagent.gateway.blocking import BlobsUnavailableError
@@ -51,6 +54,22 @@ MAX_BODY_BYTES = 256 << 10
 
 def application(hub: Hub) -> App:
     """Return the REST API over ``hub``."""
+    rest = cast(App, _litestar())
+    shared = Shared(
+        hub=hub, throttles=Throttles(hub.settings.ceilings), boards=Boards(hub.store), job_counts=JobCounts(hub.store)
+    )
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        uploading.take_method(scope)
+        give(shared, scope)
+        await rest(scope, receive, send)
+
+    return app
+
+
+@functools.cache
+def _litestar() -> Litestar:
+    """Return the API of whichever gateway a request is for; to make it takes longer than a hundred requests."""
     versioned = Router(
         path=API_PREFIX,
         route_handlers=[
@@ -85,7 +104,7 @@ def application(hub: Hub) -> App:
             attempts.get_payload,
         ],
     )
-    litestar = Litestar(
+    return Litestar(
         route_handlers=[
             versioned,
             board.board,
@@ -102,14 +121,7 @@ def application(hub: Hub) -> App:
             public.ready,
             figures.metrics,
         ],
-        state=State(
-            {
-                "hub": hub,
-                "throttles": Throttles(hub.settings.ceilings),
-                "boards": Boards(hub.store),
-                "describing": trio.Lock(),
-            }
-        ),
+        state=State({"describing": trio.Lock()}),
         dependencies={
             "hub": Provide(guards.hub),
             "boards": Provide(board.boards),
@@ -131,10 +143,3 @@ def application(hub: Hub) -> App:
         openapi_config=describe.config(),
         logging_config=None,
     )
-    rest = cast(App, litestar)
-
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        uploading.take_method(scope)
-        await rest(scope, receive, send)
-
-    return app

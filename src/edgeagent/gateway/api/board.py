@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 from litestar import Request, Response, get
 from litestar.datastructures import State
@@ -12,6 +12,7 @@ from litestar.params import FromPath, QueryParameter
 
 from edgeagent import __version__
 from edgeagent.gateway import curves, names
+from edgeagent.gateway.api import shared
 from edgeagent.gateway.api.bodies import Board as BoardBody
 from edgeagent.gateway.api.bodies import Row, Stats
 from edgeagent.gateway.api.choices import MAX_SEARCH, Choice
@@ -36,10 +37,9 @@ _HEADS = (
 TheBoards = NamedDependency[Boards]
 
 
-async def boards(state: State) -> Boards:
+async def boards(request: Request[Any, Any, Any]) -> Boards:
     """Provide the leaderboard."""
-    found: Boards = state.boards
-    return found
+    return shared.of(request).boards
 
 
 @get("/api/v1/community/leaderboard", tags=["network"])

@@ -5,19 +5,21 @@ Loopback alone opens nothing: behind a proxy on the same machine everybody comes
 
 from __future__ import annotations
 
+import math
 from collections import Counter
+from typing import Any
 
 import attrs
 import sqlalchemy as sa
 import trio
-from litestar import Response, get
-from litestar.datastructures import State
+from litestar import Request, Response, get
 
+from edgeagent.gateway.api import shared
 from edgeagent.gateway.api.describe import ACCOUNT
 from edgeagent.gateway.api.guards import TheHub, administrators_only
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.metrics import bounded
-from edgeagent.gateway.store import Tx, uploads
+from edgeagent.gateway.store import Store, Tx, uploads
 from edgeagent.gateway.store.tables import jobs
 from edgeagent.wire.exposition import CONTENT_TYPE, family, sample
 
@@ -25,20 +27,27 @@ from edgeagent.wire.exposition import CONTENT_TYPE, family, sample
 FRESH_S = 10.0
 
 
-@attrs.frozen
-class _Counted:
-    until: float  # on trio's clock
-    jobs: Counter[tuple[str, str]]
+@attrs.define(eq=False)
+class JobCounts:
+    """The jobs of one gateway by state and type, counted when somebody asks and ``FRESH_S`` have passed."""
+
+    store: Store
+    _until: float = -math.inf  # on trio's clock
+    _counted: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
+
+    async def current(self) -> Counter[tuple[str, str]]:
+        """Return how many there are of each, of at most as many types as ``metrics.bounded`` lets through."""
+        if self._until <= trio.current_time():
+            self._counted = bounded(await self.store.read(_count))
+            self._until = trio.current_time() + FRESH_S
+        return self._counted
 
 
 @get("/metrics", guards=[administrators_only], media_type=CONTENT_TYPE, security=[{ACCOUNT: []}], tags=["network"])
-async def metrics(hub: TheHub, state: State) -> Response[str]:
+async def metrics(hub: TheHub, request: Request[Any, Any, Any]) -> Response[str]:
     """Show the gateway's figures in Prometheus' text format; needs a token of scope admin."""
-    counted: _Counted | None = state.get("jobs_counted")
-    if counted is None or counted.until <= trio.current_time():
-        found = bounded(await hub.store.read(_count))
-        counted = state["jobs_counted"] = _Counted(trio.current_time() + FRESH_S, found)
-    queued = sum(count for (job_state, _), count in counted.jobs.items() if job_state == "QUEUED")
+    counted = await shared.of(request).job_counts.current()
+    queued = sum(count for (job_state, _), count in counted.items() if job_state == "QUEUED")
     nodes = hub.network.registry.counts()
     families = [
         family(
@@ -47,7 +56,7 @@ async def metrics(hub: TheHub, state: State) -> Response[str]:
             "Jobs by state and type.",
             [
                 sample("edgeagent_jobs", count, {"state": job_state, "type": job_type})
-                for (job_state, job_type), count in sorted(counted.jobs.items())
+                for (job_state, job_type), count in sorted(counted.items())
             ],
         ),
         family("edgeagent_queue_depth", "gauge", "Jobs that wait.", [sample("edgeagent_queue_depth", queued)]),

@@ -10,7 +10,7 @@ from litestar.di import NamedDependency
 from litestar.handlers import BaseRouteHandler
 
 from edgeagent.gateway import auth
-from edgeagent.gateway.api import throttles
+from edgeagent.gateway.api import shared, throttles
 from edgeagent.gateway.api.errors import refuse
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.scopes import Scope, written
@@ -42,7 +42,7 @@ async def administrators_only(connection: _Connection, handler: BaseRouteHandler
 
 async def _account(connection: _Connection, handler: BaseRouteHandler, scope: Scope) -> None:
     token = auth.bearer(connection.headers.get("authorization"))
-    hub: Hub = connection.app.state.hub
+    hub = shared.of(connection).hub
     found = await hub.store.look_up(accounts.caller, auth.token_sha256(token)) if token else None
     if found is None:
         throttles.stranger(connection)
@@ -56,7 +56,7 @@ async def _account(connection: _Connection, handler: BaseRouteHandler, scope: Sc
 async def nodes_only(connection: _Connection, handler: BaseRouteHandler) -> None:
     """Let a node's token pass."""
     token = auth.bearer(connection.headers.get("authorization"))
-    hub: Hub = connection.app.state.hub
+    hub = shared.of(connection).hub
     if token is None:
         throttles.stranger(connection)
         raise refuse(401, "a node's token is needed here")
@@ -68,10 +68,9 @@ async def nodes_only(connection: _Connection, handler: BaseRouteHandler) -> None
     throttles.caller(connection, handler, f"node {claims.node_id}")
 
 
-async def hub(state: State) -> Hub:
+async def hub(request: Request[Any, Any, Any]) -> Hub:
     """Provide the gateway's parts."""
-    found: Hub = state.hub
-    return found
+    return shared.of(request).hub
 
 
 async def account_id(request: Request[str, Any, Any]) -> str:

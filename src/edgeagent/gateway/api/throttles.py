@@ -17,6 +17,7 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 
+from edgeagent.gateway.api import shared
 from edgeagent.gateway.api.errors import AnyRequest, http_error
 from edgeagent.gateway.ceilings import Ceilings
 from edgeagent.gateway.limits import Limiter, Rate, source_of
@@ -78,8 +79,7 @@ def nowhere(request: AnyRequest, error: HTTPException) -> Response[Any]:
 
 
 def _of(connection: _Connection) -> Throttles:
-    throttles: Throttles = connection.app.state.throttles
-    return throttles
+    return shared.of(connection).throttles
 
 
 def _source(connection: _Connection) -> str:
