@@ -13,6 +13,8 @@ from edgeagent.gateway.store import postgres, sqlite
 Database = Path | sa.URL
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+#: The newest of them.
+NEWEST = "0001"
 
 
 def open_engine(database: Database, *, writer: bool, exclusive: bool = False, durable: bool = True) -> sa.Engine:
@@ -36,6 +38,19 @@ def open_at_hand(database: Database) -> sa.Connection | None:
 
 def migrate(engine: sa.Engine) -> None:
     """Bring the database to the newest schema, in one transaction; an up-to-date one is left alone."""
+    with engine.begin() as connection:
+        if _revision(connection) != NEWEST:
+            _upgrade(connection)
+
+
+def _revision(connection: sa.Connection) -> str | None:
+    """Ask the database itself: to import Alembic takes longer than everything else that opens a store."""
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _upgrade(connection: sa.Connection) -> None:
     # Alembic reports each of its parts at INFO, some already when it is imported.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import alembic.command
@@ -43,6 +58,5 @@ def migrate(engine: sa.Engine) -> None:
 
     config = alembic.config.Config()
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))  # it is a ConfigParser
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        alembic.command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    alembic.command.upgrade(config, "head")
