@@ -36,7 +36,9 @@ class Rest:
     def __init__(self, gateway: GatewayUrl, token: str | None = None) -> None:
         self.gateway = gateway
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = connections.client(base_url=gateway.rest, headers=headers, timeout=TIMEOUT_S)
+        # Without TLS there is nobody to trust, and to read this machine's authorities takes longer than a call.
+        trust = True if gateway.secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._http = connections.client(base_url=gateway.rest, headers=headers, timeout=TIMEOUT_S, verify=trust)
 
     async def __aenter__(self) -> Self:
         return self
