@@ -21,6 +21,7 @@ import trio.testing
 import trio_websocket
 from scripted_node import CAPABILITIES, Node, Operator
 
+import plain_http
 from edgeagent.gateway import api, auth, keyring, service
 from edgeagent.gateway.accounts import create_token
 from edgeagent.gateway.asgi import Server, application
@@ -175,8 +176,8 @@ class PortGateway(Gateway):
     def http(self, token: str = "", prefix: str = "/api/v1") -> httpx2.AsyncClient:
         """Return a client of the REST API."""
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        trust = True if self.trust is None else self.trust
-        return httpx2.AsyncClient(base_url=self.url + prefix, headers=headers, timeout=PATIENCE_S, verify=trust)
+        trust = {} if self.trust is None else {"verify": self.trust}
+        return plain_http.client(base_url=self.url + prefix, headers=headers, timeout=PATIENCE_S, **trust)
 
     async def enlist(self, name: str = "node", capabilities: tuple[str, ...] = CAPABILITIES) -> Operator:
         """Register a node over HTTP."""

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import trio
 
+import plain_http
 from edgeagent.node import service
 from edgeagent.node.config import Identity
 from edgeagent.node.executor import Finished
@@ -95,7 +95,7 @@ class Node:
         self.ended.set()
 
     async def health(self) -> dict[str, Any]:
-        async with httpx2.AsyncClient() as client:
+        async with plain_http.client() as client:
             document: dict[str, Any] = (await client.get(self.health_url)).json()
             return document
 

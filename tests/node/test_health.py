@@ -5,10 +5,10 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator
 
-import httpx2
 import pytest
 import trio
 
+import plain_http
 from edgeagent.errors import EdgeAgentError
 from edgeagent.node import health
 
@@ -32,7 +32,7 @@ async def bench(nursery: trio.Nursery) -> AsyncIterator[Bench]:
 async def test_a_linked_node_is_healthy(bench: Bench) -> None:
     """The guide's three keys, and a whole number of seconds."""
     with trio.fail_after(10):
-        async with httpx2.AsyncClient() as client:
+        async with plain_http.client() as client:
             response = await client.get(bench.url)
 
     assert 200 == response.status_code
@@ -44,7 +44,7 @@ async def test_without_a_link_it_is_degraded(bench: Bench) -> None:
     """503, which is what container health checks look at."""
     bench.connected = False
     with trio.fail_after(10):
-        async with httpx2.AsyncClient() as client:
+        async with plain_http.client() as client:
             response = await client.get(bench.url)
 
     assert 503 == response.status_code
@@ -54,7 +54,7 @@ async def test_without_a_link_it_is_degraded(bench: Bench) -> None:
 async def test_anything_else_is_not_there(bench: Bench) -> None:
     """One path, two methods."""
     with trio.fail_after(10):
-        async with httpx2.AsyncClient() as client:
+        async with plain_http.client() as client:
             statuses = [
                 (await client.request(method, bench.url.replace("/health", path))).status_code
                 for method, path in [("GET", "/"), ("GET", "/healthy"), ("POST", "/health"), ("HEAD", "/health")]

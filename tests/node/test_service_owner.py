@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx2
 import pytest
 import trio
 from loopback_gateway import Gateway
 from service_node import NODE_ID, Node, dispatch, in_time
 
+import plain_http
 from edgeagent.errors import EdgeAgentError
 from edgeagent.node import journal
 from edgeagent.node.config import Identity
@@ -138,7 +138,7 @@ async def test_the_page_and_the_figures_show_the_running_node(gateway: Gateway, 
         await link.welcome()
         await link.say(job := dispatch())
         await link.get(JobAccept)
-        async with httpx2.AsyncClient(base_url=node.health_url.removesuffix("/health")) as http:
+        async with plain_http.client(base_url=node.health_url.removesuffix("/health")) as http:
             page, figures = await http.get("/"), await http.get("/metrics")
 
     assert (200, 200) == (page.status_code, figures.status_code)

@@ -10,6 +10,7 @@ import pytest
 import trio
 from states import LINK, state
 
+import plain_http
 from edgeagent.errors import UnreachableError
 from edgeagent.node import health
 from edgeagent.node.page.earned import FRESH_S, PATIENCE_S, Earned
@@ -32,7 +33,7 @@ class Bench:
         self.site = Site(Earned(self._books), names=("studio.example.com",), state=self._state)
         self.shown = state()
         self.books = ANSWER
-        self.http = httpx2.AsyncClient()
+        self.http = plain_http.client()
 
     async def _state(self) -> dict[str, Any]:
         return self.shown
@@ -54,7 +55,7 @@ async def bench(nursery: trio.Nursery) -> AsyncIterator[Bench]:
         listener = health.listen("127.0.0.1", 0)
         await health.run(listener, lambda: True, site=bench.site, task_status=task_status)
 
-    bench.http = httpx2.AsyncClient(base_url=(await nursery.start(serve)).removesuffix("/health"))
+    bench.http = plain_http.client(base_url=(await nursery.start(serve)).removesuffix("/health"))
     async with bench.http:
         yield bench
 

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 import trio
 
+import plain_http
 from edgeagent.demo.network import Program, program
 from edgeagent.gateway.accounts import create_token
 from edgeagent.wire.units import UCR_PER_CREDIT
@@ -75,7 +76,7 @@ def free_port() -> int:
 
 async def health(port: int, node: Program) -> httpx2.Response:
     """Ask a node's health endpoint, as soon as it listens."""
-    async with httpx2.AsyncClient() as http:
+    async with plain_http.client() as http:
         while True:
             try:
                 return await http.get(f"http://127.0.0.1:{port}/health")

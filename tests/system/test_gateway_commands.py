@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import pytest
 import trio
 from test_commands import Said, edgeagent
 
+import plain_http
 from edgeagent.demo.network import program
 from edgeagent.wire import identity
 
@@ -61,7 +61,7 @@ async def test_the_owner_lets_nodes_in_and_puts_them_out(tmp_path: Path) -> None
 
             stored = json.loads((home / "config.json").read_text())
             assert (await owner(data, "nodes", "revoke", "One", "--reason", "spam"))["node"]["status"] == "REVOKED"
-            async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {stored['jwt_token']}"}) as http:
+            async with plain_http.client(headers={"Authorization": f"Bearer {stored['jwt_token']}"}) as http:
                 while (await http.get(f"{address}/api/v1/nodes/me")).status_code != 401:
                     await trio.sleep(0.05)
             shown = await owner(data, "nodes", "show", stored["node_id"])
@@ -85,7 +85,7 @@ async def test_keys_rotate_on_both_sides(tmp_path: Path) -> None:
 
             token = json.loads((home / "config.json").read_text())["jwt_token"]
             new = (await owner(data, "keys", "rotate"))["kid"]
-            async with httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}) as http:
+            async with plain_http.client(headers={"Authorization": f"Bearer {token}"}) as http:
                 while new not in (await http.get(f"{address}/.well-known/jwks.json")).text:
                     await trio.sleep(0.05)
                 assert identity.token_key_id(token) != new
