@@ -254,3 +254,23 @@ async def test_http_2_is_not_taken_up(autojump_clock: MockClock, memory_gateway:
         assert b"\x04\x00\x00\x00\x00\x00" not in said  # SETTINGS, the server's first frame
         assert trio.current_time() == 0
     assert await is_well(memory_gateway)
+
+
+async def test_an_answer_is_one_write(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
+    """Head, body and end, though hypercorn hands them over one by one: each write wakes the peer."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    writes: list[bytes] = []
+
+    class Counting:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(theirs, name)
+
+        async def send_all(self, data: bytes) -> None:
+            writes.append(data)
+            await theirs.send_all(data)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(memory_gateway.server.serve, Counting(), NoSocket())
+        await ours.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert b"healthy" in await answer(ours)
+    assert [piece.partition(b" ")[0] for piece in writes if piece] == [b"HTTP/1.1"]

@@ -106,12 +106,16 @@ async def _hand_over(hub: Hub, scope: Scope, send: Send) -> None:
 
 
 class _Request:
-    """One request's two channels, with patience: for a body that comes slowly, and for a peer that is still sending."""
+    """One request's two channels, with patience: for a body that comes slowly, and for a peer that is still sending.
+
+    An answer's head goes with the first piece of its body, in one write.
+    """
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
         self._complete = False
         self._patience_s = RECEIVE_S
+        self._head: dict[str, Any] | None = None  # of the answer, until its body begins
 
     async def receive(self) -> dict[str, Any]:
         """Return the next piece of the body; one that comes too slowly costs the connection.
@@ -132,9 +136,19 @@ class _Request:
 
     async def send(self, event: dict[str, Any]) -> None:
         """Send, but first let the peer finish: closing on what it is still sending would lose it the answer."""
-        if event["type"] == "http.response.start" and not self._complete:
-            await self._drain()
-        await self._send(event)
+        if event["type"] == "http.response.start":
+            if not self._complete:
+                await self._drain()
+            self._head = event
+            return
+        held, head, self._head = connection.current.get(), self._head, None
+        try:
+            async with held.together():
+                if head is not None:
+                    await self._send(head)
+                await self._send(event)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            held.cut()  # the peer is gone
 
     async def _drain(self) -> None:
         with trio.move_on_after(DRAIN_S):

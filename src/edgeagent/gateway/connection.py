@@ -6,7 +6,8 @@ shutdown, for ever.  Here a write has a deadline, and anybody who has the connec
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -41,6 +42,7 @@ class Connection:
         self.scope = trio.CancelScope()
         self._stream = stream
         self._sending: trio.CancelScope | None = None
+        self._held: list[bytes] | None = None  # what is sent together, see ``together``
         #: What goes on with the connection once hypercorn is done with it: a link, after its handshake.
         self.link: Callable[[Connection], Awaitable[None]] | None = None
 
@@ -50,11 +52,32 @@ class Connection:
         if self._sending is not None:  # shielded by hypercorn from the scope above
             self._sending.cancel()
 
-    async def send_all(self, data: bytes) -> None:
-        """Send everything within ``SEND_S``, or lose the connection.
+    @asynccontextmanager
+    async def together(self) -> AsyncIterator[None]:
+        """Send what this block sends at its end, or before it closes, at once.
 
-        Shielded: half of a frame would garble all that follows.
+        Hypercorn writes head, body and end of an answer one by one, and each would be a packet that wakes the peer.
         """
+        self._held = []
+        try:
+            yield
+        finally:
+            await self._flush()
+
+    async def send_all(self, data: bytes) -> None:
+        """Send everything within ``SEND_S``, or lose the connection."""
+        if self._held is not None:
+            self._held.append(data)
+        else:
+            await self._send(data)
+
+    async def _flush(self) -> None:
+        held, self._held = self._held, None
+        if held and not self.scope.cancel_called:  # nobody waits for a connection that was cut
+            await self._send(held[0] if len(held) == 1 else b"".join(held))
+
+    async def _send(self, data: bytes) -> None:
+        # Shielded: half of a frame would garble all that follows.
         with trio.move_on_after(SEND_S, shield=True) as self._sending:
             await self._stream.send_all(data)
         if self._sending.cancelled_caught:
@@ -67,10 +90,12 @@ class Connection:
 
     async def send_eof(self) -> None:
         """Say that nothing more will be sent."""
+        await self._flush()
         await self._stream.send_eof()
 
     async def aclose(self) -> None:
         """Close."""
+        await self._flush()
         await self._stream.aclose()
 
 

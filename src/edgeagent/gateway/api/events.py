@@ -85,7 +85,6 @@ class _Stream:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
                 await self._write(feed, send)
-                await send({"type": "http.response.body", "body": b"", "more_body": False})
                 nursery.cancel_scope.cancel()
 
     async def _write(self, feed: feeds.Feed, send: Send) -> None:
@@ -107,9 +106,10 @@ class _Stream:
                 text += self._events(later)
             if job is not None and ended:
                 text += self._text("end", {"status": job.state.value}, told)
-            if text:
-                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
-            if ended or self.hub.feeds.closed:
+            last = ended or self.hub.feeds.closed
+            if text or last:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": not last})
+            if last:
                 return
             with trio.move_on_after(KEEP_ALIVE_S) as quiet:
                 await news.wait()
