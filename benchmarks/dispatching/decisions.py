@@ -59,7 +59,7 @@ class _Point:
         if len(flights) != EACH:
             raise BenchmarkError(f"a round of {len(flights)} jobs instead of {EACH}: {self.name}")
         for flight, _ in flights:
-            self.network.land(flight.attempt_id, flight.node_id)
+            self.network.land(flight.node_id, flight.attempt_id)
         batch = [New(job_id=chance.new_id(), account_id=self.account_id, job_type=JOB_TYPE) for _ in flights]
         submitted = await self.store.write(submissions.submit, self.account_id, batch, 0.0)
         for job in submitted.waiting:

@@ -40,7 +40,7 @@ class Consequences:
         else:
             reason = "the dispatch did not reach the node"
             applied = await self._store.write(jobs.give_back, flight.attempt_id, flight.node_id, reason)
-        self._network.land(flight.attempt_id, flight.node_id)
+        self._network.land(flight.node_id, flight.attempt_id)
         await self.applied(applied)
 
     async def lose(self, flight: Flight, reason: str) -> Applied | None:

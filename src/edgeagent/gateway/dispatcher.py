@@ -76,7 +76,7 @@ class Dispatcher:
         finally:
             for flight in flights:
                 if flight.attempt_id not in started:  # it has ended meanwhile, or nothing could be stored
-                    self._network.land(flight.attempt_id, flight.node_id)
+                    self._network.land(flight.node_id, flight.attempt_id)
                     self._network.backlog.doubt(flight.account_id, flight.need)
         return [(flight, started[flight.attempt_id]) for flight in flights if flight.attempt_id in started]
 

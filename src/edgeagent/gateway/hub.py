@@ -115,7 +115,7 @@ class Hub:
                 started = done.started
             finally:
                 if flight is not None and started is None:  # it was refused, or had been submitted before
-                    self.network.land(flight.attempt_id, flight.node_id)
+                    self.network.land(flight.node_id, flight.attempt_id)
                     self.wake.now()
             self._queued(done.submitted, started)
             if flight is not None and started is not None:
@@ -212,7 +212,7 @@ class Hub:
         """A node does not start an attempt."""
         reason = f"declined: {message.reason}"
         await self._after.applied(await self.store.write(jobs.give_back, message.attempt_id, node_id, reason))
-        self.network.land(message.attempt_id, node_id)
+        self.network.land(node_id, message.attempt_id)
         self.wake.now()
 
     def progress(self, node_id: str, message: JobProgress) -> None:
@@ -232,8 +232,8 @@ class Hub:
             for message, wrong in zip(messages, forged, strict=True)
         ]
         answers = await self.store.write_all(jobs.finish, told)
+        self.network.land(node_id, *(message.attempt_id for message in messages))
         for message, answer in zip(messages, answers, strict=True):
-            self.network.land(message.attempt_id, node_id)
             if answer is None:
                 log.warning(
                     "Result of an attempt that the node never had", node_id=node_id, attempt_id=message.attempt_id

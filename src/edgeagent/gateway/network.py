@@ -224,13 +224,14 @@ class Network:
             self._flights[attempt_id] = attrs.evolve(flight, accepted=True)
             self._leases.set(attempt_id, now + self._lease_s)
 
-    def land(self, attempt_id: str, node_id: str) -> None:
-        """The attempt is over, and the node no longer busy with it."""
-        self._forget(attempt_id)
+    def land(self, node_id: str, *attempt_ids: str) -> None:
+        """Attempts are over, and their node is no longer busy with them."""
         linked = self._linked.get(node_id)
-        if linked is not None:
-            linked.strangers.pop(attempt_id, None)
-            self._seat(node_id)
+        for attempt_id in attempt_ids:
+            self._forget(attempt_id)
+            if linked is not None:
+                linked.strangers.pop(attempt_id, None)
+        self._seat(node_id)
 
     def disown(self, attempt_id: str, node_id: str) -> None:
         """The attempt is wanted no more; its node is busy with it until it says otherwise."""

@@ -20,6 +20,7 @@ from edgeagent.gateway.store.settlements import Due
 from edgeagent.gateway.store.tables import attempt_logs, attempts, jobs, outputs
 from edgeagent.gateway.store.writer import Tx
 from edgeagent.wire.messages import Output
+from edgeagent.wire.receipts import Settlement
 
 _SET_JOB = Many(sa.update(jobs).where(jobs.c.job_id == sa.bindparam("id")))
 _SET_ATTEMPT = Many(sa.update(attempts).where(attempts.c.attempt_id == sa.bindparam("id")))
@@ -79,8 +80,8 @@ class Changes:
         """Have something done when everything is written: what few events need, and needs no collecting."""
         self._others.append(other)
 
-    def write(self, tx: Tx) -> None:
-        """Write everything.
+    def write(self, tx: Tx) -> dict[str, Settlement]:
+        """Write everything; return how those attempts were settled that are paid by it.
 
         Raises:
             CreditsShortError: an account would go below zero.
@@ -96,9 +97,10 @@ class Changes:
             standings.credit(tx, self._credits)
         if self._listed:
             _LIST.run(tx, self._listed)
-        settlements.append(tx, self._due)
+        settled = settlements.append(tx, self._due)
         for other in self._others:
             other(tx)
+        return settled
 
 
 def keep_lines(tx: Tx, attempt_id: str, lines: Collection[str]) -> None:

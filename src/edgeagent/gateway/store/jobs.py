@@ -115,6 +115,7 @@ def finish(tx: Tx, told: Sequence[Told]) -> list[Answer | None]:
     One after the other, as far as they are about the same job; all others together.
     """
     answers: list[Answer | None] = [None] * len(told)
+    settled: dict[str, Settlement] = {}
     waiting = list(range(len(told)))
     while waiting:
         taken: dict[str, int] = {}
@@ -125,16 +126,18 @@ def finish(tx: Tx, told: Sequence[Told]) -> list[Answer | None]:
             row = rows.get(told[place].start)
             if row is not None and row.job_id == job_id:
                 answers[place] = _finish(tx, changes, row, told[place])
-        changes.write(tx)
+        settled |= changes.write(tx)
         waiting = [place for place in waiting if taken[told[place].result.job_id] != place]
-    return _with_settlements(tx, told, answers)
+    return _with_settlements(tx, told, answers, settled)
 
 
-def _with_settlements(tx: Tx, told: Sequence[Told], answers: Sequence[Answer | None]) -> list[Answer | None]:
+def _with_settlements(
+    tx: Tx, told: Sequence[Told], answers: Sequence[Answer | None], settled: Mapping[str, Settlement]
+) -> list[Answer | None]:
     """Add to answers, and to the news for others, how those were settled that were paid, now or before."""
     paid = [one.result.attempt_id for one, answer in zip(told, answers, strict=True) if answer and answer.credited_ucr]
     paid += [news.attempt_id for answer in answers if answer for news in _news(answer) if news.credited_ucr]
-    how = settlements.of_attempts(tx, list(dict.fromkeys(paid)))
+    how = {**settled, **settlements.of_attempts(tx, list(dict.fromkeys(one for one in paid if one not in settled)))}
     return [
         answer and _with_settlement(answer, one.result.attempt_id, how)
         for one, answer in zip(told, answers, strict=True)

@@ -81,10 +81,10 @@ class Month:
     closed_at: int | None
 
 
-def append(tx: Tx, due: Sequence[Due]) -> None:
-    """Settle attempts, in this order."""
+def append(tx: Tx, due: Sequence[Due]) -> dict[str, Settlement]:
+    """Settle attempts, in this order; return how, by attempt."""
     if not due:
-        return
+        return {}
     into = _open_month(tx)
     signed = {row.attempt_id: row for row in _SIGNED.rows(tx, [one.attempt_id for one in due])}
     made = {
@@ -118,6 +118,7 @@ def append(tx: Tx, due: Sequence[Due]) -> None:
     }
     tx.connection.execute(_GROW, {"name": into.month, **grown})
     _complete(tx, into.month, into.leaves, grown["leaves"])
+    return made
 
 
 def of_attempts(tx: Tx, attempt_ids: Sequence[str]) -> dict[str, Settlement]:
