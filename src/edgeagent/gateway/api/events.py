@@ -58,16 +58,23 @@ _ID = re.compile(r"([0-9a-f]{8})-([0-9]{1,18})")
 )
 async def events(job_id: FromPath[str], account_id: Account, hub: TheHub, last_event_id: LastEventId = "") -> ASGIApp:
     """Stream a job's events: ``job``, ``progress``, ``log``, ``gap``, and ``end`` as the last one."""
-    if await hub.store.look_up(views.show, account_id, job_id) is None:
-        raise no_job(job_id)
     if hub.streams[account_id] >= MAX_STREAMS:
         raise refuse(429, f"at most {MAX_STREAMS} jobs of an account can be watched at once; close some")
     return _Stream(hub, account_id, job_id, last_event_id)
 
 
 @attrs.frozen
+class _Seen:
+    """How a feed was before the job was looked at: what comes after that wakes, changes it, and is told after it."""
+
+    news: trio.Event
+    state: int  # number of the last change
+    mark: int  # number of the last event that is told before the job
+
+
+@attrs.frozen
 class _Stream:
-    """The answer: an ASGI application that ends with the job, the reader or the gateway."""
+    """The answer: an ASGI application that ends with the job, the reader or the gateway; 404 where there is no job."""
 
     hub: Hub
     account_id: str
@@ -81,28 +88,26 @@ class _Stream:
             (b"x-accel-buffering", b"no"),  # nginx would keep events back
         ]
         with _counted(self.hub.streams, self.account_id), self.hub.feeds.watch(self.job_id) as feed:
+            # A reader that comes is told first what there was before.
+            seen = _Seen(feed.news, feed.state, self.hub.feeds.number)
+            job = await self._job()
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_until_gone, receive, nursery.cancel_scope)
-                await self._write(feed, send)
+                await self._write(feed, seen, job, send)
                 nursery.cancel_scope.cancel()
 
-    async def _write(self, feed: feeds.Feed, send: Send) -> None:
-        told, state = self._resumed(), -1
-        text = await self._opening(feed, told)
+    async def _write(self, feed: feeds.Feed, seen: _Seen, job: JobView | None, send: Send) -> None:
+        told = self._resumed()
+        text = await self._opening(feed, told, job)
         while True:
-            news, changed = feed.news, feed.state != state
-            # A reader that comes is told first what there was before; later, what came after a change is told after it.
-            mark = self.hub.feeds.number if state < 0 else feed.state
-            state = feed.state
-            job = await self._job() if changed else None
             ended = job is not None and job.state not in OPEN_JOBS
             text += self._gap(feed, told)
             events, since, told = feed.after(told), told, self.hub.feeds.number
-            later = [] if job is None or ended else [event for event in events if event.number > mark]
+            later = [] if job is None or ended else [event for event in events if event.number > seen.mark]
             text += self._events(events[: len(events) - len(later)])
             if job is not None:
-                text += self._text("job", _document(job, self.hub), told if ended else max(since, mark))
+                text += self._text("job", _document(job, self.hub), told if ended else max(since, seen.mark))
                 text += self._events(later)
             if job is not None and ended:
                 text += self._text("end", {"status": job.state.value}, told)
@@ -112,14 +117,17 @@ class _Stream:
             if last:
                 return
             with trio.move_on_after(KEEP_ALIVE_S) as quiet:
-                await news.wait()
+                await seen.news.wait()
             text = ": keep-alive\n\n" if quiet.cancelled_caught else ""
+            changed = feed.state != seen.state
+            seen = _Seen(feed.news, feed.state, feed.state)  # what came after a change is told after it
+            job = await self._job() if changed else None
 
-    async def _opening(self, feed: feeds.Feed, told: int) -> str:
+    async def _opening(self, feed: feeds.Feed, told: int, job: JobView | None) -> str:
         """Return what is said first: that something is missing, or what is stored of a job that has ended."""
         if self.last_id and not told:  # of another run of the gateway, whose memory is gone
             return self._text("gap", {"reason": "some lines are not here any more"}, told)
-        if told or feed.lines:
+        if told or feed.lines or job is None or all(one.outcome is None for one in job.attempts):
             return ""
         lines = await self.hub.store.look_up(views.lines, self.account_id, self.job_id)
         return "".join(self._text("log", {"attempt_id": one, "lines": printed}, told) for one, printed in lines)
@@ -134,7 +142,8 @@ class _Stream:
 
     async def _job(self) -> JobView:
         job = await self.hub.store.look_up(views.show, self.account_id, self.job_id)
-        assert job is not None  # jobs are never deleted
+        if job is None:
+            raise no_job(self.job_id)
         return job
 
     def _resumed(self) -> int:
