@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
+from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from scripted import FILE, MemoryGateway, PortGateway, announced, pieces, refused, submit
@@ -65,6 +68,30 @@ async def test_the_figures_are_the_gateways(port_gateway: PortGateway) -> None:
     assert "edgeagent_open_uploads 0" in told
     assert "edgeagent_dispatch_latency_seconds_count 1" in told
     assert 'edgeagent_writer_batch_size_bucket{le="1"} 0' not in told
+
+
+async def test_jobs_that_take_long_to_count_are_counted_seldom(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count that takes 3 s is good for a minute, one that takes no time for ten seconds."""
+    store, takes_s, counts = memory_gateway.hub.store, 0.0, list[float]()
+    jobs, read = figures.JobCounts(store), store.read
+
+    async def slow(*asked: Any) -> Any:
+        if asked[0] is figures._count:
+            counts.append(trio.current_time())
+            await trio.sleep(takes_s)
+        return await read(*asked)
+
+    monkeypatch.setattr(store, "read", slow)
+    for takes_s in (0.0, 3.0):
+        counts.clear()
+        end = trio.current_time() + 120
+        while trio.current_time() < end:
+            await jobs.current()
+            await trio.sleep(1)
+        gaps = {round(later - earlier) for earlier, later in itertools.pairwise(counts)}
+        assert gaps == {figures.FRESH_S if not takes_s else takes_s + figures.TIMES * takes_s}
 
 
 async def test_files_are_counted(autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway) -> None:

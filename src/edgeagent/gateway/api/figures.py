@@ -23,13 +23,14 @@ from edgeagent.gateway.store import Store, Tx, uploads
 from edgeagent.gateway.store.tables import jobs
 from edgeagent.wire.exposition import CONTENT_TYPE, family, sample
 
-#: Seconds that one count of all jobs is good for.
-FRESH_S = 10.0
+#: Seconds that one count of all jobs is good for; longer where it took long, so that counting is never more than a
+#: twentieth of what the gateway does, however many jobs there have been.
+FRESH_S, TIMES = 10.0, 20
 
 
 @attrs.define(eq=False)
 class JobCounts:
-    """The jobs of one gateway by state and type, counted when somebody asks and ``FRESH_S`` have passed."""
+    """The jobs of one gateway by state and type, counted when somebody asks and the last count is old."""
 
     store: Store
     _until: float = -math.inf  # on trio's clock
@@ -37,9 +38,11 @@ class JobCounts:
 
     async def current(self) -> Counter[tuple[str, str]]:
         """Return how many there are of each, of at most as many types as ``metrics.bounded`` lets through."""
-        if self._until <= trio.current_time():
+        began = trio.current_time()
+        if self._until <= began:
             self._counted = bounded(await self.store.read(_count))
-            self._until = trio.current_time() + FRESH_S
+            ended = trio.current_time()
+            self._until = ended + max(FRESH_S, TIMES * (ended - began))
         return self._counted
 
 
