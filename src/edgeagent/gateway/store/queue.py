@@ -31,7 +31,7 @@ MAX_AVOIDED = 16
 #: The pause is counted on another clock, which rounds otherwise.
 _SLACK_S = 0.001
 
-_QUEUED = jobs.c.state == sa.literal_column("'QUEUED'")
+_QUEUED = sa.literal_column("state || ''") == sa.literal_column("'QUEUED'")  # as in ``tables``
 _WAITING = sa.and_(_QUEUED, jobs.c.rests_until.is_(None))
 _HEADS = (
     sa.select(jobs.c.job_id, jobs.c.priority, jobs.c.seq)
@@ -39,12 +39,16 @@ _HEADS = (
     .order_by(jobs.c.priority.desc(), jobs.c.seq)
     .limit(WINDOW)
 )
-_NEXT_LANE = (
+# Two looks for the next lane: asked for both columns at once, SQLite goes through the whole lane to its end.
+_NEXT_NEED = (
     sa.select(jobs.c.account_id, jobs.c.need)
-    .where(
-        _WAITING,
-        sa.tuple_(jobs.c.account_id, jobs.c.need) > sa.tuple_(sa.bindparam("account"), sa.bindparam("wanted")),
-    )
+    .where(_WAITING, jobs.c.account_id == sa.bindparam("account"), jobs.c.need > sa.bindparam("wanted"))
+    .order_by(jobs.c.need)
+    .limit(1)
+)
+_NEXT_ACCOUNT = (
+    sa.select(jobs.c.account_id, jobs.c.need)
+    .where(_WAITING, jobs.c.account_id > sa.bindparam("account"))
     .order_by(jobs.c.account_id, jobs.c.need)
     .limit(1)
 )
@@ -71,6 +75,7 @@ _TRIED = Among(
     "ids",
 )
 # Rows that somebody else is claiming are passed over instead of waited for; SQLite has one writer, and ignores it.
+# Whether they wait is looked at afterwards: asked for it too, SQLite goes through all jobs that do.
 _CLAIM = Among(
     sa.select(
         jobs.c.job_id,
@@ -83,8 +88,10 @@ _CLAIM = Among(
         jobs.c.need,
         jobs.c.retries,
         jobs.c.created_at,
+        jobs.c.state,
+        jobs.c.rests_until,
     )
-    .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)), _WAITING)
+    .where(jobs.c.job_id.in_(sa.bindparam("ids", expanding=True)))
     .with_for_update(skip_locked=True),
     "ids",
 )
@@ -108,12 +115,15 @@ class Started:
 
 
 def lanes(tx: Tx) -> list[tuple[str, Need]]:
-    """Return each account and need that jobs wait with; one look into the index for each."""
+    """Return each account and need that jobs wait with; two looks into the index for each."""
     found: list[tuple[str, Need]] = []
-    last = {"account": "", "wanted": ""}
-    while (row := tx.connection.execute(_NEXT_LANE, last).one_or_none()) is not None:
+    row = tx.connection.execute(_NEXT_ACCOUNT, {"account": ""}).first()
+    while row is not None:
         found.append((row.account_id, Need.parse(row.need)))
         last = {"account": row.account_id, "wanted": row.need}
+        row = tx.connection.execute(_NEXT_NEED, last).first()
+        if row is None:
+            row = tx.connection.execute(_NEXT_ACCOUNT, {"account": last["account"]}).first()
     return found
 
 
@@ -155,7 +165,8 @@ def start(tx: Tx, flights: Iterable[Flight]) -> dict[str, Started]:
         flights: at most one for each job; one whose job needs something else by now is not started.
     """
     wanted = list(flights)
-    rows = {row.job_id: row for row in _CLAIM.rows(tx, [flight.job_id for flight in wanted])}
+    claimed = _CLAIM.rows(tx, [flight.job_id for flight in wanted])
+    rows = {row.job_id: row for row in claimed if row.state == JobState.QUEUED.value and row.rests_until is None}
     started = [one for one in wanted if one.job_id in rows and rows[one.job_id].need == str(one.need)]
     if started:
         taken = [{"id": flight.job_id, "current_attempt": flight.attempt_id, **_TAKEN} for flight in started]

@@ -185,14 +185,15 @@ jobs = Table(
     Index(None, "state", "seq"),
     Index(None, "account_id", "seq"),
 )
-# The queries spell the conditions out too (store.queue): a database uses such an index only where it sees them.
+# The queries spell the conditions out too (store.queue): a database uses such an index only where it sees them.  The
+# empty text keeps SQLite from taking the index by state instead, and going through every job that waits.
 for _name, _columns, _condition in (
     (
         "ix_jobs_waiting",
         (jobs.c.account_id, jobs.c.need, jobs.c.priority.desc(), jobs.c.seq),
-        "state = 'QUEUED' AND rests_until IS NULL",
+        "state || '' = 'QUEUED' AND rests_until IS NULL",
     ),
-    ("ix_jobs_resting", (jobs.c.rests_until,), "state = 'QUEUED' AND rests_until IS NOT NULL"),
+    ("ix_jobs_resting", (jobs.c.rests_until,), "state || '' = 'QUEUED' AND rests_until IS NOT NULL"),
     ("ix_jobs_deadline", (jobs.c.deadline_at,), "finished_at IS NULL AND deadline_at IS NOT NULL"),
 ):
     Index(_name, *_columns, sqlite_where=sa.text(_condition), postgresql_where=sa.text(_condition))

@@ -15,9 +15,9 @@ _PARTIAL: tuple[tuple[str, list[str | sa.TextClause], str], ...] = (
     (
         "ix_jobs_waiting",
         ["account_id", "need", sa.text("priority DESC"), "seq"],
-        "state = 'QUEUED' AND rests_until IS NULL",
+        "state || '' = 'QUEUED' AND rests_until IS NULL",
     ),
-    ("ix_jobs_resting", ["rests_until"], "state = 'QUEUED' AND rests_until IS NOT NULL"),
+    ("ix_jobs_resting", ["rests_until"], "state || '' = 'QUEUED' AND rests_until IS NOT NULL"),
     ("ix_jobs_deadline", ["deadline_at"], "finished_at IS NULL AND deadline_at IS NOT NULL"),
 )
 #: Postings to nodes' accounts, for what a node has earned.
