@@ -23,6 +23,11 @@ class Histogram:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
+    @property
+    def total(self) -> int:
+        """How many values were observed."""
+        return sum(self._counts)
+
     def lines(self, name: str) -> Iterable[str]:
         """Yield its samples."""
         total = 0

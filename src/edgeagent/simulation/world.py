@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from edgeagent import chance
 from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import OPEN_JOBS
 from edgeagent.gateway.store import StoreUnavailableError, Tx, nodes, policies, tables
 from edgeagent.gateway.trust import Policy
@@ -208,10 +209,16 @@ def _breaches(tx: Tx, submitters: Submitters, history: History, *, ended: bool) 
 async def _settle(house: GatewayHouse) -> float:
     """Wait until no job is open; return how long that took, in seconds."""
     began = trio.current_time()
+    seen: tuple[Hub, int] | None = None
     while trio.current_time() < began + SETTLE_S:
         hub = await house.hub()
-        if not await hub.store.read(_open_jobs):
-            break
+        stored = (hub, hub.store.batches.total)
+        if stored != seen:
+            seen = stored
+            if not await hub.store.read(_open_jobs):
+                break
+        else:
+            await trio.lowlevel.checkpoint()  # a course takes as many turns, whether or not there is anything to see
         await trio.sleep(1.0)
     return trio.current_time() - began
 
