@@ -21,7 +21,9 @@ from trio.testing import MockClock
 
 from edgeagent import chance
 from edgeagent.gateway.jobs import JobState
-from edgeagent.gateway.store import Tx, views
+from edgeagent.gateway.ledger import grant
+from edgeagent.gateway.store import Tx, oversight, standings, tables, views
+from edgeagent.gateway.store import ledger as books
 from edgeagent.gateway.store.submissions import New
 from edgeagent.gateway.store.tables import jobs
 from edgeagent.wire.messages import JobResult, JobResultAck, Outcome
@@ -92,8 +94,13 @@ async def shown(gateway: MemoryGateway, node: Node, account_id: str) -> None:
     await gateway.hub.store.read(views.show, account_id, found[0].job_id)
 
 
+async def granted(gateway: MemoryGateway, node: Node, account_id: str) -> None:
+    """The owner gives somebody credits, by a reference that the books must not have yet."""
+    await gateway.hub.store.write(books.post_once, grant(account_id, 1, chance.new_id(), ""))
+
+
 @pytest.mark.parametrize("ballast", ["waiting", "ended"])
-@pytest.mark.parametrize("act", [done, cancelled, swept, shown])
+@pytest.mark.parametrize("act", [done, cancelled, swept, shown, granted])
 async def test_no_step_takes_longer_for_other_jobs(
     autojump_clock: MockClock,
     tmp_path: Path,
@@ -117,3 +124,18 @@ async def test_no_step_takes_longer_for_other_jobs(
                 costs.append((instructions["all"] - before) / ROUNDS)
     assert costs[0] > 0
     assert costs[1] < 1.5 * costs[0] + SLACK
+
+
+@pytest.mark.parametrize(
+    ("asked", "index"),
+    [(standings._RECENT, "ix_node_states_until (until>?)"), (oversight._DONE, "ix_node_days_day (day>?)")],
+)
+def test_what_is_long_past_is_not_read(asked: sa.Select[Any], index: str) -> None:
+    """What concerns the last days is found by when it was."""
+    engine = sa.create_engine("sqlite://")
+    tables.metadata.create_all(engine)
+    query = asked.compile(engine)
+    values = (0,) * len(query.positiontup or ())
+    with engine.connect() as connection:
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", values).all()
+    assert any(f"USING INDEX {index}" in step[3] for step in plan), plan

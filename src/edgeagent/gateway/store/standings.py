@@ -62,14 +62,16 @@ _START: sa.BindParameter[float] = sa.bindparam("start", type_=sa.Double())
 _SINCE = sa.case((node_states.c.since > _START, node_states.c.since), else_=_START)
 # A clock that was set back meanwhile must not take away what other times have added.
 _LASTED = sa.case((node_states.c.until > _SINCE, node_states.c.until - _SINCE), else_=0.0)
+# With the empty text SQLite does not go through all states by their nodes, however old, to have them in groups.
+_OF_NODE = node_states.c.node_id.concat(sa.literal_column("''"))
 _RECENT = (
     sa.select(
-        node_states.c.node_id,
+        _OF_NODE.label("node_id"),
         sa.func.sum(sa.case((node_states.c.state == _HEALTHY, _LASTED), else_=0.0)).label("healthy_s"),
         sa.func.sum(_LASTED).label("known_s"),
     )
     .where(node_states.c.until > _START)
-    .group_by(node_states.c.node_id)
+    .group_by(_OF_NODE)
 )
 _SPELLS = (
     sa.select(node_states.c.state, node_states.c.since, node_states.c.until)

@@ -88,6 +88,7 @@ node_days = Table(
     Column("day", Integer, primary_key=True, autoincrement=False),  # since the epoch
     Column("jobs_completed", _Big, nullable=False),
     Column("earned_ucr", _Big, nullable=False),
+    Index(None, "day"),
 )
 
 #: Every key that a node ever had, in order: what its signatures of then are checked with.

@@ -248,6 +248,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["node_id"], ["nodes.node_id"], name=op.f("fk_node_days_node_id")),
         sa.PrimaryKeyConstraint("node_id", "day", name=op.f("pk_node_days")),
     )
+    op.create_index(op.f("ix_node_days_day"), "node_days", ["day"], unique=False)
     op.create_table(
         "node_orders",
         sa.Column("seq", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), nullable=False),
@@ -361,6 +362,7 @@ def downgrade() -> None:
     op.drop_index(op.f("ix_attempts_job_id"), table_name="attempts")
     op.drop_table("attempts")
     op.drop_table("node_orders")
+    op.drop_index(op.f("ix_node_days_day"), table_name="node_days")
     op.drop_table("node_days")
     op.drop_index(op.f("ix_node_states_until"), table_name="node_states")
     op.drop_index(op.f("ix_node_states_node_id_until"), table_name="node_states")
