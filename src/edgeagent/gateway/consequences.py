@@ -6,7 +6,10 @@ forgotten, a node that failed too often) is stored here in its turn, and told af
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
+import trio
 
 from edgeagent.gateway import jobs as rules
 from edgeagent.gateway.dispatcher import Dispatcher
@@ -15,7 +18,7 @@ from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.notary import Notary
 from edgeagent.gateway.registry import Changed
-from edgeagent.gateway.store import Store, jobs, nodes
+from edgeagent.gateway.store import Store, StoreUnavailableError, Tx, jobs, nodes
 from edgeagent.gateway.store.changes import keep_lines
 from edgeagent.gateway.store.flights import Applied, Flight
 from edgeagent.gateway.wake import Wake
@@ -32,6 +35,9 @@ class Consequences:
     ) -> None:
         self._store, self._network, self._feeds, self._dispatcher, self._wake = store, network, feeds, dispatcher, wake
         self._notary = notary
+        self._changes: list[Changed] = []  # not on disk yet
+        self._failures: dict[str, tuple[str, ...]] = {}  # of nodes of which others are on disk
+        self._recording: trio.Event | None = None  # set when what is being stored is
 
     async def forgotten(self, flight: Flight) -> None:
         """The node does not hold the attempt: it never got it, or lost it."""
@@ -63,7 +69,7 @@ class Consequences:
             lines = self._feeds.tail(applied.job_id, applied.stop.attempt_id)
             self.stop(applied.stop.attempt_id, applied.stop.node_id, applied.stop.reason)
             if lines:
-                await self._store.write(keep_lines, applied.stop.attempt_id, lines)
+                await self._keep_lines(applied.stop.attempt_id, lines)
         if applied.pause_s is not None:
             self._dispatcher.rest(applied.pause_s)
             self._wake.after(applied.pause_s)
@@ -87,16 +93,52 @@ class Consequences:
             self._network.succeeded(node_id)
         elif applied.outcome in rules.BLAMED:
             changes = self._network.failed(node_id, applied.job_id, applied.elsewhere)
-        failures = {one: registry[one].failures for one in touched if registry[one].failures != before[one]}
-        if failures:
-            await self._store.write(nodes.record_failures, failures)
+        self._failures |= {one: registry[one].failures for one in touched if registry[one].failures != before[one]}
         await self.record(changes)
 
-    async def record(self, changes: list[Changed]) -> None:
-        """Nodes have changed state."""
-        if not changes:
+    async def record(self, changes: Sequence[Changed]) -> None:
+        """Nodes have changed state.
+
+        Memory knows that first, because they fall silent and come back while nothing can be stored, too.  What could
+        not be stored is stored with what comes next, in its order; each sweep tries again.
+        """
+        self._changes += changes
+        if not (self._changes or self._failures):
             return
-        await self._store.write(nodes.record, changes)
+        with trio.CancelScope(shield=True):  # what is stored must not be stored again
+            while self._recording is not None:
+                await self._recording.wait()
+            if self._changes or self._failures:
+                await self._record()
         for change in changes:
             log.info("Node changed state", node_id=change.node_id, state=change.state.value, cause=change.cause)
-        self._wake.now()
+        if changes:
+            self._wake.now()
+
+    async def _record(self) -> None:
+        self._recording = trio.Event()
+        try:
+            changes, failures = await self._store.write(self._write)
+        except StoreUnavailableError as error:
+            log.warning("How nodes stand is stored later", reason=str(error))
+            return
+        finally:
+            self._recording.set()
+            self._recording = None
+        del self._changes[: len(changes)]
+        for node_id in [one for one, told in failures.items() if self._failures[one] == told]:
+            del self._failures[node_id]
+
+    def _write(self, tx: Tx) -> tuple[list[Changed], dict[str, tuple[str, ...]]]:
+        """Store what there is by now, which others have added to meanwhile, and return it."""
+        changes, failures = list(self._changes), dict(self._failures)
+        nodes.record(tx, changes)
+        nodes.record_failures(tx, failures)
+        return changes, failures
+
+    async def _keep_lines(self, attempt_id: str, lines: Sequence[str]) -> None:
+        """Store what a stopped attempt printed; where there is no room for that, its job has ended all the same."""
+        try:
+            await self._store.write(keep_lines, attempt_id, lines)
+        except StoreUnavailableError as error:
+            log.warning("Last lines of an attempt are not kept", attempt_id=attempt_id, reason=str(error))

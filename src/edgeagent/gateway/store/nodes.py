@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import attrs
@@ -217,7 +217,7 @@ def set_state(tx: Tx, node_id: str, state: NodeState, cause: str) -> None:
     _open_state(tx, node_id, state, cause)
 
 
-def record_failures(tx: Tx, failures: dict[str, tuple[str, ...]]) -> None:
+def record_failures(tx: Tx, failures: Mapping[str, tuple[str, ...]]) -> None:
     """Store which jobs failed on nodes since they last succeeded."""
     for node_id, jobs in failures.items():
         tx.connection.execute(sa.update(nodes).where(nodes.c.node_id == node_id).values(failures=_json(jobs)))
