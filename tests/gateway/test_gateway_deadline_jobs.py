@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import attrs
 import pytest
 import trio
@@ -12,6 +14,7 @@ from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.network import Network
 from edgeagent.gateway.store import accounts
+from edgeagent.gateway.store.submissions import New
 from edgeagent.wire.messages import Hello, JobCancel, JobDispatch, Limits, Outcome, Welcome
 
 
@@ -149,16 +152,18 @@ async def test_one_account_cannot_keep_another_waiting(
 async def test_a_queue_that_is_read_in_the_middle_of_a_round_starts_no_job_twice(
     autojump_clock: MockClock, memory_gateway: MemoryGateway
 ) -> None:
-    """A node with 200 free slots gets 200 different jobs, though the store is read again before they are started."""
-    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
-    submitted = [await memory_gateway.submit(account, "echo") for _ in range(200)]
-    (need,) = memory_gateway.hub.network.backlog._accounts[account].lanes
-    memory_gateway.hub.network.backlog.doubt(account, need)
-    async with memory_gateway.as_node(operator) as node:
-        await node.ready(slots=200)
-        got = [(await node.hear(JobDispatch)).job_id for _ in range(200)]
+    """Two nodes of 200 slots get 400 different jobs: the store is read again while some are not started yet."""
+    operators = [await memory_gateway.enlist(name) for name in "ab"]
+    account = await memory_gateway.account()
+    batch = [New(job_id=str(uuid.uuid4()), account_id=account, job_type="echo") for _ in range(400)]
+    await memory_gateway.hub.submit(account, batch)
+    got = []
+    for operator in operators:
+        async with memory_gateway.as_node(operator) as node:
+            await node.ready(slots=200)
+            got += [(await node.hear(JobDispatch)).job_id for _ in range(200)]
 
-    assert sorted(got) == sorted(submitted)
+    assert sorted(got) == sorted(new.job_id for new in batch)
 
 
 async def test_a_job_goes_to_the_node_that_has_what_it_requires(

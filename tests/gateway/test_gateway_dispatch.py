@@ -46,6 +46,15 @@ def test_load_is_raised_at_dispatch() -> None:
     assert Counter(a=2, b=2) == Counter(nodes.take(ECHO) for _ in range(4))
 
 
+def test_what_was_given_since_adds_to_what_a_node_reported() -> None:
+    """A node with other work counts as that much busier with each job, until its next heartbeat."""
+    nodes = pool(a=4, b=4)
+    nodes.update("a", limit=4, taken=Taken(0), reported=0.5)
+    nodes.update("b", limit=4, taken=Taken(0), reported=0.6)
+
+    assert [nodes.take(ECHO), nodes.take(ECHO)] == ["a", "b"]
+
+
 def test_a_big_node_gets_more_at_once() -> None:
     """Load is a share of the slots: of six jobs, four go to the node with twice the slots."""
     nodes = pool(small=4, big=8)
@@ -108,6 +117,15 @@ def test_a_retry_goes_elsewhere_first() -> None:
     assert nodes.take(ECHO, avoid={"failed"}) is None
 
 
+def test_of_nodes_that_all_had_the_job_the_least_loaded_gets_it_again() -> None:
+    """Where there is no other one, the load decides as ever."""
+    nodes = pool(a=4, b=4, c=4)
+    for node, busy in (("a", 2), ("b", 0), ("c", 1)):
+        nodes.update(node, limit=4, taken=Taken(busy), reported=busy / 4)
+
+    assert nodes.take(ECHO, avoid={"a", "b", "c"}) == "b"
+
+
 def test_passing_over_a_node_does_not_lose_it() -> None:
     """What was avoided once is there for the next job."""
     nodes = pool(a=1, b=1)
@@ -151,6 +169,17 @@ def test_heartbeats_for_ever_take_no_memory() -> None:
     assert len(nodes._orders[ECHO].heap) < 100
 
 
+def test_nodes_that_come_and_go_for_ever_take_no_memory() -> None:
+    """Their old entries are cleared away as if they had never been there."""
+    nodes = pool(a=1)
+    assert nodes.can(ECHO)
+    for _ in range(1000):
+        nodes.join("a", offer(1))
+        nodes.update("a", limit=1, taken=Taken(0))
+
+    assert len(nodes._orders[ECHO].heap) < 100
+
+
 GIB = 1 << 30
 
 
@@ -165,14 +194,15 @@ GIB = 1 << 30
         (Need("echo", memory_bytes=1), {"big", "strong"}),
         (Need("echo", fetches=("https",)), {"strong"}),
         (Need("echo", tier="A", gpus=1), set()),
+        (Need("echo", apart=("farm",)), {"plain", "strong"}),
     ],
 )
 def test_only_a_node_that_has_what_the_job_requires_is_taken(need: Need, who: set[str]) -> None:
-    """Tier, GPUs, memory and references; what a node does not say it has, it has not."""
+    """Tier, GPUs, memory, references, another operator; what a node does not say it has, it has not."""
     nodes = Pool()
     for node, has in {
         "plain": offer(1),
-        "big": offer(1, tier="B", gpus=2, memory_bytes=64 * GIB),
+        "big": offer(1, tier="B", gpus=2, memory_bytes=64 * GIB, operator="farm"),
         "strong": offer(1, tier="A", memory_bytes=8 * GIB, fetches=frozenset({"blob", "https"})),
     }.items():
         nodes.join(node, has)
@@ -203,6 +233,7 @@ def test_a_need_that_nobody_asked_for_lately_is_found_all_the_same() -> None:
 
     assert nodes.take(ECHO) == "a"
     assert len(nodes._orders) == MAX_NEEDS
+    assert ECHO in nodes._orders
 
 
 NEEDS = (ECHO, Need("echo", gpus=1), Need("echo", gpus=2), Need("echo", memory_bytes=3), Need("echo", tier="A"))

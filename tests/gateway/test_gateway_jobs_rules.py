@@ -11,8 +11,10 @@ from edgeagent.gateway.jobs import (
     BLAMED,
     LATE_ATTEMPTS,
     MAX_ATTEMPTS,
+    MAX_PRIORITY,
     OPEN_ATTEMPTS,
     OPEN_JOBS,
+    USUAL_PRIORITY,
     AttemptState,
     Change,
     JobState,
@@ -38,6 +40,57 @@ STANDINGS = [
 
 def standing(job: JobState, attempt: AttemptState, retries: int = 0) -> Standing:
     return Standing(job=job, attempt=attempt, retries=retries)
+
+
+def test_a_job_gets_four_attempts_with_pauses_of_1_2_and_4_seconds() -> None:
+    """Unless it asks for fewer: the numbers of the design, counted out."""
+    pauses, retries = [], 0
+    while (change := jobs.lost(standing(JobState.RUNNING, AttemptState.RUNNING, retries))) is not None:
+        if change.job is JobState.FAILED:
+            break
+        pauses.append(change.pause_s)
+        retries = change.retries
+
+    assert pauses == [1, 2, 4]
+
+
+def test_a_priority_is_0_to_9_and_5_unless_said() -> None:
+    """As the submitters' documentation says."""
+    assert (USUAL_PRIORITY, MAX_PRIORITY) == (5, 9)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_what_counts_against_a_node(outcome: Outcome) -> None:
+    """How a job ended there; not what was completed, what the job is to blame for, or what nobody is."""
+    nobodys = {"completed", "rejected", "cancelled", "fetch_failed", "lost"}
+
+    assert (outcome in BLAMED) == (outcome.value not in nobodys)
+
+
+@pytest.mark.parametrize("outcome", [Outcome.CANCELLED, Outcome.LOST])
+def test_an_attempt_that_its_node_gave_up_is_lost_and_not_failed(outcome: Outcome) -> None:
+    """A node that stops says so of what still ran; what it finished after all may count."""
+    change = jobs.ended(standing(JobState.RUNNING, AttemptState.RUNNING), outcome)
+
+    assert change is not None
+    assert change.attempt is AttemptState.LOST
+
+
+@pytest.mark.parametrize("attempt", AttemptState)
+def test_which_attempts_may_still_win(attempt: AttemptState) -> None:
+    """Those that run, and those that were given up without a word of how they ended."""
+    job = JobState.RUNNING if attempt is not AttemptState.DISPATCHED else JobState.DISPATCHED
+    wins = jobs.ended(standing(job, attempt), Outcome.COMPLETED) is not None
+
+    assert wins == (attempt.value in {"DISPATCHED", "RUNNING", "LOST", "DECLINED"})
+
+
+@pytest.mark.parametrize("attempt", [AttemptState.RUNNING, AttemptState.LOST])
+def test_a_result_that_is_held_leaves_its_check_all_retries(attempt: AttemptState) -> None:
+    """What failed before somebody completed the job says nothing about the check."""
+    change = jobs.held(standing(JobState.RUNNING, attempt, 2), checked_now=False)
+
+    assert (JobState.QUEUED, 0) == (change.job, change.retries)
 
 
 def test_accepting_starts_a_dispatched_attempt() -> None:

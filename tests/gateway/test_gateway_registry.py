@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.gateway.registry import MAX_FAILURES, Changed, Registry
+from edgeagent.gateway.registry import MAX_FAILURES, TRANSITIONS, Changed, Event, Registry
 from edgeagent.wire.messages import NodeState
 
 REGISTERED, HEALTHY, UNHEALTHY, OFFLINE = list(NodeState)[:4]
@@ -22,6 +22,53 @@ def registry(*states: NodeState) -> Registry:
 
 def changed(changes: list[Changed]) -> list[tuple[str, NodeState]]:
     return [(change.node_id, change.state) for change in changes]
+
+
+def test_the_table_is_the_operator_guides() -> None:
+    """Each line of its diagram, and no other way between those four states but back from a job's own failures."""
+    lines = {
+        ("REGISTERED", "HEARD", "HEALTHY"),
+        ("HEALTHY", "FAILURES", "UNHEALTHY"),
+        ("HEALTHY", "QUIET", "UNHEALTHY"),
+        ("UNHEALTHY", "HEARD", "HEALTHY"),
+        ("UNHEALTHY", "CLEARED", "HEALTHY"),
+        ("HEALTHY", "GONE", "OFFLINE"),
+        ("UNHEALTHY", "GONE", "OFFLINE"),
+        ("OFFLINE", "HEARD", "HEALTHY"),
+    }
+    owners = {Event.APPROVED, Event.REVOKED}
+
+    assert lines == {
+        (before.value, event.name, after.value) for (before, event), after in TRANSITIONS.items() if event not in owners
+    }
+
+
+def test_each_change_says_what_caused_it() -> None:
+    """In the words that are stored."""
+    nodes = registry(REGISTERED, HEALTHY)
+    changes = nodes.heard("0", 0.0)
+    for job in ("a", "b", "poison"):
+        changes += nodes.failed("0", job, [])
+    changes += nodes.failed("1", "poison", ["0"]) + nodes.heard("1", 50.0) + nodes.silent(90.0) + nodes.silent(300.0)
+
+    assert [(change.node_id, change.cause) for change in changes] == [
+        ("0", "heartbeat"),
+        ("0", "3 failed attempts in a row"),
+        ("0", "the failures were the job's"),
+        ("0", "no heartbeat"),
+        ("1", "no heartbeat"),
+        ("0", "no heartbeat for long"),
+    ]
+
+
+@pytest.mark.parametrize("before", [HEALTHY, UNHEALTHY])
+def test_the_silence_of_a_node_that_was_read_from_the_store_counts_from_then(before: NodeState) -> None:
+    """After a restart nobody is UNHEALTHY for ever: who does not come back is OFFLINE 5 minutes later."""
+    nodes = registry(before)
+    nodes.silent(299.9)
+    assert nodes["0"].state is UNHEALTHY
+
+    assert [("0", OFFLINE)] == changed(nodes.silent(300.0))
 
 
 @pytest.mark.parametrize("before", [REGISTERED, UNHEALTHY, OFFLINE])
@@ -133,6 +180,27 @@ def test_a_cleared_node_that_fell_silent_stays_unhealthy() -> None:
 
     assert [] == nodes.failed("1", "poison", ["0"])
     assert nodes["0"].state is UNHEALTHY
+
+
+def test_a_silence_that_is_over_keeps_no_cleared_node_unhealthy() -> None:
+    """It was silent once and came back; what benched it later was a poison job."""
+    nodes = registry(HEALTHY, HEALTHY)
+    nodes.silent(90.0)
+    nodes.heard("0", 91.0)
+    for job in ("a", "b", "poison"):
+        nodes.failed("0", job, [])
+
+    assert [("0", HEALTHY)] == changed(nodes.failed("1", "poison", ["0"]))
+
+
+def test_of_many_failures_the_latest_are_remembered() -> None:
+    """A node that fails for ever takes no memory, and what it failed at last can still turn out to be the job's."""
+    nodes = registry(HEALTHY)
+    for job in range(1000):
+        nodes.failed("0", str(job), [])
+
+    assert len(nodes["0"].failures) <= 30
+    assert nodes["0"].failures[-1] == "999"
 
 
 @given(
