@@ -113,6 +113,26 @@ async def test_a_declined_job_goes_elsewhere(autojump_clock: MockClock, memory_g
             ]
 
 
+async def test_a_job_that_is_declined_again_and_again_is_offered_ever_less_often(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """What rests is not woken by other looks at the queue meanwhile."""
+    operator, account = await memory_gateway.enlist(), await memory_gateway.account()
+    async with memory_gateway.as_node(operator) as node, trio.open_nursery() as nursery:
+        await node.ready()
+        nursery.start_soon(node.beat_for_ever)
+        await memory_gateway.submit(account)
+        rests, declined = [], trio.current_time()
+        for _ in range(9):
+            dispatch = await node.hear(JobDispatch)
+            rests.append(trio.current_time() - declined)
+            declined = trio.current_time()
+            await node.say(JobDecline(attempt_id=dispatch.attempt_id, reason="not now"))
+        nursery.cancel_scope.cancel()
+
+    assert rests == pytest.approx([0, 1, 1, 1, 1, 2, 4, 8, 16], abs=0.1)
+
+
 async def test_a_failed_job_is_retried_three_times_and_then_failed(
     autojump_clock: MockClock, memory_gateway: MemoryGateway
 ) -> None:
@@ -137,7 +157,7 @@ async def test_a_failed_job_is_retried_three_times_and_then_failed(
 
 
 async def test_a_retry_goes_to_another_node_first(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
-    """Although the one that failed is idle too."""
+    """Although the one that failed is idle, and the other one nearly busy."""
     first, second = await memory_gateway.enlist("a"), await memory_gateway.enlist("b")
     account = await memory_gateway.account()
     async with memory_gateway.as_node(first) as one, memory_gateway.as_node(second) as other:
@@ -145,6 +165,7 @@ async def test_a_retry_goes_to_another_node_first(autojump_clock: MockClock, mem
         job = await memory_gateway.submit(account)
         dispatch = await one.accept()
         await other.ready(slots=1)
+        await other.beat(load=0.9)
         await one.finish(dispatch, Outcome.FAILED, detail="no")
         assert (await other.accept()).job_id == job
 

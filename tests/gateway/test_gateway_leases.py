@@ -71,6 +71,23 @@ async def test_heartbeats_that_list_an_attempt_keep_its_lease(
         assert (await node.finish(dispatch)).credited_ucr == 10_000_000
 
 
+async def test_nobody_renews_the_lease_of_another_nodes_attempt(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, account: str
+) -> None:
+    """Whoever lists it in its heartbeats is told to stop it, and it is lost when its own node stays silent."""
+    first, second = await memory_gateway.enlist("a"), await memory_gateway.enlist("b")
+    async with memory_gateway.at_work(first) as node:
+        job = await memory_gateway.submit(account)
+        lost = await node.accept()
+    async with memory_gateway.as_node(second) as thief:
+        await thief.greet()
+        for _ in range(5):
+            await thief.say(Heartbeat(seq=1, load=0.0, free_slots=0, running=(lost.attempt_id,)))
+            assert (await thief.hear(JobCancel)).attempt_id == lost.attempt_id
+            await trio.sleep(15)
+        assert (await memory_gateway.job(account, job)).attempts[0].state == "LOST"
+
+
 async def test_a_node_that_vanishes_loses_its_job_to_another(
     autojump_clock: MockClock, memory_gateway: MemoryGateway, account: str
 ) -> None:

@@ -301,6 +301,26 @@ async def test_more_large_jobs_than_may_wait_for_a_node_go_back_to_the_queue(
         assert {one.job_id for one in first + rest} == {new.job_id for new in batch}
 
 
+async def test_a_restart_sends_nodes_away_for_different_times(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """From a second on, spread over the longer the more nodes there are, so that they do not come back all at once."""
+    told: list[float] = []
+
+    async def listen(number: int, *, task_status: trio.TaskStatus[None]) -> None:
+        async with memory_gateway.at_work(await memory_gateway.enlist(f"n{number}")) as node:
+            task_status.started()
+            told.append((await node.hear(Bye)).back_s)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(50):
+            await nursery.start(listen, number)
+        for session in memory_gateway.hub.network.sessions():
+            session.close(CloseCode.RESTARTING, "the gateway restarts")
+    assert all(1 <= back_s <= 1.5 for back_s in told)
+    assert len(set(told)) > 5
+
+
 async def test_bye_is_answered(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
     """A node that leaves is closed with 1000, and gets no more work."""
     operator = await memory_gateway.enlist()
