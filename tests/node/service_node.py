@@ -13,6 +13,7 @@ import trio
 import plain_http
 from edgeagent.node import service
 from edgeagent.node.config import Identity
+from edgeagent.node.controller import Controller
 from edgeagent.node.executor import Finished
 from edgeagent.node.options import sections
 from edgeagent.node.options.settings import Settings
@@ -110,3 +111,14 @@ def in_time() -> Iterator[None]:
 def dispatch() -> JobDispatch:
     """Return a job for the stand-in."""
     return JobDispatch(job_id=str(uuid.uuid4()), attempt_id=str(uuid.uuid4()), job_type="echo", payload={"a": 1})
+
+
+async def owners_view(config: Identity) -> dict[str, Any]:
+    """Return what a running node tells its owner."""
+
+    def ask() -> dict[str, Any]:
+        with Controller(config.home) as controller:
+            state: dict[str, Any] = controller.ask("state")["state"]
+            return state
+
+    return await trio.to_thread.run_sync(ask)

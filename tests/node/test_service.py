@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 from loopback_gateway import Gateway
-from service_node import NODE_ID, Node, StandIn, dispatch, in_time, settings
+from service_node import NODE_ID, Node, StandIn, dispatch, in_time, owners_view, settings
 
 from edgeagent.errors import EdgeAgentError, RefusedError
 from edgeagent.node import service
@@ -52,7 +52,7 @@ async def test_a_job_goes_through(gateway: Gateway, node: Node) -> None:
     assert ("healthy", True) == (health["status"], health["relay_connected"])
 
 
-async def test_a_job_survives_the_loss_of_its_link(gateway: Gateway, node: Node) -> None:
+async def test_a_job_survives_the_loss_of_its_link(gateway: Gateway, node: Node, config: Identity) -> None:
     """It is held at the next Hello, and so is its result until that is acknowledged."""
     with in_time():
         link = await gateway.accept()
@@ -70,6 +70,8 @@ async def test_a_job_survives_the_loss_of_its_link(gateway: Gateway, node: Node)
         unacknowledged = await link.welcome(keep=(job.attempt_id,))
         again = await link.get(JobResult)
         await link.say(JobResultAck(attempt_id=again.attempt_id))
+        while (await owners_view(config))["spool"]["undelivered"]:  # it is held until it is off the disk
+            pass
         await link.close(1012, "restarting once more")
         settled = await (await gateway.accept()).welcome()
 

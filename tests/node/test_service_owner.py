@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 from loopback_gateway import Gateway
-from service_node import NODE_ID, Node, dispatch, in_time
+from service_node import NODE_ID, Node, dispatch, in_time, owners_view
 
 import plain_http
 from edgeagent.errors import EdgeAgentError
@@ -26,15 +26,6 @@ from edgeagent.wire.messages import (
     NodeState,
     Outcome,
 )
-
-
-async def _state(config: Identity) -> dict[str, Any]:
-    def ask() -> dict[str, Any]:
-        with Controller(config.home) as controller:
-            state: dict[str, Any] = controller.ask("state")["state"]
-            return state
-
-    return await trio.to_thread.run_sync(ask)
 
 
 async def _order(config: Identity, do: str, **details: Any) -> dict[str, Any]:
@@ -58,9 +49,9 @@ async def test_the_owner_sees_what_runs_and_how_the_gateway_sees_the_node(
         await link.say(job)
         await link.get(JobAccept)
         await node.executor.started.wait()
-        state = await _state(config)
+        state = await owners_view(config)
         while state["link"]["state"] is None:
-            state = await _state(config)
+            state = await owners_view(config)
 
     (running,) = state["running"]
     assert ("edgeagent.node-state/1", NODE_ID) == (state["schema"], state["node_id"])
@@ -84,7 +75,7 @@ async def test_a_paused_node_takes_nothing_and_says_so_at_once(gateway: Gateway,
         told = await link.get(Heartbeat)
         await link.say(dispatch())
         declined = await link.get(JobDecline)
-        state = await _state(config)
+        state = await owners_view(config)
         assert (await _order(config, "resume"))["was_paused"]
         again = await link.get(Heartbeat)
         node.executor.let_go.set()
@@ -107,7 +98,7 @@ async def test_a_drain_by_the_owner_ends_the_node(gateway: Gateway, node: Node, 
         first = await _order(config, "drain", deadline_s=3600)
         later = await _order(config, "drain", deadline_s=7200)
         drain = await link.get(Drain)
-        state = await _state(config)
+        state = await owners_view(config)
         assert not node.ended.is_set()
         await _order(config, "drain", deadline_s=0)
         result = await link.get(JobResult)
