@@ -71,12 +71,16 @@ async def test_a_result_has_the_value_and_the_files(port_gateway: PortGateway, s
 
 
 async def test_an_upload_may_be_repeated(port_gateway: PortGateway, attempt: tuple[Operator, str, str, Node]) -> None:
-    """And the last one of a name counts."""
+    """And the last one of a name counts; what it took the place of is gone at once, unless something else has it."""
     operator, attempt_id, _, _ = attempt
     for _ in range(2):
         assert (await upload(port_gateway, operator, attempt_id, "a")).status_code == 201
     other = hashlib.sha256(b"other").hexdigest()
-    assert (await upload(port_gateway, operator, attempt_id, "a", data=b"other", sha256=other)).status_code == 201
+    assert (await upload(port_gateway, operator, attempt_id, "b")).status_code == 201
+    for name, kept in (("a", {DIGEST, other}), ("b", {other})):
+        assert (await upload(port_gateway, operator, attempt_id, name, data=b"other", sha256=other)).status_code == 201
+        stored = (port_gateway.data_dir / "blobs" / "sha256").glob("*/*")
+        assert {path.name for path in stored} == kept
 
 
 async def test_an_upload_that_is_damaged_is_refused(

@@ -120,6 +120,7 @@ async def test_a_piece_that_does_not_fit_changes_nothing(submitter: httpx2.Async
     for headers, body, status, word in (
         (piece(HALF - 1), rest, 409, str(HALF)),
         (piece(len(FILE)), b"", 409, str(HALF)),
+        (piece(HALF + 1), rest, 409, str(HALF)),
         (piece(HALF, **checksum(b"other")), rest, 460, "again"),
         (piece(HALF, **checksum(b"other", "sha1")), rest[:10], 460, "again"),
         (piece(HALF), rest + b"x", 413, "Upload-Length"),

@@ -12,7 +12,7 @@ from scripted import DIGEST, FILE, MemoryGateway, announced, in_memory, pieces
 
 from edgeagent.gateway.store import files, uploads
 from edgeagent.gateway.store.uploads import LIFE_S, MAX_OF_ACCOUNT, MAX_OF_ATTEMPT, NoRoomError, Owner, Upload
-from edgeagent.gateway.uploads import ExpiredError, NoUploadError
+from edgeagent.gateway.uploads import ExpiredError, NoUploadError, OffsetError, TakenOverError
 
 DAY_S = 86400.0
 HALF = len(FILE) // 2
@@ -79,6 +79,55 @@ async def test_a_finished_upload_is_remembered_for_an_hour(
     assert await memory_gateway.files() == {DIGEST}
 
 
+async def test_a_finished_upload_takes_nothing_more(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, owner: Owner, half: str
+) -> None:
+    """It stands at its end, whatever is sent from elsewhere: it counts no more, so its bytes would count nowhere."""
+    hub = memory_gateway.hub
+    await hub.uploads.append(half, owner, HALF, pieces(FILE[HALF:]), None)
+    for offset in (0, HALF):
+        with pytest.raises(OffsetError, match=f"stands at {len(FILE)}"):
+            await hub.uploads.append(half, owner, offset, pieces(FILE[offset:-1]), None)
+    assert hub.uploads.parts.there() == []
+    assert (await hub.uploads.append(half, owner, len(FILE), pieces(b""), None)).finished
+
+
+async def test_a_strangers_request_ends_no_upload(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, owner: Owner, half: str
+) -> None:
+    """Who knows an upload's id, and is not its owner, does not take it over in the middle."""
+    hub = memory_gateway.hub
+    stranger = Owner(await memory_gateway.account("stranger"))
+
+    async def body() -> AsyncIterator[bytes]:
+        yield FILE[HALF:-1]
+        for call in (hub.uploads.show, hub.uploads.end):
+            with pytest.raises(NoUploadError):
+                await call(half, stranger)
+        with pytest.raises(NoUploadError):
+            await hub.uploads.append(half, stranger, HALF, pieces(FILE[HALF:]), None)
+        yield FILE[-1:]
+
+    assert (await hub.uploads.append(half, owner, HALF, body(), None)).finished
+
+
+async def test_what_came_before_a_body_broke_off_is_counted(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, owner: Owner, half: str
+) -> None:
+    """Once: the rest is counted when it comes."""
+    hub = memory_gateway.hub
+
+    async def broken() -> AsyncIterator[bytes]:
+        yield FILE[HALF:-1]
+        raise ConnectionResetError
+
+    with pytest.raises(ConnectionResetError):
+        await hub.uploads.append(half, owner, HALF, broken(), None)
+    assert hub.uploads.received_bytes == len(FILE) - 1
+    await hub.uploads.append(half, owner, len(FILE) - 1, pieces(FILE[-1:]), None)
+    assert hub.uploads.received_bytes == len(FILE)
+
+
 async def test_a_quota_counts_files_and_uploads(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
     """To the byte; what is given up or let go of is free again, and an account's own quota goes before the usual."""
     async with in_memory(tmp_path, quota_bytes=100) as gateway:
@@ -133,6 +182,33 @@ async def test_an_attempt_has_so_many_uploads_and_bytes(
             await hub.uploads.begin(large)
         again = Upload(upload_id="there2", owner=attempt, name="there", sha256="0" * 64, length=left + len(FILE))
         await hub.uploads.begin(again)
+
+
+async def test_an_output_begun_again_frees_what_came_of_it(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, owner: Owner
+) -> None:
+    """At once, also while it is still coming: a node could fill the disk otherwise, by beginning again and again."""
+    hub, operator = memory_gateway.hub, await memory_gateway.enlist()
+    assert owner.account_id is not None
+    async with memory_gateway.at_work(operator) as node:
+        await memory_gateway.submit(owner.account_id)
+        attempt = Owner(attempt_id=(await node.accept()).attempt_id, node_id=operator.node_id)
+        await hub.uploads.begin(announced("first", attempt, name="a"))
+        await hub.uploads.append("first", attempt, 0, pieces(FILE[:HALF]), None)
+
+        await hub.uploads.begin(announced("second", attempt, name="a"))
+        assert hub.uploads.parts.there() == []
+        async with trio.open_nursery() as nursery:
+
+            async def body() -> AsyncIterator[bytes]:
+                yield FILE[:HALF]
+                nursery.start_soon(hub.uploads.begin, announced("third", attempt, name="a"))
+                await trio.sleep_forever()
+
+            with pytest.raises(TakenOverError):
+                await hub.uploads.append("second", attempt, 0, body(), None)
+        assert hub.uploads.parts.there() == []
+        assert (await hub.uploads.append("third", attempt, 0, pieces(FILE), None)).finished
 
 
 async def test_uploads_of_an_ended_attempt_are_over(

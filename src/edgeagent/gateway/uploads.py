@@ -81,6 +81,9 @@ class Uploads:
     async def begin(self, new: Upload) -> Upload:
         """Store a new upload, and return it.  Raises what ``store.uploads.begin`` does, and as ``append``."""
         upload = await self._store.write(uploads.begin, new, self._quota_bytes)
+        for older in upload.overtaken:
+            async with self._turn(older):
+                await self._discard(older)
         if upload.length == 0 and not upload.finished:
             async with self._turn(upload.upload_id):
                 return await self._finish(upload, await self._open(upload))
@@ -93,8 +96,8 @@ class Uploads:
             NoUploadError: see there.
             ExpiredError: see there.
         """
-        async with self._turn(upload_id):
-            return await self._find(upload_id, owner)
+        async with self._having(upload_id, owner) as upload:
+            return upload
 
     async def append(
         self,
@@ -119,25 +122,22 @@ class Uploads:
             LookupError: the node does not hold the attempt any more, or its job has ended.
             BlobsUnavailableError: it cannot be stored now.
         """
-        async with self._turn(upload_id):
-            upload = await self._find(upload_id, owner)
-            if upload.finished and offset == upload.length:
+        async with self._having(upload_id, owner) as upload:
+            if upload.finished:  # it counts no more, so nothing may come to lie on disk for it
+                if offset != upload.length:
+                    raise OffsetError(upload.length)
                 return upload
-            if announced is not None and offset + announced > upload.length:
-                raise TooLongError
             part = await self._open(upload)
             if part.size != upload.offset:  # a copy of the database was restored without the uploads in progress
-                upload = attrs.evolve(upload, offset=part.size)
                 await self._store.write(uploads.moved, upload_id, part.size)
-            if offset != upload.offset:
+            if offset != part.size or offset + (announced or 0) > upload.length:
                 await self._run(part.close)
-                raise OffsetError(upload.offset)
-            return await self._take(upload, part, pieces, checksum)
+                raise OffsetError(part.size) if offset != part.size else TooLongError
+            return await self._take(attrs.evolve(upload, offset=part.size), part, pieces, checksum)
 
     async def end(self, upload_id: str, owner: Owner) -> None:
         """Forget an upload.  Raises as ``show``."""
-        async with self._turn(upload_id):
-            upload = await self._find(upload_id, owner)
+        async with self._having(upload_id, owner) as upload:
             await self._store.write(uploads.forget, upload.upload_id)
             await self._discard(upload.upload_id)
 
@@ -191,10 +191,11 @@ class Uploads:
             with trio.CancelScope(shield=True):
                 await self._settle(upload, arriving, keep=checksum is None)
             raise
+        finally:
+            self.received_bytes += arriving.taken
         if finished is None:
             finished = await self._moved(upload, part)
             await self._run(part.close)
-        self.received_bytes += arriving.taken
         return finished
 
     async def _settle(self, upload: Upload, arriving: Arriving, *, keep: bool) -> None:
@@ -234,6 +235,14 @@ class Uploads:
         if part is not None:
             await self._run(part.close)
         await self._run(self.parts.discard, upload_id)
+
+    @asynccontextmanager
+    async def _having(self, upload_id: str, owner: Owner) -> AsyncIterator[Upload]:
+        """Have an upload for one request of its owner; a stranger's would not even end one that has it."""
+        if self.active(upload_id):
+            await self._find(upload_id, owner)
+        async with self._turn(upload_id):
+            yield await self._find(upload_id, owner)
 
     @asynccontextmanager
     async def _turn(self, upload_id: str) -> AsyncIterator[None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from litestar import MediaType, Request, Response
@@ -13,7 +13,9 @@ from edgeagent import chance
 from edgeagent.gateway import tus
 from edgeagent.gateway.api.errors import refuse
 from edgeagent.gateway.arriving import ChecksumError, TooLongError
+from edgeagent.gateway.blocking import BlobsUnavailableError
 from edgeagent.gateway.hub import Hub
+from edgeagent.gateway.store import StoreUnavailableError
 from edgeagent.gateway.store.uploads import NoRoomError, OtherSizeError, Owner, TooManyUploadsError, Upload
 from edgeagent.gateway.uploads import (
     DigestError,
@@ -79,6 +81,7 @@ async def create(request: AnyRequest, hub: Hub, owner: Owner, root: str) -> Resp
         upload = await hub.uploads.begin(new)
         if body != 0 and not upload.finished:
             upload = await hub.uploads.append(upload.upload_id, owner, 0, _Body(request), checksum)
+    await _tidy(hub, upload)
     location = {"Location": f"{root}/{upload.upload_id}"}
     return Response(None, media_type=MediaType.TEXT, status_code=201, headers={**_standing(upload), **location})
 
@@ -91,7 +94,7 @@ async def look(request: AnyRequest, hub: Hub, owner: Owner, upload_id: str) -> R
     headers = {**_standing(upload), "Upload-Length": str(upload.length), "Cache-Control": "no-store"}
     if upload.metadata:
         headers["Upload-Metadata"] = upload.metadata
-    return Response(None, status_code=200, headers=headers)
+    return Response(None, media_type=MediaType.TEXT, status_code=200, headers=headers)
 
 
 async def append(request: AnyRequest, hub: Hub, owner: Owner, upload_id: str) -> Response[None]:
@@ -102,6 +105,7 @@ async def append(request: AnyRequest, hub: Hub, owner: Owner, upload_id: str) ->
         offset = tus.parse_offset(request.headers.get("upload-offset"))
         checksum = tus.parse_checksum(request.headers.get("upload-checksum"))
         upload = await hub.uploads.append(upload_id, owner, offset, _Body(request), checksum, _announced(request))
+    await _tidy(hub, upload)
     return Response(None, status_code=204, headers=_standing(upload))
 
 
@@ -168,6 +172,13 @@ def refusing() -> Iterator[None]:
     except tuple(_ANSWERS) as error:
         status, text = _ANSWERS[type(error)]
         raise refuse(status, text or str(error)) from None
+
+
+async def _tidy(hub: Hub, upload: Upload) -> None:
+    """Remove what an output took the place of: its room is free again, so its bytes must be too."""
+    if upload.replaced is not None:
+        with suppress(StoreUnavailableError, BlobsUnavailableError):  # the next sweep removes it
+            await hub.collector.remove([upload.replaced])
 
 
 def _standing(upload: Upload) -> dict[str, str]:

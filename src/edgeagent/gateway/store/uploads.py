@@ -48,7 +48,10 @@ class Owner:
 
 @attrs.frozen(kw_only=True)
 class Upload:
-    """An upload; ``offset`` bytes of it are safely on disk."""
+    """An upload; ``offset`` bytes of it are safely on disk.
+
+    One that begins or finishes says what it took the place of, which nothing of its attempt refers to any more.
+    """
 
     upload_id: str
     owner: Owner
@@ -59,6 +62,8 @@ class Upload:
     metadata: str = ""
     expires_at: float = 0.0
     finished: bool = False
+    overtaken: tuple[str, ...] = ()  # earlier uploads of the same output
+    replaced: str | None = None  # the digest of the same output as it was
 
 
 def begin(tx: Tx, new: Upload, quota_bytes: int) -> Upload:
@@ -76,11 +81,13 @@ def begin(tx: Tx, new: Upload, quota_bytes: int) -> Upload:
     known = _known(tx, new)
     if known is not None and known != new.length:
         raise OtherSizeError
+    overtaken: tuple[str, ...] = ()
     if new.owner.account_id is not None:
         _check_quota(tx, new, quota_bytes, known is not None)
     else:
+        overtaken = _overtake(tx, new)
         _check_attempt(tx, new)
-    stored = attrs.evolve(new, expires_at=tx.now + LIFE_S)
+    stored = attrs.evolve(new, expires_at=tx.now + LIFE_S, overtaken=overtaken)
     tx.connection.execute(
         sa.insert(uploads).values(
             upload_id=stored.upload_id,
@@ -127,7 +134,8 @@ def finish(tx: Tx, upload: Upload) -> Upload:
         assert upload.owner.attempt_id is not None
         if not _holds(tx, upload.owner):
             raise LookupError(upload.owner.attempt_id)
-        views.add_output(tx, upload.owner.attempt_id, upload.name, upload.length, upload.sha256)
+        replaced = views.add_output(tx, upload.owner.attempt_id, upload.name, upload.length, upload.sha256)
+        upload = attrs.evolve(upload, replaced=replaced)
     until = tx.now + FINISHED_S
     done = _of(upload.upload_id).values(offset_bytes=upload.length, finished_at=tx.now, expires_at=until)
     tx.connection.execute(done)
@@ -191,13 +199,18 @@ def _check_quota(tx: Tx, new: Upload, quota_bytes: int, known: bool) -> None:
         raise NoRoomError(f"an account has at most {MAX_FILES} files; delete some")
 
 
-def _check_attempt(tx: Tx, new: Upload) -> None:
+def _overtake(tx: Tx, new: Upload) -> tuple[str, ...]:
+    """Have one upload for each output: of an older one its node may never have heard, where the answer was lost."""
     if not _holds(tx, new.owner):
         raise LookupError(new.owner.attempt_id)
+    same = (uploads.c.attempt_id == new.owner.attempt_id, uploads.c.name == new.name, uploads.c.finished_at.is_(None))
+    older = tuple(tx.connection.scalars(sa.select(uploads.c.upload_id).where(*same).order_by(uploads.c.upload_id)))
+    tx.connection.execute(sa.delete(uploads).where(*same))
+    return older
+
+
+def _check_attempt(tx: Tx, new: Upload) -> None:
     attempt_id = new.owner.attempt_id
-    # One upload for each output: of an older one its node may never have heard, where the answer was lost.
-    older = (uploads.c.attempt_id == attempt_id, uploads.c.name == new.name, uploads.c.finished_at.is_(None))
-    tx.connection.execute(sa.delete(uploads).where(*older))
     coming = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(uploads.c.length_bytes), 0)).where(
         uploads.c.attempt_id == attempt_id, uploads.c.finished_at.is_(None), uploads.c.expires_at > tx.now
     )

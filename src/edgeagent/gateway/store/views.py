@@ -240,12 +240,16 @@ def writes_outputs(tx: Tx, attempt_id: str, node_id: str) -> bool:
     return tx.connection.execute(found).first() is not None
 
 
-def add_output(tx: Tx, attempt_id: str, name: str, size_bytes: int, sha256: str) -> None:
-    """Store that a file of an attempt has arrived, in place of one of the same name."""
+def add_output(tx: Tx, attempt_id: str, name: str, size_bytes: int, sha256: str) -> str | None:
+    """Store that a file of an attempt has arrived, in place of one of the same name; return the other's digest."""
     same = (outputs.c.attempt_id == attempt_id, outputs.c.name == name)
+    before: str | None = tx.connection.scalar(sa.select(outputs.c.sha256).where(*same))
     values = {"size_bytes": size_bytes, "sha256": sha256, "listed": False, "created_at": tx.now, "removed_at": None}
-    if not tx.connection.execute(sa.update(outputs).where(*same).values(**values)).rowcount:
+    if before is None:
         tx.connection.execute(sa.insert(outputs).values(attempt_id=attempt_id, name=name, **values))
+    else:
+        tx.connection.execute(sa.update(outputs).where(*same).values(**values))
+    return None if before == sha256 else before
 
 
 def _own(tx: Tx, account_id: str, job_id: str) -> Sequence[Any]:
