@@ -147,6 +147,27 @@ async def test_odd_texts_in_a_registration_are_stored_or_refused(
     assert (await anyone.post("/nodes/register", json=registration("after all"))).status_code == 201
 
 
+@pytest.mark.parametrize(
+    ("body", "word"),
+    [
+        (b"", "a body is needed"),
+        (b"{", "not JSON"),
+        (b'{"name": "\xff"}', "not UTF-8"),
+        (b'{"name": "\\ud800"}', "not JSON"),
+        (json.dumps({"name": "x"}).encode("utf-16"), "not JSON"),
+        (b'{"metadata": ' + b"[" * 20_000 + b"]" * 20_000 + b"}", "nested too deeply"),
+        (b'{"metadata": ' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001, "nested too deeply"),
+        (b'{"metadata": NaN}', "not JSON"),
+        (b"[]", "Expected `object`"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_is_its_senders_fault(
+    anyone: httpx2.AsyncClient, body: bytes, word: str
+) -> None:
+    """Strangers need no token for this: a 500 of each, with its traceback in the log, would fill the disk."""
+    refused(await anyone.post("/nodes/register", content=body), 422, word)
+
+
 async def test_a_flood_of_registrations_is_told_when_to_come_back(port_gateway: PortGateway) -> None:
     """From one address: 429 with Retry-After; nodes that are known still prove their keys."""
     operator = await port_gateway.enlist()

@@ -38,6 +38,7 @@ from edgeagent.gateway.api import (
     uploading,
     uploads,
 )
+from edgeagent.gateway.api.documents import JsonRequest
 from edgeagent.gateway.api.figures import JobCounts
 from edgeagent.gateway.api.shared import Shared, give
 from edgeagent.gateway.api.throttles import Throttles
@@ -139,6 +140,7 @@ def _litestar() -> Litestar:
             Exception: errors.bug,
         },
         before_send=[uploading.mark],
+        request_class=JsonRequest,
         request_max_body_size=MAX_BODY_BYTES,
         openapi_config=describe.config(),
         logging_config=None,

@@ -57,6 +57,8 @@ def http_error(request: AnyRequest, error: HTTPException) -> Response[Any]:
 def invalid(request: AnyRequest, error: ValidationException) -> Response[Any]:
     """Answer a body or parameter of the wrong shape."""
     found = error.extra if isinstance(error.extra, list) else []
+    if any(one.get("key") == "data" and one["message"] == "'data'" for one in found):  # Litestar's words for none
+        return _answer(request, 422, "a body is needed here: a JSON document")
     wrong = [Wrong(one_line(str(one["message"])), field=_field(one)) for one in found[:MAX_WRONG]]
     lines = [f"{one.field}: {one.detail}" if one.field else one.detail for one in wrong]
     return _answer(request, 422, "; ".join(lines[:3]) or error.detail, None, wrong)
