@@ -7,6 +7,7 @@ allowed anew meanwhile that nothing is refused.
 from __future__ import annotations
 
 import ipaddress
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -157,7 +158,8 @@ async def test_connections_from_one_address_are_limited(tmp_path: Path) -> None:
         extra = await trio.open_tcp_stream("127.0.0.1", port)
         answer = b"".join([bytes(piece) async for piece in extra])
         assert answer.startswith(b"HTTP/1.1 503 ")
-        assert b"\r\nRetry-After: 5\r\n" in answer
+        assert b"\r\nretry-after: 5\r\n" in answer
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["detail"] == "too many connections; come back in 5 s"
         await held.pop().aclose()
         with trio.fail_after(20):
             while not await _is_served(gateway):  # noqa: ASYNC110 -- the gateway is asked, as a client would

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from typing import Any
 
@@ -24,6 +25,16 @@ async def serve(gateway: MemoryGateway, nursery: trio.Nursery) -> trio.abc.HalfC
 async def answer(stream: trio.abc.ReceiveStream) -> bytes:
     """Return everything until the gateway closes."""
     return b"".join([bytes(piece) async for piece in stream])
+
+
+def problem(said: bytes) -> tuple[int, str]:
+    """Return the status and the detail of the problem document that came last."""
+    head, _, body = said.rpartition(b"\r\n\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    document = json.loads(body)
+    assert document["type"] == "about:blank"
+    assert f"HTTP/1.1 {document['status']} ".encode() in head
+    return document["status"], document["detail"]
 
 
 async def is_well(gateway: MemoryGateway) -> bool:
@@ -236,22 +247,19 @@ async def test_a_header_that_drips_costs_the_connection(
         assert trio.current_time() == pytest.approx(5.0, abs=0.1)
 
 
-@pytest.mark.parametrize(
-    "opening",
-    [
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
-        b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
-        b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n",
-        b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
-    ],
-)
-async def test_http_2_is_not_taken_up(autojump_clock: MockClock, memory_gateway: MemoryGateway, opening: bytes) -> None:
+PRI = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+
+@pytest.mark.parametrize("before", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"])
+async def test_http_2_is_not_taken_up(autojump_clock: MockClock, memory_gateway: MemoryGateway, before: bytes) -> None:
     """At once, first or later on a connection: many requests on one would escape its limits."""
     async with trio.open_nursery() as nursery:
         stream = await serve(memory_gateway, nursery)
-        await stream.send_all(opening)
+        await stream.send_all(before + PRI)
         said = await answer(stream)
         assert b"\x04\x00\x00\x00\x00\x00" not in said  # SETTINGS, the server's first frame
+        assert said.count(b"healthy") == bool(before)
+        assert problem(said) == (505, "HTTP/1.1 is spoken here")
         assert trio.current_time() == 0
     assert await is_well(memory_gateway)
 
@@ -274,3 +282,48 @@ async def test_an_answer_is_one_write(autojump_clock: MockClock, memory_gateway:
         await ours.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
         assert b"healthy" in await answer(ours)
     assert [piece.partition(b" ")[0] for piece in writes if piece] == [b"HTTP/1.1"]
+
+
+async def test_an_offer_of_http_2_is_passed_over(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
+    """Clients that make one with each connection, as Java's does, get their answer in HTTP/1.1."""
+    async with trio.open_nursery() as nursery:
+        stream = await serve(memory_gateway, nursery)
+        await stream.send_all(
+            b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+            b"HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\nGET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        )
+        said = await answer(stream)
+        assert said.startswith(b"HTTP/1.1 200 ")
+        assert said.count(b"healthy") == 2
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "detail"),
+    [
+        (b"nonsense\r\n\r\n", 400, "that is no request that HTTP/1.1 allows"),
+        (b"GET /health HTTP/1.1\r\n\r\n", 400, "that is no request that HTTP/1.1 allows"),
+        (
+            b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"x" * (1 << 17),
+            431,
+            "the request's line and headers are too long",
+        ),
+        (
+            b"POST /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n\r\n",
+            501,
+            "a body comes with its length, or in chunks",
+        ),
+        (SHAKE.format(node="x", token="x").replace("/relay/ws/", "/jobs/").encode(), 403, "links are at"),
+        (SHAKE.format(node="x", token="x").replace("Version: 13", "Version: 8").encode(), 400, "that is no request"),
+    ],
+    ids=["garbage", "no host", "header", "coding", "elsewhere", "version"],
+)
+async def test_what_never_becomes_a_request_is_told_why(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, sent: bytes, status: int, detail: str
+) -> None:
+    """By a problem document, as everything else is that goes wrong; then the connection is over."""
+    async with trio.open_nursery() as nursery:
+        stream = await serve(memory_gateway, nursery)
+        await stream.send_all(sent)
+        said = problem(await answer(stream))
+        assert (said[0], said[1][: len(detail)]) == (status, detail)
+    assert await is_well(memory_gateway)

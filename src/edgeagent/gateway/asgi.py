@@ -18,7 +18,6 @@ import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.h2 import H2Protocol
 from hypercorn.protocol.ws_stream import WSStream
 from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
@@ -28,6 +27,7 @@ from edgeagent.gateway import connection
 from edgeagent.gateway.connection import Connection, Stream
 from edgeagent.gateway.foreign import ForeignSession
 from edgeagent.gateway.gate import Gate
+from edgeagent.gateway.http1 import Http1, refusal
 from edgeagent.gateway.hub import Hub
 from edgeagent.gateway.proxies import client_of, scheme_of
 from edgeagent.gateway.relay import Opening, relay
@@ -52,8 +52,6 @@ IDLE_S = 5.0
 LATE_S = 0.01
 #: Seconds to tell a connection that it is one too many.
 TURN_AWAY_S = 1.0
-#: What a connection hears that is one too many.
-BUSY = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -159,12 +157,15 @@ class _Request:
                     return  # it waits for the answer before it sends more
 
 
-class _OneAtATime(TCPServer):
-    """Serves requests, one after the other, until the connection ends or is to become a link.
+def busy() -> bytes:
+    """Return what a connection hears that is one too many."""
+    headers, body = refusal(503)
+    lines = [b"HTTP/1.1 503 ", b"retry-after: 5", *(name + b": " + value for name, value in headers)]
+    return b"\r\n".join([*lines, b"", body])
 
-    Hypercorn takes up HTTP/2 with whoever begins it without TLS, and has no setting against that.  Requests that run
-    at once on one connection would escape what limits a connection, so it costs the connection.
-    """
+
+class _OneAtATime(TCPServer):
+    """Serves requests, one after the other, until the connection ends or is to become a link."""
 
     _patience: trio.CancelScope | None = None  # while something is read
     _idle_until = math.inf
@@ -172,10 +173,11 @@ class _OneAtATime(TCPServer):
 
     async def _read_data(self) -> None:
         """Read as hypercorn does, but nothing that comes after the handshake of a WebSocket."""
+        http = self.protocol.protocol = Http1.instead(self.protocol)
         self._idle(trio.current_time() + IDLE_S)
         while (data := await self._receive()) is not None:
-            await self.protocol.handle(RawData(bytes(data)))
-            stream = getattr(self.protocol.protocol, "stream", None)
+            await http.handle(RawData(bytes(data)))
+            stream = http.stream
             if isinstance(stream, WSStream) and stream.app_put is not None and not stream.closed:
                 return  # the application accepts or refuses it, and ends; so does hypercorn
             if not data:
@@ -212,10 +214,7 @@ class _OneAtATime(TCPServer):
             await super()._close()
 
     async def protocol_send(self, event: Event) -> None:
-        """Send, if it is not HTTP/2, and note when a request begins and ends."""
-        if isinstance(self.protocol.protocol, H2Protocol):
-            cast(Connection, self.stream).cut()
-            return
+        """Send, and note when a request begins and ends."""
         if isinstance(event, Updated):
             if self._ended:
                 return  # nobody would stop the task that waits for an idle connection's end
@@ -267,7 +266,7 @@ class Server:
         """End a connection that is one too many; over TLS there are no words for that."""
         with trio.move_on_after(TURN_AWAY_S), contextlib.suppress(OSError, trio.BrokenResourceError):
             if self._tls is None:
-                await stream.send_all(BUSY)
+                await stream.send_all(busy())
         await trio.aclose_forcefully(cast(trio.abc.AsyncResource, stream))
 
     async def _serve(self, stream: Stream, socket: Any) -> None:
