@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from edgeagent.cli.gateway import gateway as command
 from edgeagent.errors import EdgeAgentError, UsageError
 from edgeagent.gateway.backup import Copied, back_up
 from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.data import transaction
 from edgeagent.wire.messages import Output
 
 
@@ -96,6 +99,30 @@ def test_the_command_says_what_it_copied(tmp_path: Path) -> None:
     assert (document["schema"], document["files"]) == ("edgeagent.backup/1", 0)
     assert (tmp_path / "a").stat().st_mode & 0o777 == 0o700
     assert {path.name for path in (tmp_path / "a").iterdir()} == {"gateway.db", "blobs"}
+    assert (tmp_path / "a" / "gateway.db").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_copy_on_another_disk_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where files cannot be linked their bytes are read, and one that is not what its name says ends the backup."""
+
+    def another_disk(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", another_disk)
+    place = GatewaySettings(data_dir=tmp_path / "data")
+    with transaction(place):
+        pass
+    file = place.blobs / "sha256" / DIGEST[:2] / DIGEST
+    file.parent.mkdir(parents=True)
+    file.write_bytes(FILE)
+    copied = back_up(place, tmp_path / "whole")
+    assert (copied.files, copied.linked) == (1, 0)
+    assert (tmp_path / "whole" / "blobs" / "sha256" / DIGEST[:2] / DIGEST).read_bytes() == FILE
+
+    file.write_bytes(FILE[:-1] + b"?")
+    with pytest.raises(EdgeAgentError, match=f"{DIGEST} is damaged"):
+        back_up(place, tmp_path / "spoiled")
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("spoiled")]
 
 
 def test_what_cannot_be_copied_is_one_line(tmp_path: Path) -> None:

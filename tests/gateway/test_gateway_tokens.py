@@ -12,12 +12,15 @@ from scripted import PortGateway, on_a_port, refused, submit
 from sqlalchemy.exc import DBAPIError
 
 from edgeagent.errors import EdgeAgentError
+from edgeagent.gateway import ownership
 from edgeagent.gateway.accounts import create_token, list_tokens, read_audit, revoke_token
 from edgeagent.gateway.config import GatewaySettings, Registration
 from edgeagent.gateway.ownership import create_join_token
 from edgeagent.gateway.scopes import Scope, parse, written
 from edgeagent.gateway.store import Tx, audit
+from edgeagent.gateway.store.audit import Entry
 from edgeagent.gateway.store.engine import Database, migrate, open_engine
+from edgeagent.gateway.store.orders import Kind
 from edgeagent.gateway.store.tables import audit_entries
 from edgeagent.wire import identity
 
@@ -122,6 +125,42 @@ async def test_what_nodes_do_with_their_keys_is_in_the_log(tmp_path: Path) -> No
         ("node.register", f"as one, REGISTERED, join token {log[0].subject}"),
         ("node.rotate-key", f"key {identity.key_id(publics[1])}"),
         ("node.rotate-key", f"key {identity.key_id(publics[2])}"),
+    ]
+
+
+async def test_what_the_owner_did_to_nodes_and_keys_is_in_the_log(tmp_path: Path) -> None:
+    """Each thing that was done, with its reason; not what changed nothing."""
+    place = GatewaySettings(data_dir=tmp_path)
+    async with on_a_port(tmp_path, registration=Registration.APPROVAL) as gateway:
+        node_id = (await gateway.enlist()).node_id
+
+    def work() -> list[Entry]:
+        for kind in (Kind.APPROVE, Kind.DRAIN, Kind.DRAIN, Kind.RESUME, Kind.VOID_TOKENS, Kind.REVOKE, Kind.REVOKE):
+            ownership.order(place, kind, node_id, f"why {kind.value}")
+        create_join_token(place, 1, None, "farm")
+        ownership.revoke_join_token(place, ownership.list_join_tokens(place)[0].name)
+        kids.extend(ownership.rotate_keys(place, drop=drop) for drop in (False, True))
+        return read_audit(place, 100)[1:]
+
+    kids: list[str] = []
+    log = await trio.to_thread.run_sync(work)
+    assert {one.actor.partition(" ")[0] for one in log} == {"owner"}
+    assert [(one.action, one.detail) for one in log[:5]] == [
+        ("node.approve", "why approve"),
+        ("node.drain", "why drain"),
+        ("node.resume", "why resume"),
+        ("node.void-tokens", "why void tokens"),
+        ("node.revoke", "why revoke"),
+    ]
+    assert {one.subject for one in log[:5]} == {node_id}
+    assert [(one.action, one.detail) for one in log[5:7]] == [
+        ("join-token.create", "operator farm"),
+        ("join-token.revoke", ""),
+    ]
+    assert log[5].subject == log[6].subject
+    assert [(one.action, one.subject, one.detail) for one in log[7:]] == [
+        ("keys.rotate", kids[0], ""),
+        ("keys.rotate", kids[1], "dropped the old ones"),
     ]
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio.testing
 from scripted import DIGEST, FILE, MemoryGateway, announced, in_memory, pieces
 
+from edgeagent.gateway.parts import Part
 from edgeagent.gateway.store import files, uploads
 from edgeagent.gateway.store.uploads import LIFE_S, MAX_OF_ACCOUNT, MAX_OF_ATTEMPT, NoRoomError, Owner, Upload
 from edgeagent.gateway.uploads import ExpiredError, NoUploadError, OffsetError, TakenOverError
@@ -128,8 +130,52 @@ async def test_what_came_before_a_body_broke_off_is_counted(
     assert hub.uploads.received_bytes == len(FILE)
 
 
+async def test_the_disk_has_what_a_client_is_told(
+    autojump_clock: trio.testing.MockClock,
+    memory_gateway: MemoryGateway,
+    owner: Owner,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each piece is on disk before the database says how far the upload is, and the file before it is one."""
+    hub = memory_gateway.hub
+    done: list[tuple[str, int]] = []
+    sync, write = Part.sync, hub.store.write
+
+    def synced(part: Part) -> None:
+        sync(part)
+        done.append(("on disk", part.size))
+
+    async def written(call: Any, *args: Any) -> Any:
+        found = await write(call, *args)
+        if call in (uploads.moved, uploads.finish):
+            done.append(("said", found.offset if call is uploads.finish else args[1]))
+        return found
+
+    monkeypatch.setattr(Part, "sync", synced)
+    monkeypatch.setattr(hub.store, "write", written)
+    await hub.uploads.begin(announced("scene", owner))
+    await hub.uploads.append("scene", owner, 0, pieces(FILE[:HALF]), None)
+    await hub.uploads.append("scene", owner, HALF, pieces(FILE[HALF:]), None)
+    assert done == [("on disk", HALF), ("said", HALF), ("on disk", len(FILE)), ("said", len(FILE))]
+
+
+async def test_an_account_has_so_many_files(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, owner: Owner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However small; what it has already takes no more, and one that it lets go of makes room."""
+    monkeypatch.setattr(uploads, "MAX_FILES", 2)
+    hub = memory_gateway.hub
+    digest = await memory_gateway.give(owner, b"one")
+    await memory_gateway.give(owner, b"two")
+    with pytest.raises(NoRoomError, match="at most 2 files"):
+        await hub.uploads.begin(announced("three", owner, b"three"))
+    assert (await hub.uploads.begin(announced("again", owner, b"one"))).finished
+    await hub.store.write(files.release, owner.account_id, digest)
+    await hub.uploads.begin(announced("three", owner, b"three"))
+
+
 async def test_a_quota_counts_files_and_uploads(autojump_clock: trio.testing.MockClock, tmp_path: Path) -> None:
-    """To the byte; what is given up or let go of is free again, and an account's own quota goes before the usual."""
+    """To the byte, of each account by itself; what is given up or let go of is free again."""
     async with in_memory(tmp_path, quota_bytes=100) as gateway:
         hub, owner = gateway.hub, Owner(await gateway.account())
         await gateway.give(owner, bytes(60))
