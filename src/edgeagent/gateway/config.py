@@ -58,7 +58,7 @@ class GatewaySettings:
     registration: Registration = Registration.OPEN
     ceilings: Ceilings = attrs.field(factory=Ceilings)
 
-    #: What an account may store, unless it has a quota of its own.
+    #: What an account may store.
     quota_bytes: int = attrs.field(default=10 << 30, validator=ge(0))
     #: How long the files of a completed job are kept: 30 days.
     keep_outputs_s: float = attrs.field(default=30 * 86400.0, validator=gt(0))

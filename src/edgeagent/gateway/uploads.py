@@ -62,7 +62,7 @@ class Uploads:
     """All uploads in progress of one gateway.
 
     Args:
-        quota_bytes: what an account may store, unless it has a quota of its own.
+        quota_bytes: what an account may store.
     """
 
     def __init__(self, store: Store, blobs: Blobs, directory: Path, quota_bytes: int) -> None:

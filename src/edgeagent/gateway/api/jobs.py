@@ -127,8 +127,7 @@ async def account(account_id: Account, hub: TheHub) -> AccountBody:
     found = await hub.store.look_up(accounts.balance, account_id)
     used = await hub.store.read(files.usage, account_id)
     stored_bytes = used.stored_bytes + used.uploading_bytes
-    quota_bytes = used.quota(hub.settings.quota_bytes)
-    return AccountBody(found.name, found.balance_ucr, found.held_ucr, stored_bytes, quota_bytes)
+    return AccountBody(found.name, found.balance_ucr, found.held_ucr, stored_bytes, hub.settings.quota_bytes)
 
 
 async def _show(hub: Hub, account_id: str, job_id: str) -> Job:

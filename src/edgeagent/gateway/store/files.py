@@ -8,7 +8,7 @@ import attrs
 import sqlalchemy as sa
 
 from edgeagent.gateway.jobs import OPEN_JOBS, JobState
-from edgeagent.gateway.store.tables import accounts, attempts, files, job_files, jobs, outputs, uploads
+from edgeagent.gateway.store.tables import attempts, files, job_files, jobs, outputs, uploads
 from edgeagent.gateway.store.writer import Tx
 
 _OPEN = [state.value for state in OPEN_JOBS]
@@ -52,21 +52,16 @@ class File:
 
 @attrs.frozen(kw_only=True)
 class Usage:
-    """What an account stores; ``quota_bytes`` is None where the gateway's usual one holds for it."""
+    """What an account stores."""
 
     files: int
     stored_bytes: int
     uploads: int
     uploading_bytes: int
-    quota_bytes: int | None
 
-    def left(self, usual_bytes: int) -> int:
+    def left(self, quota_bytes: int) -> int:
         """Return how many bytes the account may still store."""
-        return max(0, self.quota(usual_bytes) - self.stored_bytes - self.uploading_bytes)
-
-    def quota(self, usual_bytes: int) -> int:
-        """Return how many bytes the account may store in all."""
-        return usual_bytes if self.quota_bytes is None else self.quota_bytes
+        return max(0, quota_bytes - self.stored_bytes - self.uploading_bytes)
 
 
 def usage(tx: Tx, account_id: str) -> Usage:
@@ -76,13 +71,11 @@ def usage(tx: Tx, account_id: str) -> Usage:
     number, stored_bytes = tx.connection.execute(stored.where(files.c.account_id == account_id)).one()
     open_now = (uploads.c.account_id == account_id, uploads.c.finished_at.is_(None), uploads.c.expires_at > tx.now)
     uploading, uploading_bytes = tx.connection.execute(coming.where(*open_now)).one()
-    quota = tx.connection.scalar(sa.select(accounts.c.quota_bytes).where(accounts.c.account_id == account_id))
     return Usage(
         files=number,
         stored_bytes=int(stored_bytes),  # PostgreSQL's sum of whole numbers is a decimal
         uploads=uploading,
         uploading_bytes=int(uploading_bytes),
-        quota_bytes=quota,
     )
 
 

@@ -29,7 +29,6 @@ accounts = Table(
     metadata,
     Column("account_id", String(36), primary_key=True),
     Column("name", String(100), nullable=False, unique=True),
-    Column("quota_bytes", _Big),  # null: the gateway's usual one
     Column("created_at", Double, nullable=False),
 )
 

@@ -70,7 +70,7 @@ def begin(tx: Tx, new: Upload, quota_bytes: int) -> Upload:
     """Store an upload, and return it; it is complete at once where its owner has the very file already.
 
     Args:
-        quota_bytes: what an account may store, unless it has a quota of its own.
+        quota_bytes: what an account may store.
 
     Raises:
         LookupError: the node does not hold the attempt, or its job has ended.
@@ -194,7 +194,7 @@ def _check_quota(tx: Tx, new: Upload, quota_bytes: int, known: bool) -> None:
         return
     left = used.left(quota_bytes)
     if new.length > left:
-        raise NoRoomError(f"{left} of the {used.quota(quota_bytes)} bytes of your quota are left; delete files")
+        raise NoRoomError(f"{left} of the {quota_bytes} bytes of your quota are left; delete files")
     if used.files >= MAX_FILES:
         raise NoRoomError(f"an account has at most {MAX_FILES} files; delete some")
 
