@@ -148,6 +148,24 @@ async def test_what_a_job_left_stays_while_another_needs_it(
     assert await memory_gateway.files() == set()
 
 
+async def test_what_a_job_left_is_its_accounts_alone(
+    autojump_clock: trio.testing.MockClock,
+    memory_gateway: MemoryGateway,
+    studio: Account,
+    other: Account,
+    operator: Operator,
+) -> None:
+    """Another account that knows the digest may not refer to it, nor is told by an upload saved that it is there."""
+    hub = memory_gateway.hub
+    async with memory_gateway.at_work(operator) as node:
+        _, digest = await leave(studio, node, operator, b"mine", Outcome.COMPLETED)
+    assert await hub.store.read(files.held, studio.account_id, [digest]) == {digest: len(b"mine")}
+    assert await hub.store.read(files.held, other.account_id, [digest]) == {}
+    with pytest.raises(FileGoneError):
+        await other.submit(digest)
+    assert not (await hub.uploads.begin(announced("guess", other.owner, b"mine"))).finished
+
+
 async def test_parts_without_an_upload_are_removed(
     autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, studio: Account
 ) -> None:
