@@ -166,6 +166,22 @@ async def test_what_a_job_left_is_its_accounts_alone(
     assert not (await hub.uploads.begin(announced("guess", other.owner, b"mine"))).finished
 
 
+async def test_only_what_the_attempt_left_that_won_may_be_used(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, studio: Account, operator: Operator
+) -> None:
+    """What an earlier attempt of the same job had uploaded before it failed is nobody's."""
+    left: list[str] = []
+    async with memory_gateway.at_work(operator) as node:
+        await memory_gateway.submit(studio.account_id, max_attempts=2)
+        for data, outcome in ((b"failed", Outcome.FAILED), (b"won", Outcome.COMPLETED)):
+            dispatch = await node.accept()
+            owner = Owner(attempt_id=dispatch.attempt_id, node_id=operator.node_id)
+            left.append(await memory_gateway.give(owner, data, "picture"))
+            await node.finish(dispatch, outcome)
+    held = await memory_gateway.hub.store.read(files.held, studio.account_id, left)
+    assert held == {left[1]: len(b"won")}
+
+
 async def test_parts_without_an_upload_are_removed(
     autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, studio: Account
 ) -> None:
