@@ -284,6 +284,29 @@ async def test_an_answer_is_one_write(autojump_clock: MockClock, memory_gateway:
     assert [piece.partition(b" ")[0] for piece in writes if piece] == [b"HTTP/1.1"]
 
 
+async def test_a_request_is_refused_after_the_answer_before_it(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway
+) -> None:
+    """However slowly the peer takes that: the two are never mixed, nor is either lost."""
+    ours, theirs = trio.testing.memory_stream_pair()
+
+    class Slow:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(theirs, name)
+
+        async def send_all(self, data: bytes) -> None:
+            await trio.sleep(1.0)
+            await theirs.send_all(data)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(memory_gateway.server.serve, Slow(), NoSocket())
+        await ours.send_all(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
+        said = await answer(ours)
+    assert said.startswith(b"HTTP/1.1 200 ")
+    assert said.count(b"healthy") == 1
+    assert problem(said)[0] == 400
+
+
 async def test_an_offer_of_http_2_is_passed_over(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:
     """Clients that make one with each connection, as Java's does, get their answer in HTTP/1.1."""
     async with trio.open_nursery() as nursery:
@@ -314,8 +337,9 @@ async def test_an_offer_of_http_2_is_passed_over(autojump_clock: MockClock, memo
         ),
         (SHAKE.format(node="x", token="x").replace("/relay/ws/", "/jobs/").encode(), 403, "links are at"),
         (SHAKE.format(node="x", token="x").replace("Version: 13", "Version: 8").encode(), 400, "that is no request"),
+        (SHAKE.format(node="x", token="x").encode() + b"\x81\x80\0\0\0\0", 400, "that is no request"),
     ],
-    ids=["garbage", "no host", "header", "coding", "elsewhere", "version"],
+    ids=["garbage", "no host", "header", "coding", "elsewhere", "version", "hasty"],
 )
 async def test_what_never_becomes_a_request_is_told_why(
     autojump_clock: MockClock, memory_gateway: MemoryGateway, sent: bytes, status: int, detail: str

@@ -42,6 +42,7 @@ class Connection:
         self.scope = trio.CancelScope()
         self._stream = stream
         self._sending: trio.CancelScope | None = None
+        self._turn = trio.Lock()  # to write: an answer may be on its way while what comes after it is refused
         self._held: list[bytes] | None = None  # what is sent together, see ``together``
         #: What goes on with the connection once hypercorn is done with it: a link, after its handshake.
         self.link: Callable[[Connection], Awaitable[None]] | None = None
@@ -58,7 +59,8 @@ class Connection:
 
         Hypercorn writes head, body and end of an answer one by one, and each would be a packet that wakes the peer.
         """
-        self._held = []
+        if self._held is None:
+            self._held = []
         try:
             yield
         finally:
@@ -78,9 +80,12 @@ class Connection:
 
     async def _send(self, data: bytes) -> None:
         # Shielded: half of a frame would garble all that follows.
-        with trio.move_on_after(SEND_S, shield=True) as self._sending:
-            await self._stream.send_all(data)
-        if self._sending.cancelled_caught:
+        with trio.CancelScope(shield=True):
+            async with self._turn:
+                if not self.scope.cancel_called:
+                    with trio.move_on_after(SEND_S) as self._sending:
+                        await self._stream.send_all(data)
+        if self.scope.cancel_called or (self._sending is not None and self._sending.cancelled_caught):
             self.cut()
             raise trio.BrokenResourceError("the peer does not take what it is sent")
 

@@ -60,8 +60,7 @@ class Http1(H11Protocol):
         """Send; where the handshake of a WebSocket is refused, say why, and close: hypercorn would wait for ever."""
         if isinstance(event, Response) and event.status_code >= 400 and isinstance(self.stream, WSStream):
             self._refused = True
-            await self._send_error_response(event.status_code)
-            await self.send(Closed())
+            await self._refuse(event.status_code)
         elif not self._refused:
             await super().stream_send(event)
 
@@ -77,7 +76,16 @@ class Http1(H11Protocol):
 
     async def _create_stream(self, request: h11.Request) -> None:
         if request.http_version >= b"2":  # how HTTP/2 begins with a server that is known to speak it
-            await self._send_error_response(505)
-            await self.send(Closed())
+            await self._refuse(505)
+        elif _upgrades(request) and self.connection.trailing_data[0]:
+            await self._refuse(400)  # RFC 6455, section 4.1: the first frame comes after the handshake was answered
         else:
             await super()._create_stream(request)
+
+    async def _refuse(self, status_code: int) -> None:
+        await self._send_error_response(status_code)
+        await self.send(Closed())
+
+
+def _upgrades(request: h11.Request) -> bool:
+    return any(name == b"upgrade" and value.strip().lower() == b"websocket" for name, value in request.headers)
