@@ -127,6 +127,7 @@ async def test_a_long_job_keeps_its_lease_although_no_ping_is_answered(
         message = await kit.accept()
         await trio.sleep(Limits().wall_s)
         assert gateway.state(operator) is NodeState.HEALTHY
+        assert (await gateway.job(account, job_id)).state is JobState.RUNNING
         await kit.complete(message)
         await kit.hear()
         await completed(gateway, account, job_id)
@@ -270,6 +271,23 @@ async def test_a_restarted_gateway_waits_for_what_may_still_run(autojump_clock: 
         await kit.complete(message, "done")
         await completed(gateway, account, job_id)
         await kit.assigned()
+
+
+async def test_a_restarted_gateway_gives_nobody_the_job_again_that_may_still_run_there(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """Its lease has ended, and it waits for another node, or for as long as any job may take."""
+    async with in_memory(tmp_path) as gateway:
+        operator, account = await gateway.enlist("kit"), await gateway.account()
+        async with linked(gateway, operator) as kit:
+            job_id = await gateway.submit(account)
+            await kit.accept()
+            await trio.sleep(1)
+    async with in_memory(tmp_path) as gateway, linked(gateway, operator) as kit, trio.open_nursery() as nursery:
+        nursery.start_soon(_refuse_jobs, kit)
+        await trio.sleep(120)
+        assert (await gateway.job(account, job_id)).attempts[0].state == "LOST"
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_link_ends_with_its_token(autojump_clock: MockClock, memory_gateway: MemoryGateway) -> None:

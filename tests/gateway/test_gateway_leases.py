@@ -15,6 +15,7 @@ from edgeagent.gateway.store import nodes
 from edgeagent.gateway.store.engine import open_engine
 from edgeagent.wire.messages import (
     Heartbeat,
+    JobAccept,
     JobCancel,
     JobDispatch,
     NodeState,
@@ -161,6 +162,18 @@ async def test_an_acceptance_that_was_lost_with_the_link_is_made_up_for(
         assert (await memory_gateway.job(account, job)).state is JobState.RUNNING
 
 
+async def test_an_acceptance_that_is_repeated_stops_nothing(
+    autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
+) -> None:
+    """The greeting of a new link stands for the acceptance that was lost, and that may come after it all the same."""
+    async with memory_gateway.at_work(operator) as node:
+        await memory_gateway.submit(account)
+        dispatch = await node.accept()
+        await node.say(JobAccept(attempt_id=dispatch.attempt_id))
+        await node.beat(dispatch.attempt_id, free_slots=0)
+        assert (await node.finish(dispatch)).credited_ucr == 10_000_000
+
+
 async def test_a_dispatch_that_did_not_arrive_is_made_again_at_once(
     autojump_clock: MockClock, memory_gateway: MemoryGateway, operator: Operator, account: str
 ) -> None:
@@ -273,6 +286,20 @@ async def test_a_restarted_gateway_gives_up_what_nobody_claims(autojump_clock: M
         assert (await gateway.job(account, job)).state is JobState.RUNNING
         await trio.sleep(3)
         assert (await gateway.job(account, job)).state is JobState.QUEUED
+
+
+async def test_a_dispatch_that_was_lost_with_the_gateway_takes_no_retry(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    """It never started, which a gateway that was restarted meanwhile knows from its disk."""
+    async with in_memory(tmp_path) as gateway:
+        operator, account = await gateway.enlist(), await gateway.account()
+        async with gateway.at_work(operator) as node:
+            job = await gateway.submit(account)
+            await node.hear(JobDispatch)
+    async with in_memory(tmp_path) as gateway, gateway.at_work(operator) as node:
+        assert (await node.hear(JobDispatch)).job_id == job
+        assert (await gateway.job(account, job)).attempts[0].state == "DECLINED"
 
 
 async def test_a_lease_whose_end_could_not_be_stored_ends_later(autojump_clock: MockClock, tmp_path: Path) -> None:
