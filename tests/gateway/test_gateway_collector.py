@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from functools import partial
 from pathlib import Path
 
 import attrs
+import httpx2
 import pytest
 import trio
 import trio.testing
-from scripted import MemoryGateway, PortGateway, announced, pieces, tus
+from scripted import DIGEST, FILE, MemoryGateway, PortGateway, announced, pieces, refused, submit, tus, upload
 from scripted_node import Node, Operator
 
 from edgeagent.gateway.backup import back_up
 from edgeagent.gateway.config import GatewaySettings
+from edgeagent.gateway.data import transaction
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.store import files
 from edgeagent.gateway.store.submissions import FileGoneError
@@ -103,6 +106,8 @@ async def test_a_file_stays_while_an_open_job_needs_it(
     await memory_gateway.hub.collector.sweep()
     assert await memory_gateway.files() == {digest}
     assert (await memory_gateway.hub.store.read(files.usage, studio.account_id)).stored_bytes == len(b"needed")
+    listed = await memory_gateway.hub.store.read(partial(files.of_account, before=None, limit=10), studio.account_id)
+    assert listed == []
     with pytest.raises(FileGoneError):
         await studio.submit(digest)
 
@@ -131,6 +136,28 @@ async def test_a_jobs_files_stay_for_a_month(
     assert (await memory_gateway.job(studio.account_id, job_id)).state is JobState.COMPLETED
     with pytest.raises(FileGoneError):
         await studio.submit(kept)
+
+
+async def test_what_is_kept_no_more_is_gone_for_its_submitter(
+    port_gateway: PortGateway, submitter: httpx2.AsyncClient
+) -> None:
+    """The result still names it, without an address; who asks for it all the same hears 410."""
+    operator = await port_gateway.enlist()
+    async with port_gateway.as_node(operator) as node:
+        await node.ready()
+        where = f"/jobs/{(await submit(submitter))['job_id']}"
+        dispatch = await node.accept()
+        await upload(port_gateway, operator, dispatch.attempt_id, "picture")
+        await node.finish(dispatch, outputs=(Output(name="picture", size_bytes=len(FILE), sha256=DIGEST),))
+
+    def remove() -> None:
+        with transaction(GatewaySettings(data_dir=port_gateway.data_dir)) as tx:
+            files.remove_outputs(tx, [(dispatch.attempt_id, "picture")])
+
+    await trio.to_thread.run_sync(remove)
+    (output,) = (await submitter.get(f"{where}/result")).json()["outputs"]
+    assert (output["sha256"], output["download_url"]) == (DIGEST, None)
+    refused(await submitter.get(f"{where}/outputs/picture"), 410, "submit the job again")
 
 
 async def test_what_a_job_left_stays_while_another_needs_it(

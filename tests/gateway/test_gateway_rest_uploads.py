@@ -220,6 +220,18 @@ async def test_an_upload_can_be_given_up(submitter: httpx2.AsyncClient, half: st
     assert (await submitter.get("/account")).json()["stored_bytes"] == 0
 
 
+async def test_what_is_let_go_of_frees_the_disk_at_once(
+    port_gateway: PortGateway, submitter: httpx2.AsyncClient
+) -> None:
+    """Not at the next sweep: its room is free for the account's next upload."""
+    await submitter.post("/uploads", headers=GOOD | OFFSET_TYPE, content=FILE)
+    kept = port_gateway.data_dir / "blobs" / "sha256" / DIGEST[:2] / DIGEST
+    assert kept.exists()
+    assert (await submitter.delete(f"/files/{DIGEST}")).status_code == 204
+    assert not kept.exists()
+    refused(await submitter.delete(f"/files/{DIGEST}"), 404)
+
+
 async def test_options_say_what_there_is_without_a_token(anyone: httpx2.AsyncClient) -> None:
     """The version, the extensions, the largest file and what checksums may be."""
     for path in ("/uploads", "/uploads/any", "/attempts/any/uploads", "/attempts/any/uploads/any"):

@@ -65,6 +65,33 @@ async def test_an_upload_that_is_left_alone_expires(
         await hub.uploads.show(half, owner)
 
 
+async def test_an_upload_that_is_still_coming_does_not_expire(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, owner: Owner, half: str
+) -> None:
+    """However long its last piece takes: nobody removes what a request is writing to."""
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield FILE[HALF:-1]
+        memory_gateway.wall.ahead_s += LIFE_S + 10
+        await memory_gateway.hub.collector.sweep()
+        yield FILE[-1:]
+
+    assert (await memory_gateway.hub.uploads.append(half, owner, HALF, slowly(), None)).finished
+    assert await memory_gateway.files() == {DIGEST}
+
+
+async def test_an_upload_goes_on_from_what_the_disk_still_has(
+    autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, owner: Owner, half: str
+) -> None:
+    """Where that is less than the database says, as after a restored copy, who asks is told so, and gets on."""
+    hub = memory_gateway.hub
+    hub.uploads.parts.path(half).write_bytes(FILE[:10])
+    with pytest.raises(OffsetError, match="stands at 10"):
+        await hub.uploads.append(half, owner, HALF, pieces(FILE[HALF:]), None)
+    assert (await hub.uploads.show(half, owner)).offset == 10
+    assert (await hub.uploads.append(half, owner, 10, pieces(FILE[10:]), None)).finished
+
+
 async def test_a_finished_upload_is_remembered_for_an_hour(
     autojump_clock: trio.testing.MockClock, memory_gateway: MemoryGateway, owner: Owner, half: str
 ) -> None:
