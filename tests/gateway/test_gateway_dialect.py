@@ -20,14 +20,14 @@ from trio.testing import MockClock
 
 from edgeagent.gateway import ownership
 from edgeagent.gateway.config import GatewaySettings
-from edgeagent.gateway.dialect import GRACE_S, Interpreter, Late
+from edgeagent.gateway.dialect import GRACE_S, Interpreter, Late, Unfinished
 from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.store.orders import Kind
 from edgeagent.wire import identity
 from edgeagent.wire.codec import MAX_FRAME_BYTES
 from edgeagent.wire.dialect import SILENT_S
 from edgeagent.wire.link import CloseCode
-from edgeagent.wire.messages import JobDispatch, Limits, NodeState, Outcome
+from edgeagent.wire.messages import JobAccept, JobDispatch, JobProgress, Limits, NodeState, Outcome
 
 
 async def test_an_unchanged_node_registers_works_and_is_credited(
@@ -60,9 +60,10 @@ async def test_an_unchanged_node_registers_works_and_is_credited(
 
 
 async def completed(gateway: MemoryGateway, account: str, job_id: str) -> None:
-    """Wait for the end of a job."""
-    while (await gateway.job(account, job_id)).state is not JobState.COMPLETED:  # noqa: ASYNC110
-        await trio.sleep(0.1)
+    """Wait for the end of a job; on a virtual clock nothing else would end that."""
+    with trio.fail_after(60):
+        while (await gateway.job(account, job_id)).state is not JobState.COMPLETED:  # noqa: ASYNC110
+            await trio.sleep(0.1)
 
 
 async def test_compression_is_refused(port_gateway: PortGateway) -> None:
@@ -160,8 +161,9 @@ async def test_a_lost_links_job_goes_elsewhere_after_the_silence(
     lost_at = trio.current_time()
     async with linked(gateway, operator) as kit, trio.open_nursery() as nursery:
         nursery.start_soon(_refuse_jobs, kit)
-        while (await gateway.job(account, job_id)).attempts[0].state != "LOST":  # noqa: ASYNC110
-            await trio.sleep(1)
+        with trio.fail_after(600):
+            while (await gateway.job(account, job_id)).attempts[0].state != "LOST":  # noqa: ASYNC110
+                await trio.sleep(1)
         assert trio.current_time() - lost_at == pytest.approx(60, abs=3)
         await trio.sleep(30)
         other = await gateway.enlist("other")
@@ -359,3 +361,26 @@ def test_a_link_may_be_silent_while_a_job_runs() -> None:
     assert interpreter.silent_at() == 20 + SILENT_S
     (late,) = interpreter.receive('{"type": "status_update", "job_id": "j", "status": "COMPLETED"}', 20.0)
     assert isinstance(late, Late)
+
+
+def test_a_job_is_accepted_once_however_often_the_node_says_that_it_runs() -> None:
+    """Each acceptance would be written down."""
+    interpreter = Interpreter(0.0)
+    interpreter.assign(JobDispatch(job_id="j", attempt_id="a", job_type="echo"), 0.0, "")
+
+    (first,) = interpreter.receive('{"type": "job_ack", "job_id": "j", "accepted": true}', 1.0)
+    (second,) = interpreter.receive('{"type": "status_update", "job_id": "j", "status": "running"}', 2.0)
+
+    assert isinstance(first, JobAccept)
+    assert isinstance(second, JobProgress)
+
+
+def test_a_job_may_come_again_when_the_node_cannot_be_working_on_it_any_more() -> None:
+    """It has said how it ended, or all the time that it may take is over."""
+    unfinished = Unfinished()
+    unfinished.begin("n", "a", until=10.0)
+    unfinished.begin("n", "b", until=10.0)
+    unfinished.end("n", "b")
+
+    assert [unfinished.has("n", job, 9.9) for job in "ab"] == [True, False]
+    assert not unfinished.has("n", "a", 10.0)

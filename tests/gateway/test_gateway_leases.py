@@ -52,11 +52,12 @@ async def test_a_lease_that_is_not_renewed_ends(
 
 
 async def next_dispatch(node: Node) -> JobDispatch:
-    """Beat until work comes."""
-    while True:
+    """Beat until work comes, for ten minutes at most."""
+    for _ in range(120):
         await node.say(Heartbeat(seq=1, load=0.0, free_slots=1))
         with trio.move_on_after(5):
             return await node.hear(JobDispatch)
+    pytest.fail("no work came")
 
 
 async def test_heartbeats_that_list_an_attempt_keep_its_lease(
