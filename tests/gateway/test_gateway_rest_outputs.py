@@ -50,7 +50,8 @@ async def test_a_result_has_the_value_and_the_files(port_gateway: PortGateway, s
         )
 
     result = (await submitter.get(f"/jobs/{job['job_id']}/result")).json()
-    url = result["outputs"][0].pop("download_url")
+    url, kept_s = result["outputs"][0].pop("download_url"), result.pop("expires_in")
+    assert 30 * 86400 - 300 < kept_s <= 30 * 86400
     assert result == {
         "job_id": job["job_id"],
         "outcome": "completed",
@@ -58,6 +59,7 @@ async def test_a_result_has_the_value_and_the_files(port_gateway: PortGateway, s
         "value": {"pixels": 5},
         "result_ref": "s3://elsewhere",
         "outputs": [{"name": name, "size_bytes": len(FILE), "sha256": DIGEST}],
+        "download_url": url,
     }
     async with port_gateway.http(submitter.headers["authorization"].split()[1], prefix="") as http:
         download = await http.get(url)

@@ -38,6 +38,11 @@ unexpected-methods = ["DELETE", "OPTIONS", "PATCH"]
 "path.job_id" = "{job}"
 "path.name" = "picture"
 
+[[operations]]
+include-path = "/api/v1/jobs/dispatch"
+checks.not_a_server_error.expected-statuses = ["2xx", "3xx", "4xx", "503"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "402", "422", "429", "503"]
+
 [auth.openapi.account]
 bearer = "{account}"
 

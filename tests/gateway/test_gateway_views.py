@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from edgeagent.gateway import hub
-from edgeagent.gateway.store import Store, accounts, files, nodes, prices, views
+from edgeagent.gateway.store import Store, accounts, files, intake, nodes, prices, views
 from edgeagent.gateway.store.engine import Database
 from edgeagent.gateway.store.nodes import Applicant
 from edgeagent.gateway.store.submissions import New
@@ -35,7 +34,7 @@ async def test_a_submission_is_answered_with_what_is_stored(database: Database) 
 
     await store.write(prices.change, "echo", 7, "owner")
 
-    answered = (await store.write(hub._submit, account_id, [plain, full], 0.0, None, None)).found
+    answered = (await store.write(intake.take, account_id, [plain, full], 0.0, None, None)).found
 
     assert answered == await store.read(views.show_all, account_id, ["1", "2"])
     assert [7, 10_000_000] == [view.price_ucr for view in answered]

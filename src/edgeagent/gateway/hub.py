@@ -26,8 +26,9 @@ from edgeagent.gateway.members import Members
 from edgeagent.gateway.metrics import Histogram
 from edgeagent.gateway.network import Network, Session
 from edgeagent.gateway.notary import Notary
-from edgeagent.gateway.store import Store, Tx, audit, checks, jobs, known, nodes, queue, submissions, verdicts, views
+from edgeagent.gateway.store import Store, Tx, audit, checks, intake, jobs, nodes, queue, submissions, verdicts
 from edgeagent.gateway.store.flights import Applied, Flight, Progress, Start, Told
+from edgeagent.gateway.store.intake import Stored
 from edgeagent.gateway.store.queue import Started
 from edgeagent.gateway.store.submissions import Key, New, Submitted
 from edgeagent.gateway.store.views import JobView
@@ -57,6 +58,10 @@ MAX_LANES = 64
 
 class TooManyNeedsError(Exception):
     """The account's waiting jobs would have more than ``MAX_LANES`` different needs."""
+
+
+class NobodyFreeError(Exception):
+    """No node can take the job now."""
 
 
 class Hub:
@@ -102,14 +107,34 @@ class Hub:
         Raises:
             TooManyNeedsError: the account's waiting jobs ask for too many different things.
         """
+        done, _ = await self._submit(account_id, batch, key)
+        return done.found, done.submitted.replayed
+
+    async def start(self, account_id: str, new: New) -> str:
+        """Store a job and give it to a node, in one transaction; return the node's id.
+
+        Raises what ``submit`` does, and:
+
+        Raises:
+            NobodyFreeError: no node can take it now; nothing was stored.
+        """
+        _, flight = await self._submit(account_id, [new], None, now=True)
+        assert flight is not None
+        return flight.node_id
+
+    async def _submit(
+        self, account_id: str, batch: Sequence[New], key: Key | None, *, now: bool = False
+    ) -> tuple[Stored, Flight | None]:
+        """Return what was stored, and the attempt that was started with it, if any; ``now`` where one has to be."""
         backlog, new_needs = self.network.backlog, {new.need for new in batch}
         unknown = sum(not backlog.has(account_id, need) for need in new_needs)
         if unknown and backlog.lanes(account_id) + unknown > MAX_LANES:
             raise TooManyNeedsError
-        done = None
+        done = flight = started = None
         with trio.CancelScope(shield=True):  # what reached the store must reach memory too
             flight = self._dispatcher.at_once(batch[0]) if len(batch) == 1 else None
-            started = None
+            if flight is None and now:
+                raise NobodyFreeError
             try:
                 done = await self._store_jobs(account_id, batch, key, flight)
                 started = done.started
@@ -121,15 +146,15 @@ class Hub:
             if flight is not None and started is not None:
                 await self._hand_out(flight, started)
         assert done is not None  # nobody cancels that scope
-        return done.found, done.submitted.replayed
+        return done, None if started is None else flight
 
     async def _store_jobs(
         self, account_id: str, batch: Sequence[New], key: Key | None, flight: Flight | None
-    ) -> _Stored:
+    ) -> Stored:
         try:
-            return await self.store.write(_submit, account_id, batch, self.steady(), key, flight)
+            return await self.store.write(intake.take, account_id, batch, self.steady(), key, flight)
         except submissions.KeyRacedError:
-            return await self.store.write(_submit, account_id, batch, self.steady(), key, flight)
+            return await self.store.write(intake.take, account_id, batch, self.steady(), key, flight)
 
     async def requeue(self, job_id: str, account_id: str | None = None) -> tuple[str, bool]:
         """Submit a dead letter again; return the new job's id, and whether that had been done before.
@@ -326,30 +351,6 @@ def _greet(tx: Tx, node_id: str, capabilities: Sequence[str]) -> str:
     """Store what a node can do now, and return its key."""
     nodes.offer(tx, node_id, capabilities)
     return nodes.public_key(tx, node_id) or ""
-
-
-@attrs.frozen
-class _Stored:
-    """What a submission led to: the jobs as they are shown, and the one of them that was started at once."""
-
-    found: list[JobView]
-    submitted: Submitted
-    started: Started | None = None
-
-
-def _submit(
-    tx: Tx, account_id: str, batch: Sequence[New], steady_now: float, key: Key | None, flight: Flight | None
-) -> _Stored:
-    submitted = submissions.submit(tx, account_id, batch, steady_now, key)
-    if submitted.replayed:
-        return _Stored(views.show_all(tx, account_id, submitted.job_ids), submitted)
-    if submitted.known_due:
-        asked = known.slip_in(tx, submitted.known_due, steady_now)
-        submitted = attrs.evolve(submitted, waiting=submitted.waiting + asked)
-    prices_ucr = zip(batch, submitted.prices_ucr, strict=True)
-    found = [views.fresh(new, price_ucr, tx.now) for new, price_ucr in prices_ucr]
-    started = {} if flight is None else queue.start(tx, [flight])
-    return _Stored(found, submitted, None if flight is None else started.get(flight.attempt_id))
 
 
 def _requeue(tx: Tx, job_id: str, steady_now: float, account_id: str | None) -> Submitted:

@@ -38,7 +38,7 @@ from edgeagent.gateway.api import (
     uploading,
     uploads,
 )
-from edgeagent.gateway.api.documents import JsonRequest
+from edgeagent.gateway.api.documents import Bodies, JsonRequest
 from edgeagent.gateway.api.figures import JobCounts
 from edgeagent.gateway.api.shared import Shared, give
 from edgeagent.gateway.api.throttles import Throttles
@@ -57,7 +57,11 @@ def application(hub: Hub) -> App:
     """Return the REST API over ``hub``."""
     rest = cast(App, _litestar())
     shared = Shared(
-        hub=hub, throttles=Throttles(hub.settings.ceilings), boards=Boards(hub.store), job_counts=JobCounts(hub.store)
+        hub=hub,
+        throttles=Throttles(hub.settings.ceilings),
+        boards=Boards(hub.store),
+        job_counts=JobCounts(hub.store),
+        bodies=Bodies(),
     )
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

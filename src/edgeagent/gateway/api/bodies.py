@@ -173,6 +173,21 @@ class Submission(Struct):
     deadline_s: Annotated[float, Meta(ge=0.001, le=MAX_DEADLINE_S)] | None = None
 
 
+class ToDispatch(Struct):
+    """A job that a node is to have at once."""
+
+    job_type: JobType
+    payload_ref: Ref
+
+
+class Dispatched(Struct):
+    """A job that a node has."""
+
+    job_id: str
+    node_id: str
+    status: str
+
+
 class Batch(Struct):
     """Jobs that are submitted together: all of them, or none."""
 
@@ -255,7 +270,7 @@ class OutputBody(Struct):
 
 
 class Result(Struct):
-    """What a finished job gave back."""
+    """What a finished job gave back; ``download_url`` is its first file's, which is kept for ``expires_in`` seconds."""
 
     job_id: str
     outcome: str | None
@@ -263,6 +278,8 @@ class Result(Struct):
     value: Any
     result_ref: str | None
     outputs: list[OutputBody]
+    download_url: str | None
+    expires_in: int | None
 
 
 class AccountBody(Struct):

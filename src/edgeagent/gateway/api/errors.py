@@ -33,9 +33,17 @@ MAX_PATH = 500
 AnyRequest = Request[Any, Any, Any]
 
 
-def refuse(status_code: int, detail: str, errors: list[Wrong] | None = None) -> HTTPException:
-    """Return the exception that answers with this status and line, and one entry for each part at fault."""
-    return HTTPException(status_code=status_code, detail=detail, extra=list(errors) if errors else None)
+def refuse(
+    status_code: int, detail: str, errors: list[Wrong] | None = None, *, retry_s: int | None = None
+) -> HTTPException:
+    """Return the exception that answers with this status and line, and one entry for each part at fault.
+
+    ``retry_s`` are the seconds after which it is worth trying again.
+    """
+    headers = None if retry_s is None else {"Retry-After": str(retry_s)}
+    return HTTPException(
+        status_code=status_code, detail=detail, headers=headers, extra=list(errors) if errors else None
+    )
 
 
 def problems(*statuses: int) -> dict[int, ResponseSpec]:

@@ -74,21 +74,26 @@ class JobsController(Controller):
             raise refuse(400, f"the job has not finished yet: {found.job.state.value}")
         told = [one for one in found.job.attempts if one.outcome is not None]
         last = next((one for one in told if one.attempt_id == found.job.current_attempt), told[-1] if told else None)
+        outputs = [
+            OutputBody(
+                name=one.name,
+                size_bytes=one.size_bytes,
+                sha256=one.sha256,
+                download_url=f"{API_PREFIX}/jobs/{job_id}/outputs/{quote(one.name, safe='')}" if one.kept else None,
+            )
+            for one in found.outputs
+        ]
+        url = next((one.download_url for one in outputs if one.download_url is not None), None)
+        kept_until = (found.job.finished_at or 0.0) + hub.settings.keep_outputs_s
         return Result(
             job_id=job_id,
             outcome=last.outcome if last else None,
             detail=last.detail if last else "",
             value=found.value,
             result_ref=found.result_ref,
-            outputs=[
-                OutputBody(
-                    name=one.name,
-                    size_bytes=one.size_bytes,
-                    sha256=one.sha256,
-                    download_url=f"{API_PREFIX}/jobs/{job_id}/outputs/{quote(one.name, safe='')}" if one.kept else None,
-                )
-                for one in found.outputs
-            ],
+            outputs=outputs,
+            download_url=url,
+            expires_in=None if url is None else max(0, int(kept_until - hub.store.clock())),
         )
 
     @get(

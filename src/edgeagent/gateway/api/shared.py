@@ -13,6 +13,7 @@ import attrs
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
 
+    from edgeagent.gateway.api.documents import Bodies
     from edgeagent.gateway.api.figures import JobCounts
     from edgeagent.gateway.api.throttles import Throttles
     from edgeagent.gateway.asgi import Scope
@@ -30,6 +31,7 @@ class Shared:
     throttles: Throttles
     boards: Boards
     job_counts: JobCounts
+    bodies: Bodies
 
 
 def give(shared: Shared, scope: Scope) -> None:

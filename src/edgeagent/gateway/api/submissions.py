@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import attrs
@@ -15,13 +16,14 @@ from litestar.params import FromPath, HeaderParameter, JSONBody
 
 from edgeagent import chance
 from edgeagent.gateway import references
-from edgeagent.gateway.api.bodies import Batch, InputRef, Job, JobList, Submission, Wrong
+from edgeagent.gateway.api.bodies import Batch, Dispatched, InputRef, Job, JobList, Submission, ToDispatch, Wrong
 from edgeagent.gateway.api.describe import ACCOUNT
 from edgeagent.gateway.api.errors import problems, refuse
 from edgeagent.gateway.api.guards import Account, TheHub, submitters_only
 from edgeagent.gateway.api.jobs import job_body, no_job
 from edgeagent.gateway.api.throttles import BATCH
-from edgeagent.gateway.hub import MAX_LANES, Hub, TooManyNeedsError
+from edgeagent.gateway.hub import MAX_LANES, Hub, NobodyFreeError, TooManyNeedsError
+from edgeagent.gateway.jobs import JobState
 from edgeagent.gateway.ledger import CreditsShortError
 from edgeagent.gateway.store import files, views
 from edgeagent.gateway.store.submissions import (
@@ -41,6 +43,8 @@ MAX_BATCH_BYTES = 8 << 20
 MAX_PAYLOAD_BYTES = 256 << 10
 #: Most jobs of a batch whose faults are told.
 MAX_FAULTS = 50
+#: Seconds after which it is worth asking again whether a node has room.
+RETRY_S = 5
 #: Longest idempotency key, in characters.
 MAX_KEY = 255
 
@@ -90,6 +94,15 @@ class SubmissionsController(Controller):
         jobs, replayed = await _submit(hub, account_id, data.jobs, _key(idempotency_key, "batch", data), alone=False)
         return Response(JobList(jobs), status_code=200 if replayed else 201)
 
+    @post("/dispatch", status_code=201, responses=problems(402, 503))
+    async def dispatch(self, data: JSONBody[ToDispatch], account_id: Account, hub: TheHub) -> Dispatched:
+        """Give a job to a node at once, or take nothing (503): `POST /jobs` has it wait for one. RenderTrust's call."""
+        wanted = Submission(job_type=data.job_type, payload_ref=data.payload_ref)
+        (new,) = await _checked_all(hub, account_id, [wanted], alone=True)
+        with _refusing(alone=True):
+            node_id = await hub.start(account_id, new)
+        return Dispatched(new.job_id, node_id, JobState.DISPATCHED.value)
+
     @post("/{job_id:str}/requeue", status_code=201, responses={200: _again(Job), **problems(402, 404, 409)})
     async def requeue(self, job_id: FromPath[str], account_id: Account, hub: TheHub) -> Response[Job]:
         """Submit a job that FAILED or was CANCELLED again, as a new job at today's price; 200 where that was done."""
@@ -127,6 +140,13 @@ class _Fault(Exception):  # noqa: N818 -- becomes an entry of an answer
 async def _submit(
     hub: Hub, account_id: str, wanted: list[Submission], key: Key | None, *, alone: bool
 ) -> tuple[list[Job], bool]:
+    batch = await _checked_all(hub, account_id, wanted, alone=alone)
+    with _refusing(alone=alone):
+        found, replayed = await hub.submit(account_id, batch, key)
+    return [job_body(one, hub.network) for one in found], replayed
+
+
+async def _checked_all(hub: Hub, account_id: str, wanted: list[Submission], *, alone: bool) -> list[New]:
     digests = {digest for one in wanted for ref in _refs(one) if (digest := references.digest_of(ref))}
     sizes = await hub.store.read(files.held, account_id, digests) if digests else {}
     batch: list[New] = []
@@ -138,8 +158,14 @@ async def _submit(
             faults.append((index, str(fault)))
     if faults:
         raise _refuse(faults, alone)
+    return batch
+
+
+@contextmanager
+def _refusing(*, alone: bool) -> Iterator[None]:
+    """Say in the API's words why the hub does not take what is submitted."""
     try:
-        found, replayed = await hub.submit(account_id, batch, key)
+        yield
     except UnknownJobTypeError as error:
         raise _refuse([(error.index, str(error))], alone) from None
     except FileGoneError as error:
@@ -155,7 +181,10 @@ async def _submit(
         raise refuse(
             429, f"your waiting jobs ask for more than {MAX_LANES} different things (type, requires); wait for some"
         ) from None
-    return [job_body(one, hub.network) for one in found], replayed
+    except NobodyFreeError:
+        raise refuse(
+            503, "no node can take it now; try again, or have it wait: POST /api/v1/jobs", retry_s=RETRY_S
+        ) from None
 
 
 def _refuse(faults: list[tuple[int, str]], alone: bool) -> Exception:

@@ -21,6 +21,7 @@ from edgeagent.gateway.api import shared
 from edgeagent.gateway.api.errors import AnyRequest, http_error
 from edgeagent.gateway.ceilings import Ceilings
 from edgeagent.gateway.limits import Limiter, Rate, source_of
+from edgeagent.wire.identity import NodeClaims
 
 _Connection = ASGIConnection[Any, Any, Any, State]
 
@@ -67,6 +68,14 @@ def caller(connection: _Connection, handler: BaseRouteHandler, who: str) -> None
         who: the account or the node, by its id.
     """
     _pass(_of(connection).calling, who, handler.opt.get("cost", 1))
+
+
+def who(connection: _Connection) -> str:
+    """Return whose request it is: an account's, a node's, or that of a stranger at an address."""
+    user = connection.scope.get("user")
+    if isinstance(user, NodeClaims):
+        return f"node {user.node_id}"
+    return f"account {user}" if user else f"address {_source(connection)}"
 
 
 def nowhere(request: AnyRequest, error: HTTPException) -> Response[Any]:
