@@ -82,7 +82,7 @@ class Subject:
 
 
 def measure(run: Run) -> None:
-    """Take all figures; about five minutes, half a minute when quick."""
+    """Take all figures; about eight minutes, half a minute when quick."""
     effort = QUICK if run.quick else Effort()
     run.facts["database"] = "SQLite, WAL, synchronous=FULL"
     run.facts["Redis"] = f"appendonly yes, appendfsync {peers.APPENDFSYNC}"
