@@ -120,6 +120,8 @@ def test_a_token_is_printed_once_and_as_json(run, tmp_path: Path) -> None:
     assert document["schema"] == "edgeagent.token/1"
     assert document["token"] not in ("", plain)
     assert document["granted_ucr"] == 1_000_000_000
+    data = ("--data", str(tmp_path / "data"), "--json")
+    assert json.loads(run("gateway", "token", "revoke", *data, document["name"]).stdout)["changed"]
 
 
 def _groups(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:

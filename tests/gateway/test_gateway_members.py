@@ -150,6 +150,8 @@ async def test_a_revoked_node_loses_its_link_its_token_and_its_jobs(
             assert "revoked: mines coins" in closed.reason
             again = await second.accept()
             assert (again.job_id, again.attempt_id != first.attempt_id) == (job_id, True)
+            tried = (await gateway.job(account, job_id)).attempts[0]
+            assert (tried.outcome, tried.detail) == ("lost", "its node was revoked")
     async with gateway.as_node(operator) as node:
         assert (await node.closed()).code == CloseCode.AUTHENTICATION_FAILED
     public = operator.public_key

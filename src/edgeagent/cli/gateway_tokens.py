@@ -41,7 +41,9 @@ def create(place: GatewaySettings, name: str, grant: str, scopes: tuple[str, ...
     concerns the whole gateway.  None includes another.
     """
     from edgeagent.gateway.accounts import create_token
+    from edgeagent.gateway.auth import token_sha256
     from edgeagent.gateway.scopes import Scope
+    from edgeagent.gateway.store.accounts import token_name
     from edgeagent.wire.units import credits_to_ucr
 
     try:
@@ -53,7 +55,9 @@ def create(place: GatewaySettings, name: str, grant: str, scopes: tuple[str, ...
     allowed = frozenset(Scope(one) for one in scopes)
     plain = create_token(place.data_dir, name, grant_ucr, database=place.postgres, scopes=allowed)
     if as_json:
-        print_json("token/1", {"account": name, "token": plain, "granted_ucr": grant_ucr, "scopes": sorted(allowed)})
+        called = token_name(token_sha256(plain))
+        told = {"name": called, "account": name, "token": plain, "granted_ucr": grant_ucr, "scopes": sorted(allowed)}
+        print_json("token/1", told)
         return
     click.echo(plain)
     click.echo("Keep it: it is stored hashed and not shown again.", err=True)

@@ -47,6 +47,7 @@ from edgeagent.wire.messages import (
     JobProgress,
     JobResult,
     JobVerdict,
+    NodeState,
     Welcome,
 )
 
@@ -333,10 +334,11 @@ class Hub:
         return [attempt_id for attempt_id, should in zip(attempt_ids, accepted, strict=True) if not should]
 
     async def _expire(self, expired: list[Flight]) -> None:
-        reason = "the lease ended without a word from the node"
         try:
             while expired:
                 flight = expired[0]
+                revoked = self.network.registry[flight.node_id].state is NodeState.REVOKED
+                reason = "its node was revoked" if revoked else "the lease ended without a word from the node"
                 applied = await self._after.lose(flight, reason)
                 del expired[0]
                 if applied is not None:

@@ -69,7 +69,7 @@ def add_token(
             token_sha256=token_sha256, account_id=account_id, scopes=written(scopes), created_at=tx.now
         )
     )
-    audit.record(tx, actor, "token.create", token_sha256[:_NAME], f"account {name}, scopes {written(scopes)}")
+    audit.record(tx, actor, "token.create", token_name(token_sha256), f"account {name}, scopes {written(scopes)}")
     if grant_ucr:
         books.post(tx, ledger.grant(account_id, grant_ucr))
         audit.record(tx, actor, "credits.grant", name, f"{grant_ucr} micro-credits")
@@ -87,6 +87,11 @@ def of_token(tx: Tx, token_sha256: str) -> str | None:
     return None if found is None else found.account_id
 
 
+def token_name(token_sha256: str) -> str:
+    """Return what a token is called where it must not be told: the start of its hash."""
+    return token_sha256[:_NAME]
+
+
 def all_tokens(tx: Tx, name: str | None = None) -> list[Token]:
     """Return every token, or those of the account of that name, oldest first; revoked ones too."""
     wanted = (
@@ -95,7 +100,7 @@ def all_tokens(tx: Tx, name: str | None = None) -> list[Token]:
     if name is not None:
         wanted = wanted.where(accounts.c.name == name)
     return [
-        Token(row.token_sha256[:_NAME], row.name, parse(row.scopes), row.created_at, row.revoked_at)
+        Token(token_name(row.token_sha256), row.name, parse(row.scopes), row.created_at, row.revoked_at)
         for row in tx.connection.execute(wanted)
     ]
 
