@@ -7,6 +7,7 @@ import trio
 from scripted import PortGateway
 
 from edgeagent.gateway.api import documents
+from edgeagent.gateway.api.submissions import MAX_BATCH_BYTES
 
 MIB = 1 << 20
 BATCH = b'{"jobs": [' + b" " * (7 * MIB) + b"]}"
@@ -41,7 +42,7 @@ async def answers(streams: list[trio.SocketStream], most: int) -> dict[trio.Sock
 async def test_an_account_sends_four_batches_at_once(port_gateway: PortGateway, chunked: bool) -> None:
     """One more is told to come later, whichever that is; there is room again when one has been read, or is given up."""
     token, other = await port_gateway.account(), await port_gateway.account("other")
-    fit = documents.MAX_BYTES // (documents.UNKNOWN_BYTES if chunked else len(BATCH))
+    fit = documents.MAX_BYTES // (MAX_BATCH_BYTES if chunked else len(BATCH))
     assert fit == 4
     streams = [await begin(port_gateway, token, chunked=chunked) for _ in range(fit + 1)]
     ((refused, said),) = (await answers(streams, 1)).items()

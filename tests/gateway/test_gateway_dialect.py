@@ -62,7 +62,7 @@ async def test_an_unchanged_node_registers_works_and_is_credited(
 async def completed(gateway: MemoryGateway, account: str, job_id: str) -> None:
     """Wait for the end of a job; on a virtual clock nothing else would end that."""
     with trio.fail_after(60):
-        while (await gateway.job(account, job_id)).state is not JobState.COMPLETED:  # noqa: ASYNC110
+        while (await gateway.job(account, job_id)).state is not JobState.COMPLETED:  # noqa: ASYNC110 -- nobody tells that it is stored
             await trio.sleep(0.1)
 
 
@@ -162,7 +162,7 @@ async def test_a_lost_links_job_goes_elsewhere_after_the_silence(
     async with linked(gateway, operator) as kit, trio.open_nursery() as nursery:
         nursery.start_soon(_refuse_jobs, kit)
         with trio.fail_after(600):
-            while (await gateway.job(account, job_id)).attempts[0].state != "LOST":  # noqa: ASYNC110
+            while (await gateway.job(account, job_id)).attempts[0].state != "LOST":  # noqa: ASYNC110 -- nobody tells of a lease that has ended
                 await trio.sleep(1)
         assert trio.current_time() - lost_at == pytest.approx(60, abs=3)
         await trio.sleep(30)

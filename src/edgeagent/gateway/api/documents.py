@@ -18,8 +18,6 @@ from edgeagent.gateway.api.errors import refuse
 
 #: Bytes of bodies that one caller may be sending at the same time: four of the largest batches, or 128 other documents.
 MAX_BYTES = 32 << 20
-#: What a body counts for that does not say how long it is: as much as a batch may have.
-UNKNOWN_BYTES = 8 << 20
 #: Seconds after which it is worth sending it again.
 RETRY_S = 5
 
@@ -63,8 +61,8 @@ class JsonRequest(Request[Any, Any, Any]):
             HTTPException: there is no room for it; 429.
         """
         if self._whole is None:
-            length = self.headers.get("content-length", "")
-            size_bytes = min(int(length), MAX_BYTES) if length.isascii() and length.isdecimal() else UNKNOWN_BYTES
+            most = self.route_handler.resolve_request_max_body_size() or MAX_BYTES
+            size_bytes = most if self.content_length is None else min(self.content_length, most)
             with shared.of(self).bodies.room(throttles.who(self), size_bytes):
                 self._whole = await super().body()
         return self._whole

@@ -33,7 +33,7 @@ class JobCounts:
     """The jobs of one gateway by state and type, counted when somebody asks and the last count is old."""
 
     store: Store
-    _until: float = -math.inf  # on trio's clock
+    _until: float = attrs.field(default=-math.inf, init=False)  # on trio's clock
     _counted: Counter[tuple[str, str]] = attrs.field(factory=Counter, init=False)
 
     async def current(self) -> Counter[tuple[str, str]]:

@@ -47,10 +47,10 @@ async def _account(connection: _Connection, handler: BaseRouteHandler, scope: Sc
     if found is None:
         throttles.stranger(connection)
         raise refuse(401, "a submitter's token is needed here; make one with: edgeagent gateway token create")
-    throttles.caller(connection, handler, f"account {found.account_id}")
+    connection.scope["user"] = found.account_id
+    throttles.caller(connection, handler)
     if scope not in found.scopes:
         raise refuse(403, f"this token may not {scope.value}; its scopes are: {written(found.scopes)}")
-    connection.scope["user"] = found.account_id
 
 
 async def nodes_only(connection: _Connection, handler: BaseRouteHandler) -> None:
@@ -61,11 +61,11 @@ async def nodes_only(connection: _Connection, handler: BaseRouteHandler) -> None
         throttles.stranger(connection)
         raise refuse(401, "a node's token is needed here")
     try:
-        claims = connection.scope["user"] = hub.members.authenticate(token)
+        connection.scope["user"] = hub.members.authenticate(token)
     except InvalidTokenError as error:
         throttles.stranger(connection)
         raise refuse(401, str(error)) from None
-    throttles.caller(connection, handler, f"node {claims.node_id}")
+    throttles.caller(connection, handler)
 
 
 async def hub(request: Request[Any, Any, Any]) -> Hub:

@@ -61,13 +61,9 @@ def stranger(connection: _Connection) -> None:
     _pass(_of(connection).visiting, _source(connection))
 
 
-def caller(connection: _Connection, handler: BaseRouteHandler, who: str) -> None:
-    """Count a request with a good token; raises what answers if there were too many.
-
-    Args:
-        who: the account or the node, by its id.
-    """
-    _pass(_of(connection).calling, who, handler.opt.get("cost", 1))
+def caller(connection: _Connection, handler: BaseRouteHandler) -> None:
+    """Count a request with a good token, which its guard has noted; raises what answers if there were too many."""
+    _pass(_of(connection).calling, who(connection), handler.opt.get("cost", 1))
 
 
 def who(connection: _Connection) -> str:
